@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "comm/communicator.hpp"
+#include "comm/memory_meter.hpp"
+#include "comm/message_transport.hpp"
+#include "comm/peer_memory.hpp"
+
+namespace moewe {
+
+/// Peer memory, or the reason why there is none. The same on every rank.
+struct PeerMemoryOffer {
+  std::unique_ptr<PeerMemory> memory;
+  std::string reason_for_none;
+};
+
+/// How the ranks of a communicator reach one another. All functions are collective, and what they make must
+/// not outlive the communicator and the meter it was made with.
+struct Backend {
+  /// Name of what carries messages: "mpi", or "loopback" between the threads of one process.
+  std::string carrier;
+  std::function<std::unique_ptr<MessageTransport>(Communicator&)> make_transport;
+  std::function<PeerMemoryOffer(Communicator&, MemoryMeter&, std::size_t num_flags)> make_peer_memory;
+};
+
+}  // namespace moewe

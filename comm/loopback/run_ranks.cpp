@@ -1,0 +1,58 @@
+#include "comm/loopback/run_ranks.hpp"
+
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "comm/loopback/loopback_communicator.hpp"
+#include "comm/loopback/loopback_peer_memory.hpp"
+#include "comm/loopback/loopback_transport.hpp"
+
+namespace moewe {
+namespace {
+
+/// Keeps the exception that came first and tells the other ranks.
+class FirstFailure {
+ public:
+  void record(std::exception_ptr failure) {
+    const std::lock_guard lock(mutex_);
+    if (!failure_) failure_ = std::move(failure);
+    abort_->store(true, std::memory_order_release);
+  }
+
+  void rethrow() const {
+    if (failure_) std::rethrow_exception(failure_);
+  }
+
+  std::shared_ptr<const std::atomic<bool>> abort() const { return abort_; }
+
+ private:
+  std::mutex mutex_;
+  std::exception_ptr failure_;
+  std::shared_ptr<std::atomic<bool>> abort_ = std::make_shared<std::atomic<bool>>(false);
+};
+
+}  // namespace
+
+void run_ranks(std::size_t num_ranks, std::chrono::duration<double> timeout,
+               const std::function<void(Communicator&)>& work) {
+  FirstFailure failure;
+  const auto group = std::make_shared<LoopbackGroup>(num_ranks, failure.abort());
+  const auto run_one = [&](std::size_t rank) {
+    try {
+      LoopbackCommunicator communicator(group, rank_at(rank), timeout);
+      work(communicator);
+    } catch (...) {
+      failure.record(std::current_exception());
+    }
+  };
+  std::vector<std::thread> threads;
+  for (std::size_t rank = 0; rank < num_ranks; ++rank) threads.emplace_back(run_one, rank);
+  for (std::thread& thread : threads) thread.join();
+  failure.rethrow();
+}
+
+Backend loopback_backend() { return {"loopback", make_loopback_transport, make_loopback_peer_memory}; }
+
+}  // namespace moewe

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+
+#include "comm/backend.hpp"
+
+namespace moewe {
+
+/// Runs `work` on `num_ranks` threads, each a rank of one communicator, and returns when all have ended. When
+/// a rank throws, the others' waits throw Error(peer_failed), and the first rank's exception is thrown again
+/// here.
+void run_ranks(std::size_t num_ranks, std::chrono::duration<double> timeout,
+               const std::function<void(Communicator&)>& work);
+
+/// How ranks that are threads of one process reach one another.
+Backend loopback_backend();
+
+}  // namespace moewe

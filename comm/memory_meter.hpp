@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <string>
+#include <string_view>
+
+namespace moewe {
+
+/// Counts the bytes of one rank's large buffers by name, now and at their highest. Not thread-safe: a rank
+/// allocates from one thread.
+class MemoryMeter {
+ public:
+  struct Use {
+    std::size_t bytes = 0;
+    std::size_t peak_bytes = 0;
+  };
+
+  MemoryMeter() = default;
+  MemoryMeter(const MemoryMeter&) = delete;
+  MemoryMeter& operator=(const MemoryMeter&) = delete;
+
+  void add(std::string_view name, std::size_t bytes);
+  void remove(std::string_view name, std::size_t bytes);
+
+  std::size_t bytes() const { return total_.bytes; }
+
+  /// Highest sum over all names at any one time; at most the sum of the names' own peaks.
+  std::size_t peak_bytes() const { return total_.peak_bytes; }
+
+  const std::map<std::string, Use, std::less<>>& by_name() const { return by_name_; }
+
+ private:
+  Use total_;
+  std::map<std::string, Use, std::less<>> by_name_;
+};
+
+}  // namespace moewe

@@ -1,0 +1,88 @@
+#include "comm/mpi/mpi_transport.hpp"
+
+#include <climits>
+
+#include "comm/error.hpp"
+#include "comm/mpi/check.hpp"
+#include "comm/mpi/mpi_backend.hpp"
+#include "comm/mpi/mpi_communicator.hpp"
+#include "comm/shm/shm_peer_memory.hpp"
+
+namespace moewe {
+namespace {
+
+class MpiPending : public Request::Pending {
+ public:
+  enum class Direction { send, receive };
+
+  MpiPending(MPI_Request request, Direction direction) : request_(request), direction_(direction) {}
+
+  ~MpiPending() override {
+    if (request_ == MPI_REQUEST_NULL) return;
+    if (direction_ == Direction::receive) report_mpi(MPI_Cancel(&request_));
+    report_mpi(MPI_Request_free(&request_));
+  }
+
+  bool test() override {
+    if (request_ == MPI_REQUEST_NULL) return true;
+    int done = 0;
+    MPI_Status status{};
+    check_mpi(MPI_Test(&request_, &done, &status));
+    if (done != 0 && direction_ == Direction::receive) source_ = static_cast<Rank>(status.MPI_SOURCE);
+    return done != 0;
+  }
+
+  Rank source() const override { return source_; }
+
+ private:
+  MPI_Request request_;
+  Direction direction_;
+  Rank source_{};
+};
+
+int int_length(std::size_t bytes) {
+  expects(bytes <= INT_MAX, "one message has at most 2^31 - 1 bytes");
+  return static_cast<int>(bytes);
+}
+
+int native_tag(Tag tag) {
+  expects(static_cast<int>(tag) >= 0 && static_cast<int>(tag) <= max_tag, "a tag is between 0 and max_tag");
+  return static_cast<int>(tag);
+}
+
+class MpiTransport : public MessageTransport {
+ public:
+  explicit MpiTransport(MpiHandle comm) : comm_(std::move(comm)) {}
+
+  Request post_send(Rank to, Tag tag, std::span<const std::byte> bytes) override {
+    MPI_Request request = MPI_REQUEST_NULL;
+    check_mpi(MPI_Isend(bytes.data(), int_length(bytes.size()), MPI_BYTE, number(to), native_tag(tag),
+                        comm_.get(), &request));
+    return Request(std::make_unique<MpiPending>(request, MpiPending::Direction::send));
+  }
+
+  Request post_recv(std::optional<Rank> from, Tag tag, std::span<std::byte> bytes) override {
+    MPI_Request request = MPI_REQUEST_NULL;
+    const int source = from ? number(*from) : MPI_ANY_SOURCE;
+    check_mpi(MPI_Irecv(bytes.data(), int_length(bytes.size()), MPI_BYTE, source, native_tag(tag),
+                        comm_.get(), &request));
+    return Request(std::make_unique<MpiPending>(request, MpiPending::Direction::receive));
+  }
+
+  void progress() override {}  // every MPI_Test progresses all of MPI
+
+ private:
+  MpiHandle comm_;
+};
+
+}  // namespace
+
+std::unique_ptr<MessageTransport> make_mpi_transport(Communicator& communicator) {
+  const auto* mpi = dynamic_cast<const MpiCommunicator*>(&communicator);
+  expects(mpi != nullptr, "messages over MPI need an MPI communicator");
+  return std::make_unique<MpiTransport>(duplicate(mpi->native(), mpi->waiter()));
+}
+
+Backend mpi_backend() { return {"mpi", make_mpi_transport, make_shm_peer_memory}; }
+
+}  // namespace moewe

@@ -1,0 +1,89 @@
+#include "comm/shm/segment.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <utility>
+
+#include "comm/error.hpp"
+
+namespace moewe {
+namespace {
+
+FileDescriptor checked(int fd, const std::string& what) {
+  if (fd < 0) {
+    throw Error(ErrorKind::communication, fmt::format("{}: {}", what, std::strerror(errno)));
+  }
+  return FileDescriptor(fd);
+}
+
+/// Addresses cost nothing until they are used; no segment can need more than the machine's memory.
+std::size_t reserved_length() {
+  const auto pages = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES));
+  return pages * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}
+
+}  // namespace
+
+FileDescriptor::~FileDescriptor() {
+  if (fd_ >= 0) close(fd_);
+}
+
+FileDescriptor::FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+
+FileDescriptor& FileDescriptor::operator=(FileDescriptor&& other) noexcept {
+  std::swap(fd_, other.fd_);
+  return *this;
+}
+
+FileDescriptor create_memfd() { return checked(memfd_create("moewe", MFD_CLOEXEC), "memfd_create"); }
+
+FileDescriptor open_memfd_of(pid_t process, int fd) {
+  const std::string path = fmt::format("/proc/{}/fd/{}", process, fd);
+  return checked(open(path.c_str(), O_RDONLY | O_CLOEXEC), "opening " + path);
+}
+
+FileDescriptor create_named(const std::string& name) {
+  return checked(shm_open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600), "shm_open " + name);
+}
+
+FileDescriptor open_named(const std::string& name) {
+  return checked(shm_open(name.c_str(), O_RDONLY | O_CLOEXEC, 0), "shm_open " + name);
+}
+
+void unlink_named(const std::string& name) noexcept { shm_unlink(name.c_str()); }
+
+Segment::Segment(FileDescriptor file, Access access) : file_(std::move(file)), reserved_(reserved_length()) {
+  const int protection = access == Access::write ? PROT_READ | PROT_WRITE : PROT_READ;
+  void* mapped = mmap(nullptr, reserved_, protection, MAP_SHARED | MAP_NORESERVE, file_.get(), 0);
+  if (mapped == MAP_FAILED) {
+    throw Error(ErrorKind::communication, fmt::format("reserving {} bytes of addresses for shared memory: {}",
+                                                      reserved_, std::strerror(errno)));
+  }
+  data_ = static_cast<std::byte*>(mapped);
+}
+
+Segment::~Segment() {
+  if (data_ != nullptr) munmap(data_, reserved_);
+}
+
+Segment::Segment(Segment&& other) noexcept
+    : file_(std::move(other.file_)),
+      reserved_(other.reserved_),
+      size_(other.size_),
+      data_(std::exchange(other.data_, nullptr)) {}
+
+void Segment::grow(std::size_t bytes) {
+  if (bytes <= size_) return;
+  const int failure = bytes > reserved_ ? ENOMEM : posix_fallocate(file_.get(), 0, static_cast<off_t>(bytes));
+  if (failure != 0) {
+    throw Error(ErrorKind::out_of_memory,
+                fmt::format("growing shared memory to {} bytes: {}", bytes, std::strerror(failure)));
+  }
+  size_ = bytes;
+}
+
+}  // namespace moewe

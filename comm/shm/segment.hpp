@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <sys/types.h>
+
+namespace moewe {
+
+/// Owns a file descriptor. Move-only.
+class FileDescriptor {
+ public:
+  FileDescriptor() = default;
+  explicit FileDescriptor(int fd) : fd_(fd) {}
+  ~FileDescriptor();
+  FileDescriptor(FileDescriptor&& other) noexcept;
+  FileDescriptor& operator=(FileDescriptor&& other) noexcept;
+
+  int get() const { return fd_; }
+
+ private:
+  int fd_ = -1;
+};
+
+/// A file in memory without a name; it vanishes with the last process that holds it, also after a crash.
+FileDescriptor create_memfd();
+
+/// The memfd of another process of the same user, through /proc. Fails across PID namespaces.
+FileDescriptor open_memfd_of(pid_t process, int fd);
+
+/// A POSIX shared-memory file, for where memfds of others cannot be opened. The caller unlinks the name.
+FileDescriptor create_named(const std::string& name);
+FileDescriptor open_named(const std::string& name);
+void unlink_named(const std::string& name) noexcept;
+
+// All of the above throw Error(communication) with the system's reason.
+
+/// One mapping of a shared file over a reserved range of addresses that is longer than the file: the file can
+/// grow under it, and the mapping never moves. Bytes beyond the end of the file must not be touched.
+class Segment {
+ public:
+  enum class Access { read, write };
+
+  /// Throws Error(communication) when the addresses cannot be reserved.
+  Segment(FileDescriptor file, Access access);
+  ~Segment();
+  Segment(Segment&& other) noexcept;
+  Segment(const Segment&) = delete;
+  Segment& operator=(Segment&&) = delete;
+
+  std::byte* data() const { return data_; }
+  int file() const { return file_.get(); }
+
+  /// Makes the file this long and its memory really there. Throws Error(out_of_memory).
+  void grow(std::size_t bytes);
+
+  std::size_t size() const { return size_; }
+
+ private:
+  FileDescriptor file_;
+  std::size_t reserved_ = 0;
+  std::size_t size_ = 0;
+  std::byte* data_ = nullptr;
+};
+
+}  // namespace moewe

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <optional>
+#include <string_view>
+
+#include "comm/rank.hpp"
+
+namespace moewe {
+
+/// Names what a wait is for; printed when the deadline passes.
+struct WaitReason {
+  std::string_view what;
+  std::optional<Rank> peer = std::nullopt;
+};
+
+/// The one place that waits. Polls a condition, spins a little, then gives the core away between polls,
+/// and ends with an error when the deadline passes or another rank has given up.
+class Waiter {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  /// `abort`, if given, is set by another rank that failed; it must outlive the waiter.
+  explicit Waiter(std::chrono::duration<double> timeout, const std::atomic<bool>* abort = nullptr)
+      : timeout_(std::chrono::duration_cast<Clock::duration>(timeout)), abort_(abort) {}
+
+  std::chrono::duration<double> timeout() const { return timeout_; }
+
+  /// Returns once `ready()` is true. Throws Error(timeout) after the timeout and Error(peer_failed) when the
+  /// abort flag is set. `ready` must not block; what it throws passes through.
+  template <typename Ready>
+  void until(Ready&& ready, const WaitReason& reason) const {
+    for (int spin = 0; spin < max_spins; ++spin) {
+      if (ready()) return;
+      pause();
+    }
+    const Clock::time_point deadline = Clock::now() + timeout_;
+    while (!ready()) yield_or_throw(deadline, reason);
+  }
+
+ private:
+  /// Beyond this many polls a waiting rank that shares its core only keeps the others from running.
+  static constexpr int max_spins = 50;
+
+  static void pause();
+  void yield_or_throw(Clock::time_point deadline, const WaitReason& reason) const;
+
+  Clock::duration timeout_;
+  const std::atomic<bool>* abort_;
+};
+
+}  // namespace moewe

@@ -1,0 +1,148 @@
+#include "launch/environment.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <filesystem>
+#include <fmt/format.h>
+#include <hwloc.h>
+#include <memory>
+#include <mpi.h>
+#include <system_error>
+#include <unistd.h>
+
+#include "comm/loopback/run_ranks.hpp"
+#include "comm/mpi/check.hpp"
+#include "comm/mpi/mpi_backend.hpp"
+#include "comm/together.hpp"
+
+namespace moewe {
+namespace {
+
+/// What Open MPI, Slurm with PMIx or PMI-2, and MPICH's launchers tell a rank before MPI starts.
+constexpr std::array<const char*, 3> rank_variables{"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"};
+
+const char* rank_variable() {
+  for (const char* name : rank_variables) {
+    if (const char* value = std::getenv(name)) return value;
+  }
+  return nullptr;
+}
+
+/// MPI from start to end of the process.
+class MpiSession {
+ public:
+  MpiSession() {
+    int provided = MPI_THREAD_SINGLE;
+    check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided));
+    if (provided < MPI_THREAD_FUNNELED) {
+      throw InvalidInput("this MPI cannot be used by a process with threads (MPI_THREAD_FUNNELED)");
+    }
+  }
+  ~MpiSession() { report_mpi(MPI_Finalize()); }
+  MpiSession(const MpiSession&) = delete;
+  MpiSession& operator=(const MpiSession&) = delete;
+
+  /// Ends all ranks at once.
+  [[noreturn]] static void abort(ExitCode code) {
+    std::fflush(nullptr);
+    MPI_Abort(MPI_COMM_WORLD, static_cast<int>(code));
+    std::_Exit(static_cast<int>(code));
+  }
+};
+
+void print_error(const std::string& what) {
+  std::fflush(stdout);
+  fmt::print(stderr, "moewe: {}\n", what);
+}
+
+int run_as_mpi_rank(double timeout_s, const std::function<void(Communicator&, const Backend&)>& work) {
+  const MpiSession session;
+  try {
+    const auto communicator = make_mpi_communicator(MPI_COMM_WORLD, std::chrono::duration<double>(timeout_s));
+    work(*communicator, mpi_backend());
+  } catch (...) {
+    const std::exception_ptr failure = std::current_exception();
+    const ExitCode code = exit_code_for(kind_of(failure));
+    const bool shared = is_shared(failure);
+    if (!shared || launcher_rank() == 0) print_error(text_of(failure));
+    if (!shared) MpiSession::abort(code);
+    return static_cast<int>(code);
+  }
+  return static_cast<int>(ExitCode::done);
+}
+
+int run_as_threads(std::size_t num_ranks, double timeout_s,
+                   const std::function<void(Communicator&, const Backend&)>& work) {
+  try {
+    run_ranks(num_ranks, std::chrono::duration<double>(timeout_s),
+              [&](Communicator& communicator) { work(communicator, loopback_backend()); });
+  } catch (...) {
+    print_error(text_of(std::current_exception()));
+    return static_cast<int>(exit_code_for(kind_of(std::current_exception())));
+  }
+  return static_cast<int>(ExitCode::done);
+}
+
+}  // namespace
+
+ExitCode exit_code_for(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::invalid_input:
+    case ErrorKind::disagreement:
+      return ExitCode::bad_input;
+    case ErrorKind::timeout:
+      return ExitCode::watchdog;
+    default:
+      return ExitCode::failed;
+  }
+}
+
+bool started_by_launcher() { return rank_variable() != nullptr; }
+
+int launcher_rank() {
+  const char* value = rank_variable();
+  return value == nullptr ? 0 : std::atoi(value);
+}
+
+bool is_watched() {
+  if (isatty(STDOUT_FILENO) == 0) return false;
+  if (!started_by_launcher()) return true;
+  std::error_code failure;
+  const auto output = std::filesystem::read_symlink(fmt::format("/proc/{}/fd/1", getppid()), failure);
+  return !failure &&
+         (output.string().rfind("/dev/pts/", 0) == 0 || output.string().rfind("/dev/tty", 0) == 0);
+}
+
+int default_threads(std::size_t ranks_on_node) {
+  if (const char* asked_for = std::getenv("OMP_NUM_THREADS")) return std::max(1, std::atoi(asked_for));
+  hwloc_topology_t machine = nullptr;
+  if (hwloc_topology_init(&machine) != 0) return 1;
+  const std::unique_ptr<hwloc_topology, decltype(&hwloc_topology_destroy)> owner(machine,
+                                                                                 hwloc_topology_destroy);
+  if (hwloc_topology_load(machine) != 0) return 1;
+  const int num_cores = hwloc_get_nbobjs_by_type(machine, HWLOC_OBJ_CORE);
+  int num_bound = num_cores;
+  const std::unique_ptr<hwloc_bitmap_s, decltype(&hwloc_bitmap_free)> bound(hwloc_bitmap_alloc(),
+                                                                            hwloc_bitmap_free);
+  if (hwloc_get_cpubind(machine, bound.get(), HWLOC_CPUBIND_PROCESS) == 0) {
+    num_bound = hwloc_get_nbobjs_inside_cpuset_by_type(machine, bound.get(), HWLOC_OBJ_CORE);
+  }
+  return std::max(1, std::min(num_bound, num_cores / static_cast<int>(ranks_on_node)));
+}
+
+int run_job(std::optional<std::size_t> thread_ranks, double timeout_s,
+            const std::function<void(Communicator&, const Backend&)>& work) {
+  if (!started_by_launcher()) return run_as_threads(thread_ranks.value_or(1), timeout_s, work);
+  return run_as_mpi_rank(timeout_s, [&](Communicator& communicator, const Backend& backend) {
+    together(communicator, [&] {
+      if (thread_ranks)
+        throw InvalidInput("--ranks is for threads of one process; the launcher has set the number of ranks");
+    });
+    work(communicator, backend);
+  });
+}
+
+}  // namespace moewe

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "comm/backend.hpp"
+#include "comm/error.hpp"
+
+namespace moewe {
+
+/// Exit codes of the program.
+enum class ExitCode { done = 0, failed = 1, bad_input = 2, watchdog = 3 };
+
+ExitCode exit_code_for(ErrorKind kind);
+
+/// Whether mpirun or srun started this process as one of a job's ranks.
+bool started_by_launcher();
+
+/// The rank that the launcher gave this process; 0 without one. Known before MPI is.
+int launcher_rank();
+
+/// Whether a person watches what this process prints. Looks past the terminal that mpirun puts between its
+/// ranks and its own output.
+bool is_watched();
+
+/// Cores for each of a node's ranks: OMP_NUM_THREADS if set, else what the node has, shared evenly, and never
+/// more than the process is bound to. At least 1.
+int default_threads(std::size_t ranks_on_node);
+
+/// Runs `work` on every rank: as the MPI process that this is if a launcher started it, else on
+/// `thread_ranks` threads, or one. Prints errors: a shared one once, a local one from its rank. After a local
+/// one the whole job ends, without waiting for the other ranks. Returns the process's exit code.
+int run_job(std::optional<std::size_t> thread_ranks, double timeout_s,
+            const std::function<void(Communicator&, const Backend&)>& work);
+
+}  // namespace moewe

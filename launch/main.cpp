@@ -1,0 +1,59 @@
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <fmt/format.h>
+#include <string>
+#include <vector>
+
+#include "launch/environment.hpp"
+#include "launch/run_command.hpp"
+
+namespace moewe {
+namespace {
+
+struct Command {
+  const char* name;
+  const char* summary;
+  int (*run)(const std::vector<std::string>& arguments);
+};
+
+constexpr std::array<Command, 1> commands{{
+    {"run", "execute the MoE layers of a checkpoint across ranks", run_command},
+}};
+
+std::string help() {
+  std::string text =
+      "moewe: expert-parallel runtime for Mixture-of-Experts layers\n\nUsage: moewe COMMAND [options]\n\n";
+  for (const Command& command : commands) text += fmt::format("  {:8}{}\n", command.name, command.summary);
+  return text + "\nmoewe COMMAND --help tells about a command, moewe --version the version.\n";
+}
+
+int reject(const std::string& what) {
+  if (launcher_rank() == 0) fmt::print(stderr, "moewe: {}; see moewe --help\n", what);
+  return static_cast<int>(ExitCode::bad_input);
+}
+
+int start(const std::vector<std::string>& arguments) {
+  if (arguments.empty()) return reject("a command is missing");
+  if (arguments[0] == "--help" || arguments[0] == "--version") {
+    if (launcher_rank() == 0)
+      fmt::print("{}", arguments[0] == "--help" ? help() : "moewe " MOEWE_VERSION "\n");
+    return static_cast<int>(ExitCode::done);
+  }
+  const auto* command = std::find_if(commands.begin(), commands.end(),
+                                     [&](const Command& known) { return known.name == arguments[0]; });
+  if (command == commands.end()) return reject(fmt::format("'{}' is not a command", arguments[0]));
+  return command->run({arguments.begin() + 1, arguments.end()});
+}
+
+}  // namespace
+}  // namespace moewe
+
+int main(int argc, char** argv) {
+  try {
+    return moewe::start({argv + 1, argv + argc});
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "moewe: {}\n", error.what());
+    return static_cast<int>(moewe::ExitCode::failed);
+  }
+}

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/ledger.hpp"
+#include "runtime/path_choice.hpp"
+
+namespace moewe {
+
+/// What `moewe run` was asked for.
+struct RunOptions {
+  std::filesystem::path checkpoint;
+  std::optional<std::filesystem::path> input;
+  std::optional<std::filesystem::path> output;
+  std::optional<std::filesystem::path> json;
+
+  std::optional<std::vector<std::size_t>> layers;  ///< ascending
+  std::optional<std::size_t> tokens;               ///< per step, over all ranks
+  std::size_t steps = 1;
+  std::uint64_t seed = 0;
+
+  PathRequest path = PathRequest::automatic;
+  VerifyLevel verify = VerifyLevel::ledger;
+  int threads = 0;  ///< per rank; 0: chosen from the machine
+  double timeout_s = 120;
+  std::optional<std::size_t> ranks;  ///< threads of this process that act as ranks
+
+  bool help = false;
+
+  /// All that must be equal on every rank, each as it would be typed.
+  std::vector<std::string> shared_settings() const;
+};
+
+/// Throws InvalidInput with one sentence for anything that cannot be used.
+RunOptions parse_run_options(const std::vector<std::string>& arguments);
+
+std::string run_help();
+
+/// "0,2-4" -> 0 2 3 4. Throws InvalidInput.
+std::vector<std::size_t> parse_layers(const std::string& text);
+
+}  // namespace moewe

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "comm/communicator.hpp"
+#include "launch/token_range.hpp"
+#include "runtime/routing.hpp"
+#include "runtime/safetensors_writer.hpp"
+
+namespace moewe {
+
+/// Writes layers.N.output [T, hidden] f32, .topk_ids [T, k] i32 and .topk_weights [T, k] f32 in global token
+/// order. Rank 0 writes; the others send it their rows, a bounded piece at a time.
+class OutputFile {
+ public:
+  /// Sizes of what is written.
+  struct Shape {
+    std::vector<std::size_t> layers;
+    std::size_t num_tokens;
+    std::size_t hidden;
+    std::size_t top_k;
+  };
+
+  /// Collective. Throws a shared InvalidInput when rank 0 cannot create the file.
+  OutputFile(Communicator& communicator, const std::filesystem::path& path, const Shape& shape);
+
+  /// Collective. The next layer, in order. `y` and `routing` are of this rank's tokens.
+  void add_layer(const Routing& routing, std::span<const float> y);
+
+  /// Collective. The file has its name once this returns.
+  void commit();
+
+ private:
+  void append_rows(std::span<const std::byte> mine, std::size_t row_bytes);
+
+  Communicator& communicator_;
+  Shape shape_;
+  std::optional<SafetensorsWriter> writer_;  // on rank 0
+};
+
+}  // namespace moewe

@@ -1,0 +1,86 @@
+#include "launch/run_inputs.hpp"
+
+#include <fmt/format.h>
+#include <numeric>
+#include <xxhash.h>
+
+#include "comm/error.hpp"
+#include "comm/together.hpp"
+
+namespace moewe {
+namespace {
+
+/// Collective. Throws alike on all ranks when a rank's text is not rank 0's; `describe` gets both.
+template <typename Describe>
+void require_same_text(Communicator& communicator, const std::string& mine, Describe&& describe) {
+  auto length = static_cast<std::int64_t>(mine.size());
+  communicator.broadcast(std::as_writable_bytes(std::span(&length, 1)), Rank{0});
+  std::string of_rank_0 = mine;
+  of_rank_0.resize(static_cast<std::size_t>(length));
+  communicator.broadcast(std::as_writable_bytes(std::span(of_rank_0)), Rank{0});
+  together(communicator, [&] {
+    if (mine != of_rank_0) throw InvalidInput(describe(of_rank_0));
+  });
+}
+
+void require_same_options(Communicator& communicator, const RunOptions& options) {
+  for (const std::string& setting : options.shared_settings()) {
+    require_same_text(communicator, setting, [&](const std::string& of_rank_0) {
+      return fmt::format("{} here, but {} on rank 0; options other than paths and --threads must agree",
+                         setting, of_rank_0);
+    });
+  }
+}
+
+/// Names, types and shapes of what a file holds.
+std::uint64_t digest(const SafetensorsFile& file) {
+  std::string text;
+  for (const auto& [name, tensor] : file.tensors()) {
+    text += fmt::format("{} {} {}\n", name, tensor.dtype, describe_shape(tensor.shape));
+  }
+  return XXH3_64bits(text.data(), text.size());
+}
+
+}  // namespace
+
+RunInputs::RunInputs(Communicator& communicator, const RunOptions& options) {
+  require_same_options(communicator, options);
+  together(communicator, [&] { open(options); });
+  require_same_text(communicator, fmt::format("{:016x}", checkpoint_->digest()), [&](const auto&) {
+    return fmt::format("{}: configuration or tensor headers are not those of rank 0's checkpoint",
+                       options.checkpoint.string());
+  });
+  if (!input_) return;
+  require_same_text(communicator, fmt::format("{:016x}", digest(*input_)), [&](const auto&) {
+    return fmt::format("{}: tensor headers are not those of rank 0's input", input_->path());
+  });
+}
+
+void RunInputs::open(const RunOptions& options) {
+  checkpoint_ = std::make_unique<Checkpoint>(options.checkpoint);
+  if (options.input) input_ = std::make_unique<SafetensorsFile>(*options.input);
+  layers_ = choose_layers(options);
+  const std::size_t hidden = checkpoint_->config().layer.expert.hidden;
+  if (!input_) {
+    tokens_ = std::make_unique<GeneratedTokens>(options.seed, *options.tokens, hidden);
+    return;
+  }
+  const std::size_t num_tokens =
+      options.tokens ? *options.tokens : recorded_tokens(*input_, layers_.front(), hidden);
+  tokens_ = std::make_unique<RecordedTokens>(*input_, layers_, num_tokens, hidden);
+}
+
+std::vector<std::size_t> RunInputs::choose_layers(const RunOptions& options) const {
+  const std::size_t num_layers = checkpoint_->config().num_layers;
+  std::vector<std::size_t> layers(num_layers);
+  std::iota(layers.begin(), layers.end(), std::size_t{0});
+  if (input_) layers = recorded_layers(*input_);
+  if (options.layers) layers = *options.layers;
+  if (layers.back() >= num_layers) {
+    throw InvalidInput(fmt::format("layer {} was asked for, but {} has layers 0 to {}", layers.back(),
+                                   options.checkpoint.string(), num_layers - 1));
+  }
+  return layers;
+}
+
+}  // namespace moewe

@@ -1,0 +1,141 @@
+#include "launch/run_rank.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fmt/format.h>
+#include <fstream>
+#include <omp.h>
+
+#include "comm/together.hpp"
+#include "launch/environment.hpp"
+#include "launch/run_inputs.hpp"
+#include "launch/run_result.hpp"
+#include "launch/step_loop.hpp"
+
+namespace moewe {
+namespace {
+
+EngineOptions engine_options(const Communicator& communicator, const RunOptions& options) {
+  EngineOptions engine;
+  engine.path = options.path;
+  engine.verify = options.verify;
+  const std::size_t ranks_on_node = communicator.topology().node_ranks(communicator.rank()).size();
+  engine.threads = options.threads > 0 ? options.threads : default_threads(ranks_on_node);
+  return engine;
+}
+
+const char* name_of(PathKind kind) {
+  switch (kind) {
+    case PathKind::local:
+      return "local";
+    case PathKind::direct:
+      return "direct";
+    case PathKind::message:
+      return "message";
+  }
+  return "";
+}
+
+/// Collective: everybody's paths, as a list on rank 0.
+std::vector<PairPath> gather_paths(Communicator& communicator, const Engine& engine) {
+  std::string mine;
+  for (const PathChoice& choice : engine.paths()) {
+    const bool by_message = choice.kind == PathKind::message;
+    mine += fmt::format("{}\t{}\t{}\n", name_of(choice.kind), by_message ? engine.carrier() : "memory",
+                        choice.reason);
+  }
+  const auto all = communicator.gather(std::as_bytes(std::span(mine)), Rank{0});
+  std::vector<PairPath> pairs;
+  std::istringstream lines(std::string(reinterpret_cast<const char*>(all.data()), all.size()));
+  for (std::string path, carrier, reason; std::getline(lines, path, '\t') &&
+                                          std::getline(lines, carrier, '\t') &&
+                                          std::getline(lines, reason);) {
+    const std::size_t pair = pairs.size();
+    pairs.push_back({pair / communicator.size(), pair % communicator.size(), path, carrier, reason});
+  }
+  return pairs;
+}
+
+/// Collective: element by element, the largest over all ranks.
+std::vector<double> slowest(Communicator& communicator, const std::vector<double>& seconds) {
+  constexpr double nanoseconds = 1e9;
+  std::vector<std::int64_t> ticks;
+  for (const double s : seconds) ticks.push_back(static_cast<std::int64_t>(s * nanoseconds));
+  communicator.all_reduce({.sums = {}, .minima = {}, .maxima = ticks});
+  std::vector<double> result;
+  for (const std::int64_t t : ticks) result.push_back(static_cast<double>(t) / nanoseconds);
+  return result;
+}
+
+void add_totals(Communicator& communicator, const StepTotals& totals, RunResult& result) {
+  std::array<std::int64_t, 1> assigned{totals.assigned};
+  communicator.all_reduce({.sums = assigned, .minima = {}, .maxima = {}});
+  result.assigned = assigned[0];
+  result.computed_per_rank = all_gather_values(communicator, totals.computed);
+  result.step_times = slowest(communicator, totals.step_times);
+  const auto phases = slowest(communicator, {totals.phase_times.begin(), totals.phase_times.end()});
+  for (std::size_t p = 0; p < num_phases; ++p)
+    result.phase_times[p] = phases[p] / static_cast<double>(result.steps);
+  result.first_imbalance = totals.first_imbalance;
+  result.last_imbalance = totals.last_imbalance;
+}
+
+RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptions& options, StepLoop& loop) {
+  Communicator& communicator = engine.communicator();
+  const LayerSpec& spec = loop.spec();
+  RunResult result;
+  result.ranks = communicator.size();
+  result.nodes = communicator.topology().num_nodes();
+  result.isa = instruction_set();
+  result.matmul_rows = name_of(engine.matmuls().get(spec.expert.intermediate, spec.expert.hidden)->rows());
+  result.model = inputs.checkpoint().config().family;
+  result.tokens = inputs.tokens().num_tokens();
+  result.steps = options.steps;
+  result.seed = options.seed;
+  result.layers = inputs.layers();
+  result.threads = static_cast<std::size_t>(omp_get_max_threads());
+  result.exchange = gather_paths(communicator, engine);
+  add_totals(communicator, loop.totals(), result);
+  constexpr double flops_per_weight = 2;
+  const auto weights = static_cast<double>(3 * spec.expert.hidden * spec.expert.intermediate);
+  result.expert_flops = flops_per_weight * weights * static_cast<double>(result.computed());
+  result.peak_bytes_per_rank =
+      all_gather_values(communicator, static_cast<std::int64_t>(engine.memory().peak_bytes()));
+  result.verify_level = options.verify == VerifyLevel::off ? "off" : "ledger";
+  result.reference = loop.reference().total(communicator);
+  if (communicator.rank() == Rank{0}) result.output_sha256 = loop.digest().finish();
+  return result;
+}
+
+/// The file appears under its name only once it is complete.
+void write_file(const std::filesystem::path& path, const std::string& text) {
+  const std::filesystem::path temporary = path.string() + ".partial";
+  std::ofstream file(temporary, std::ios::binary);
+  file << text;
+  file.close();
+  std::error_code failure;
+  if (file) std::filesystem::rename(temporary, path, failure);
+  if (!file || failure) throw InvalidInput(fmt::format("{}: cannot be written", path.string()));
+}
+
+}  // namespace
+
+void run_rank(Communicator& communicator, const Backend& backend, const RunOptions& options) {
+  const RunInputs inputs(communicator, options);
+  Engine engine(communicator, backend, engine_options(communicator, options));
+  StepLoop loop(engine, inputs, options);
+  loop.run();
+  const RunResult result = collect_result(engine, inputs, options, loop);
+  together(communicator, [&] {
+    if (communicator.rank() != Rank{0}) return;
+    fmt::print("{}", to_text(result));
+    std::fflush(stdout);
+    if (options.json) write_file(*options.json, to_json(result));
+  });
+  if (!result.passed()) {
+    throw Error(ErrorKind::verification, "verification failed; see the summary", ErrorScope::shared);
+  }
+}
+
+}  // namespace moewe

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "launch/options.hpp"
+#include "launch/output_digest.hpp"
+#include "launch/output_file.hpp"
+#include "launch/reference_check.hpp"
+#include "launch/run_inputs.hpp"
+#include "runtime/moe_layer.hpp"
+
+namespace moewe {
+
+/// What the steps did on this rank.
+struct StepTotals {
+  std::vector<double> step_times;                ///< of each step, all layers
+  std::array<double, num_phases> phase_times{};  ///< of all steps together
+  std::int64_t assigned = 0;                     ///< for this rank's tokens
+  std::int64_t computed = 0;                     ///< by this rank's experts
+  std::vector<double> first_imbalance;           ///< per layer, first step
+  std::vector<double> last_imbalance;            ///< per layer, last step
+};
+
+/// Runs all layers of all steps on this rank, and takes digest, comparison and output outside the timed
+/// parts.
+class StepLoop {
+ public:
+  /// Collective. Borrows everything.
+  StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& options);
+
+  /// Collective.
+  void run();
+
+  const StepTotals& totals() const { return totals_; }
+  const ReferenceCheck& reference() const { return *reference_; }
+  OutputDigest& digest() { return digest_; }
+  const LayerSpec& spec() const { return inputs_.checkpoint().config().layer; }
+
+ private:
+  void run_layer(std::size_t step, std::size_t i);
+  double timed_forward(std::size_t step, std::size_t i);
+  void account(const MoeLayer& layer);
+
+  Engine& engine_;
+  const RunInputs& inputs_;
+  const RunOptions& options_;
+  TokenRange own_tokens_;
+  std::vector<std::unique_ptr<MoeLayer>> layers_;
+  std::optional<ReferenceCheck> reference_;
+  std::optional<OutputFile> output_;
+  OutputDigest digest_;
+  StepTotals totals_;
+  Buffer x_;
+  Buffer y_;
+};
+
+}  // namespace moewe

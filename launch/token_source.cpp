@@ -1,0 +1,87 @@
+#include "launch/token_source.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <fmt/format.h>
+
+#include "comm/error.hpp"
+
+namespace moewe {
+namespace {
+
+/// SplitMix64's output function (Steele, Lea and Flood, OOPSLA 2014): a bijection that scatters close
+/// numbers.
+std::uint64_t scatter(std::uint64_t z) {
+  z += 0x9E3779B97F4A7C15U;
+  z = (z ^ (z >> 30U)) * 0xBF58476D1CE4E5B9U;
+  z = (z ^ (z >> 27U)) * 0x94D049BB133111EBU;
+  return z ^ (z >> 31U);
+}
+
+/// Uniform on (-sqrt(3), sqrt(3)), which has variance 1; from the upper 24 bits, so that f32 holds it exactly
+/// before scaling.
+float to_value(std::uint64_t bits) {
+  constexpr float sqrt_3 = 1.7320508F;
+  const auto upper = static_cast<std::int32_t>(bits >> 40U) - (1 << 23);
+  return static_cast<float>(upper) * (sqrt_3 / static_cast<float>(1 << 23));
+}
+
+}  // namespace
+
+void GeneratedTokens::read(std::size_t layer, std::size_t step, TokenRange range,
+                           std::span<float> rows) const {
+  const std::uint64_t stream = scatter(scatter(scatter(seed_) ^ layer) ^ step);
+  for (std::size_t t = 0; t < range.count; ++t) {
+    const std::uint64_t token = scatter(stream ^ (range.first + t));
+    for (std::size_t h = 0; h < hidden_; ++h) rows[t * hidden_ + h] = to_value(scatter(token + h));
+  }
+}
+
+std::string layer_tensor(std::size_t layer, const char* what) {
+  return fmt::format("layers.{}.{}", layer, what);
+}
+
+std::vector<std::size_t> recorded_layers(const SafetensorsFile& file) {
+  std::vector<std::size_t> layers;
+  for (const auto& [name, tensor] : file.tensors()) {
+    std::size_t layer = 0;
+    if (std::sscanf(name.c_str(), "layers.%zu.", &layer) == 1 && name == layer_tensor(layer, "input")) {
+      layers.push_back(layer);
+    }
+  }
+  std::sort(layers.begin(), layers.end());
+  if (layers.empty()) throw InvalidInput(fmt::format("{}: holds no tensor layers.N.input", file.path()));
+  return layers;
+}
+
+std::size_t recorded_tokens(const SafetensorsFile& file, std::size_t layer, std::size_t hidden) {
+  const std::string name = layer_tensor(layer, "input");
+  const TensorView* tensor = file.find(name);
+  if (tensor == nullptr) throw InvalidInput(fmt::format("{}: tensor '{}' is missing", file.path(), name));
+  if (tensor->shape.size() != 2 || tensor->shape[1] != hidden) {
+    throw InvalidInput(fmt::format("{}: tensor '{}' has shape {} instead of [tokens, {}]", file.path(), name,
+                                   describe_shape(tensor->shape), hidden));
+  }
+  read_f32(*tensor, name, 0, {});  // refuses a dtype that cannot be read
+  return tensor->shape[0];
+}
+
+RecordedTokens::RecordedTokens(const SafetensorsFile& file, const std::vector<std::size_t>& layers,
+                               std::size_t num_tokens, std::size_t hidden)
+    : file_(file), num_tokens_(num_tokens), hidden_(hidden) {
+  for (const std::size_t layer : layers) {
+    const std::size_t recorded = recorded_tokens(file, layer, hidden);
+    if (recorded < num_tokens) {
+      throw InvalidInput(fmt::format("{}: tensor '{}' has {} tokens, fewer than the {} asked for",
+                                     file.path(), layer_tensor(layer, "input"), recorded, num_tokens));
+    }
+  }
+}
+
+void RecordedTokens::read(std::size_t layer, std::size_t /*the same in all*/, TokenRange range,
+                          std::span<float> rows) const {
+  const std::string name = layer_tensor(layer, "input");
+  read_f32(*file_.find(name), name, range.first * hidden_, rows);
+}
+
+}  // namespace moewe

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "comm/rank.hpp"
+#include "placement/expert_id.hpp"
+
+namespace moewe {
+
+/// A place for one expert's weights: the n-th on a rank.
+struct Slot {
+  Rank rank;
+  std::uint32_t position;
+
+  bool operator==(const Slot&) const = default;
+};
+
+/// Which rank holds which expert of one layer, in which slot. Immutable, and the same value on every rank; a
+/// change of placement is a new value with the next epoch. Every expert has exactly one slot; ranks may hold
+/// different numbers of experts, and none.
+class Placement {
+ public:
+  /// The experts of each rank in slot order. Throws InvalidInput unless every expert from 0 to num_experts -
+  /// 1 stands in exactly one slot.
+  Placement(std::uint64_t epoch, std::size_t num_experts, std::vector<std::vector<ExpertId>> experts_of_rank);
+
+  std::uint64_t epoch() const { return epoch_; }
+  std::size_t num_ranks() const { return experts_of_rank_.size(); }
+  std::size_t num_experts() const { return slot_of_expert_.size(); }
+
+  const Slot& slot_of(ExpertId expert) const { return slot_of_expert_[index(expert)]; }
+
+  /// In slot order.
+  std::span<const ExpertId> experts_of(Rank rank) const { return experts_of_rank_[index(rank)]; }
+
+  /// Sum over a rank's experts of a load per expert.
+  std::vector<std::int64_t> rank_loads(std::span<const std::int64_t> load_per_expert) const;
+
+ private:
+  std::uint64_t epoch_;
+  std::vector<std::vector<ExpertId>> experts_of_rank_;
+  std::vector<Slot> slot_of_expert_;
+};
+
+/// Expert e on rank floor(e * num_ranks / num_experts), in epoch 0: neighbouring experts together, and rank
+/// sizes that differ by at most one.
+Placement contiguous_placement(std::size_t num_experts, std::size_t num_ranks);
+
+/// Largest rank load over the mean rank load; 1.0 is perfect, and the value when nothing is loaded.
+double imbalance(std::span<const std::int64_t> rank_loads);
+
+}  // namespace moewe

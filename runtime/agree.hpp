@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <span>
+#include <vector>
+
+#include "comm/communicator.hpp"
+#include "placement/placement.hpp"
+#include "runtime/step_header.hpp"
+
+namespace moewe {
+
+/// What all ranks know alike about one step once they have agreed.
+struct Agreement {
+  /// Over all ranks' tokens.
+  std::vector<std::int64_t> assignments_per_expert;
+};
+
+/// What a rank brings to the agreement.
+struct StepProposal {
+  StepHeader header;
+
+  /// Assignments of the rank's own tokens; at most counts_length of them, the same on all ranks.
+  std::span<const std::int64_t> assignments_per_expert;
+  std::size_t counts_length;
+
+  /// What kept this rank from taking part, or null.
+  std::exception_ptr failure;
+};
+
+/// Collective: one small all-reduce. Throws the same shared Error on every rank when a rank failed or when
+/// the headers differ; the latter names the field, its values and the ranks.
+///
+/// Nobody returns before everybody has called. So what a rank wrote for the others in its previous step has
+/// been read by then, and may be overwritten.
+Agreement agree(Communicator& communicator, const StepProposal& proposal);
+
+/// How many assignments the slots of each expert on `rank` are to compute, in slot order.
+std::vector<std::int64_t> assignments_per_slot(const Agreement& agreement, const Placement& placement,
+                                               Rank rank);
+
+}  // namespace moewe

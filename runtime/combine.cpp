@@ -1,0 +1,21 @@
+#include "runtime/combine.hpp"
+
+#include <algorithm>
+
+#include "runtime/kernels/elementwise.hpp"
+#include "runtime/parallel.hpp"
+
+namespace moewe {
+
+void combine(const Routing& routing, const ReturnTable& returned, std::span<float> y, std::size_t hidden) {
+  parallel_for(routing.num_tokens, [&](std::size_t token) {
+    const std::span<float> sum = y.subspan(token * hidden, hidden);
+    std::fill(sum.begin(), sum.end(), 0.0F);
+    for (std::size_t k = 0; k < routing.top_k; ++k) {
+      const auto* output = reinterpret_cast<const float*>(returned.output(token, k));
+      add_weighted(routing.weights[token * routing.top_k + k], {output, hidden}, sum);
+    }
+  });
+}
+
+}  // namespace moewe

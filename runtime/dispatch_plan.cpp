@@ -1,0 +1,67 @@
+#include "runtime/dispatch_plan.hpp"
+
+#include <limits>
+#include <numeric>
+
+namespace moewe {
+namespace {
+
+constexpr std::uint32_t no_token = std::numeric_limits<std::uint32_t>::max();
+
+/// Calls visit(token, k, slot, is_new_row) in the order of the plan. A row is new the first time that its
+/// token goes to the slot's rank.
+template <typename Visit>
+void for_each_assignment(const Routing& routing, const Placement& placement, Visit&& visit) {
+  std::vector<std::uint32_t> last_token(placement.num_ranks(), no_token);
+  for (std::uint32_t token = 0; token < routing.num_tokens; ++token) {
+    for (std::uint32_t k = 0; k < routing.top_k; ++k) {
+      const Slot& slot = placement.slot_of(routing.experts[token * routing.top_k + k]);
+      const bool is_new_row = last_token[index(slot.rank)] != token;
+      last_token[index(slot.rank)] = token;
+      visit(token, k, slot, is_new_row);
+    }
+  }
+}
+
+}  // namespace
+
+void DispatchPlan::build(const Routing& routing, const Placement& placement) {
+  num_tokens_ = routing.num_tokens;
+  top_k_ = routing.top_k;
+  count(routing, placement);
+  fill(routing, placement);
+}
+
+void DispatchPlan::count(const Routing& routing, const Placement& placement) {
+  first_row_.assign(placement.num_ranks() + 1, 0);
+  first_assignment_.assign(placement.num_ranks() + 1, 0);
+  for_each_assignment(routing, placement, [&](auto, auto, const Slot& slot, bool is_new_row) {
+    first_row_[index(slot.rank) + 1] += is_new_row ? 1 : 0;
+    ++first_assignment_[index(slot.rank) + 1];
+  });
+  std::partial_sum(first_row_.begin(), first_row_.end(), first_row_.begin());
+  std::partial_sum(first_assignment_.begin(), first_assignment_.end(), first_assignment_.begin());
+}
+
+void DispatchPlan::fill(const Routing& routing, const Placement& placement) {
+  tokens_.resize(first_row_.back());
+  assignments_.resize(first_assignment_.back());
+  std::vector<std::size_t> next_row = first_row_;
+  std::vector<std::size_t> next_assignment = first_assignment_;
+  for_each_assignment(routing, placement,
+                      [&](std::uint32_t token, std::uint32_t k, const Slot& slot, bool is_new_row) {
+                        const std::size_t rank = index(slot.rank);
+                        if (is_new_row) tokens_[next_row[rank]++] = token;
+                        const auto row = static_cast<std::uint32_t>(next_row[rank] - first_row_[rank] - 1);
+                        assignments_[next_assignment[rank]++] = {row, slot.position, token, k};
+                      });
+}
+
+Destination DispatchPlan::to(Rank rank) const {
+  const std::size_t r = index(rank);
+  return {
+      std::span(tokens_).subspan(first_row_[r], first_row_[r + 1] - first_row_[r]),
+      std::span(assignments_).subspan(first_assignment_[r], first_assignment_[r + 1] - first_assignment_[r])};
+}
+
+}  // namespace moewe

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "comm/rank.hpp"
+#include "placement/placement.hpp"
+#include "runtime/routing.hpp"
+
+namespace moewe {
+
+/// One (token, k) pair on its way to a rank. Travels as it is.
+struct PlannedAssignment {
+  std::uint32_t row;    ///< which of the rows that go to this rank
+  std::uint32_t slot;   ///< position of the expert's slot on that rank
+  std::uint32_t token;  ///< on the source
+  std::uint32_t k;      ///< which of the token's choices
+};
+
+/// What goes to one rank: each token that chose at least one of its experts, once.
+struct Destination {
+  std::span<const std::uint32_t> tokens;           ///< ascending; element i is row i
+  std::span<const PlannedAssignment> assignments;  ///< by token, then k; outputs come back in this order
+};
+
+/// Where every assignment of a rank's tokens goes: a pure function of routing and placement.
+///
+///   destination 0                      destination 1
+///   tokens:      [ 0     2  ]          [ 0     1 ]
+///   assignments: [ 0.k0  2.k0  2.k1 ]  [ 0.k1  1.k0  1.k1 ]
+class DispatchPlan {
+ public:
+  /// `routing` has been checked by count_assignments. Reuses the memory of the plan before it.
+  void build(const Routing& routing, const Placement& placement);
+
+  std::size_t num_ranks() const { return first_row_.empty() ? 0 : first_row_.size() - 1; }
+  std::size_t num_tokens() const { return num_tokens_; }
+  std::size_t top_k() const { return top_k_; }
+
+  Destination to(Rank rank) const;
+
+ private:
+  void count(const Routing& routing, const Placement& placement);
+  void fill(const Routing& routing, const Placement& placement);
+
+  std::size_t num_tokens_ = 0;
+  std::size_t top_k_ = 0;
+  std::vector<std::size_t> first_row_;         // [num_ranks + 1]
+  std::vector<std::size_t> first_assignment_;  // [num_ranks + 1]
+  std::vector<std::uint32_t> tokens_;
+  std::vector<PlannedAssignment> assignments_;
+};
+
+}  // namespace moewe

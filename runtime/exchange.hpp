@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "comm/waiter.hpp"
+#include "runtime/path.hpp"
+
+namespace moewe {
+
+/// The token exchange of one step: rows to experts and outputs back, over whatever path each pair of ranks
+/// has.
+///
+///   exchange.dispatch(shape, plan, x);
+///   while (const RowTable* rows = exchange.next()) { compute(*rows); exchange.give_back(); }
+///   combine(exchange.returned());
+///
+/// All ranks run the same step; a rank with no tokens or no experts takes part like the others.
+class Exchange {
+ public:
+  /// Every rank is a peer of exactly one path, and of the path of the same kind on the other side.
+  Exchange(std::vector<std::unique_ptr<Path>> paths, const Waiter& waiter)
+      : paths_(std::move(paths)), waiter_(waiter) {}
+
+  /// Non-blocking. `x` is the plan's tokens, row by row; plan and x stay valid and unchanged until returned()
+  /// has returned.
+  void dispatch(const StepShape& shape, const DispatchPlan& plan, std::span<const std::byte> x);
+
+  /// Blocks until rows have arrived that were not handed out before; null once all have been. The table is
+  /// valid until the next call.
+  const RowTable* next();
+
+  /// The outputs of the rows that next() returned last are written.
+  void give_back();
+
+  /// Blocks until every assignment of this rank's tokens has its output, and this rank's memory is no longer
+  /// in use by the step. The outputs stay where they are until the next dispatch.
+  const ReturnTable& returned();
+
+ private:
+  std::vector<std::unique_ptr<Path>> paths_;
+  const Waiter& waiter_;
+  StepShape shape_;
+  std::size_t num_arrived_ = 0;
+  RowTable rows_;
+  ReturnTable returned_;
+};
+
+}  // namespace moewe

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "comm/buffer.hpp"
+
+namespace moewe {
+
+/// y = x W^T in f32 for one shape of W, with weights packed once. A row of y has the same bits whatever rows
+/// are computed with it: a test on construction finds out how this machine and library must be used for that.
+class Matmul {
+ public:
+  /// Rows of one call at most.
+  static constexpr std::size_t max_rows = 64;
+
+  /// How many rows the library is given at once. Cheapest first; the first that passes the test is used.
+  enum class Rows {
+    exact,   ///< as many as there are
+    padded,  ///< always max_rows, the rest zero
+    single,  ///< one at a time
+  };
+
+  Matmul(std::size_t in, std::size_t out);
+  ~Matmul();
+  Matmul(const Matmul&) = delete;
+  Matmul& operator=(const Matmul&) = delete;
+
+  std::size_t in() const { return in_; }
+  std::size_t out() const { return out_; }
+  Rows rows() const { return rows_; }
+
+  /// `weights` is [out, in], row-major.
+  Buffer pack(MemoryMeter& meter, std::string_view name, std::span<const float> weights) const;
+
+  /// x is [num_rows, in] and y [num_rows, out], both row-major, 1 <= num_rows <= max_rows. Thread-safe.
+  void apply(const float* x, std::size_t num_rows, const Buffer& packed, float* y) const;
+
+ private:
+  struct Library;
+
+  void apply_as(Rows rows, const float* x, std::size_t num_rows, const Buffer& packed, float* y) const;
+  bool rows_are_independent(Rows rows, const Buffer& packed) const;
+  Rows find_rows() const;
+
+  std::size_t in_;
+  std::size_t out_;
+  std::unique_ptr<Library> library_;
+  Rows rows_;
+};
+
+/// Shares matmuls, and with them their test, between all uses of one shape.
+class MatmulCache {
+ public:
+  std::shared_ptr<const Matmul> get(std::size_t in, std::size_t out);
+
+ private:
+  std::map<std::pair<std::size_t, std::size_t>, std::shared_ptr<const Matmul>> by_shape_;
+};
+
+/// "exact", "padded" or "single".
+const char* name_of(Matmul::Rows rows);
+
+/// The instruction set that the library uses on this machine, for instance "AVX512".
+std::string instruction_set();
+
+}  // namespace moewe

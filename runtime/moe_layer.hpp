@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+
+#include "placement/placement.hpp"
+#include "runtime/engine.hpp"
+#include "runtime/experts.hpp"
+#include "runtime/layer_spec.hpp"
+#include "runtime/router.hpp"
+#include "runtime/slot_table.hpp"
+#include "runtime/step_header.hpp"
+#include "runtime/weight_source.hpp"
+
+namespace moewe {
+
+/// One Mixture-of-Experts layer, spread over the ranks of its engine. Borrows the engine, which outlives it.
+class MoeLayer {
+ public:
+  /// Collective: all ranks construct the same layers in the same order. Reads from `source` the router and
+  /// the experts that `placement` gives to this rank, and keeps no reference to it. Throws a shared Error
+  /// when any rank fails or when ranks pass different sizes.
+  MoeLayer(Engine& engine, const LayerSpec& spec, Placement placement, const WeightSource& source);
+
+  /// Collective and blocking: one step. `x` and `y` are [num_tokens, hidden], row-major f32, of this rank's
+  /// own tokens; any number of them, none included, and different numbers on different ranks. On return y
+  /// holds
+  ///
+  ///   y[t] = sum over k of weight[t, k] * expert[t, k](x[t]).
+  ///
+  /// Throws a shared Error when a rank's input is unusable or ranks disagree: the layer stays usable. Any
+  /// other Error is local, and the engine must not be used again.
+  void forward(std::span<const float> x, std::span<float> y);
+
+  /// The same with the caller's own choice of experts and weights instead of the router's.
+  void forward(std::span<const float> x, const Routing& routing, std::span<float> y);
+
+  const LayerSpec& spec() const { return spec_; }
+  const Placement& placement() const { return placement_; }
+
+  /// Of the last step on this engine; valid until the next one.
+  const Routing& routing() const { return *last_routing_; }
+  const StepReport& report() const { return report_; }
+
+ private:
+  void step(std::span<const float> x, const Routing* given, std::span<float> y);
+  const Routing& route(std::span<const float> x, const Routing* given, std::span<const float> y);
+  StepHeader header() const;
+  StepShape shape_of_step() const;
+
+  Engine& engine_;
+  LayerSpec spec_;
+  Placement placement_;
+  std::size_t number_;
+  std::optional<Router> router_;
+  std::optional<Experts> experts_;
+  SlotTable slots_;
+  StepReport report_;
+  const Routing* last_routing_ = nullptr;
+};
+
+}  // namespace moewe

@@ -1,0 +1,159 @@
+#include "runtime/paths/direct_path.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <fmt/format.h>
+
+#include "comm/error.hpp"
+
+namespace moewe {
+namespace {
+
+constexpr std::size_t dispatched_flag = 0;
+constexpr std::uint64_t region_alignment = 64;
+
+/// Lays regions out one behind the other; its end is the segment's length.
+class Layout {
+ public:
+  std::uint64_t place(std::size_t bytes) {
+    const std::uint64_t at = (end_ + region_alignment - 1) / region_alignment * region_alignment;
+    end_ = at + bytes;
+    return at;
+  }
+  std::uint64_t end() const { return end_; }
+
+ private:
+  std::uint64_t end_ = 0;
+};
+
+/// Removes and visits the ranks for which `is_ready` holds.
+template <typename IsReady, typename Visit>
+void take_ready(std::vector<Rank>& ranks, IsReady&& is_ready, Visit&& visit) {
+  const auto first_ready =
+      std::stable_partition(ranks.begin(), ranks.end(), [&](Rank rank) { return !is_ready(rank); });
+  std::for_each(first_ready, ranks.end(), visit);
+  ranks.erase(first_ready, ranks.end());
+}
+
+}  // namespace
+
+DirectPath::DirectPath(Rank self, std::vector<Rank> peers, std::size_t num_ranks, PeerMemory& memory)
+    : self_(self),
+      peers_(std::move(peers)),
+      num_ranks_(num_ranks),
+      places_(num_ranks * sizeof(Letter)),
+      memory_(memory) {
+  expects(memory_.num_flags() >= flags_needed(num_ranks), "the direct path has a flag per rank and one more");
+}
+
+void DirectPath::dispatch(const StepShape& shape, const DispatchPlan& plan, std::span<const std::byte> x) {
+  shape_ = shape;
+  plan_ = &plan;
+  std::size_t num_assignments = 0;
+  for (const Rank peer : peers_) num_assignments += plan.to(peer).assignments.size();
+
+  Layout layout;
+  layout.place(num_ranks_ * (sizeof(Letter) + sizeof(Place)));
+  const std::uint64_t manifests = layout.place(num_assignments * sizeof(PlannedAssignment));
+  const std::uint64_t rows = layout.place(plan.num_tokens() * shape.row_bytes);
+  next_output_ = layout.place(shape.num_expected * shape.output_bytes);
+  outputs_end_ = layout.end();
+  memory_.grow(layout.end());
+
+  copy_needed_rows(plan, x, memory_.own() + rows);
+  write_letters(plan, manifests, rows);
+  awaited_ = peers_;
+  collected_.clear();
+  awaited_returns_.clear();
+  for (const Rank peer : peers_) {
+    if (!plan.to(peer).assignments.empty()) awaited_returns_.push_back(peer);
+  }
+  memory_.publish(dispatched_flag, shape.generation);
+}
+
+void DirectPath::copy_needed_rows(const DispatchPlan& plan, std::span<const std::byte> x, std::byte* rows) {
+  is_needed_.assign(plan.num_tokens(), 0);
+  for (const Rank peer : peers_) {
+    for (const std::uint32_t token : plan.to(peer).tokens) is_needed_[token] = 1;
+  }
+  for (std::size_t token = 0; token < is_needed_.size(); ++token) {
+    if (is_needed_[token] == 0) continue;
+    const std::size_t offset = token * shape_.row_bytes;
+    std::memcpy(rows + offset, x.data() + offset, shape_.row_bytes);
+  }
+}
+
+void DirectPath::write_letters(const DispatchPlan& plan, std::uint64_t manifests, std::uint64_t rows) {
+  for (const Rank peer : peers_) {
+    const auto assignments = std::as_bytes(plan.to(peer).assignments);
+    std::copy(assignments.begin(), assignments.end(), memory_.own() + manifests);
+    letter_to(peer) = {shape_.generation, manifests, plan.to(peer).assignments.size(), rows};
+    manifests += assignments.size();
+  }
+}
+
+void DirectPath::collect(RowTable& rows) {
+  take_ready(
+      awaited_, [&](Rank peer) { return has_published(peer, dispatched_flag); },
+      [&](Rank peer) { collect_from(peer, rows); });
+}
+
+void DirectPath::collect_from(Rank peer, RowTable& rows) {
+  const Letter& letter = letter_from(peer);
+  if (letter.num_assignments == 0) return;
+  const std::uint64_t outputs = next_output_;
+  next_output_ += letter.num_assignments * shape_.output_bytes;
+  if (letter.generation != shape_.generation || next_output_ > outputs_end_) {
+    throw Error(ErrorKind::verification,
+                fmt::format("rank {} announces {} assignments of step {} in step {}, which expects {} in all",
+                            number(peer), letter.num_assignments, letter.generation, shape_.generation,
+                            shape_.num_expected));
+  }
+  place_for(peer) = outputs;
+  const std::byte* segment = memory_.of(peer);
+  const auto* manifest = reinterpret_cast<const PlannedAssignment*>(segment + letter.manifest);
+  std::byte* output = memory_.own() + outputs;
+  for (std::uint64_t i = 0; i < letter.num_assignments; ++i) {
+    const PlannedAssignment& assignment = manifest[i];
+    expects(assignment.slot < shape_.num_slots, "a manifest names slots of the rank that it goes to");
+    const std::byte* input = segment + letter.rows + assignment.token * shape_.row_bytes;
+    rows.add(assignment.slot, {input, output, peer, assignment.token, assignment.k});
+    output += shape_.output_bytes;
+  }
+  collected_.push_back(peer);
+}
+
+void DirectPath::give_back() {
+  for (const Rank peer : collected_) memory_.publish(returned_flag(peer), shape_.generation);
+  collected_.clear();
+}
+
+void DirectPath::collect_returned(ReturnTable& returned) {
+  take_ready(
+      awaited_returns_, [&](Rank peer) { return has_published(peer, returned_flag(self_)); },
+      [&](Rank peer) {
+        returned.add(plan_->to(peer).assignments, memory_.of(peer) + place_from(peer), shape_.output_bytes);
+      });
+}
+
+DirectPath::Letter& DirectPath::letter_to(Rank peer) {
+  return reinterpret_cast<Letter*>(memory_.own())[index(peer)];
+}
+
+const DirectPath::Letter& DirectPath::letter_from(Rank peer) const {
+  return reinterpret_cast<const Letter*>(memory_.of(peer))[index(self_)];
+}
+
+DirectPath::Place& DirectPath::place_for(Rank peer) {
+  return reinterpret_cast<Place*>(memory_.own() + places_)[index(peer)];
+}
+
+DirectPath::Place DirectPath::place_from(Rank peer) const {
+  return reinterpret_cast<const Place*>(memory_.of(peer) + places_)[index(self_)];
+}
+
+bool DirectPath::has_published(Rank peer, std::size_t flag) const {
+  return memory_.published(peer, flag) == shape_.generation;
+}
+
+}  // namespace moewe

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace moewe {
+
+/// The six calls of a step.
+enum class Phase { route, agree, plan, dispatch, experts, combine };
+
+inline constexpr std::size_t num_phases = 6;
+inline constexpr std::array<const char*, num_phases> phase_names{"route",    "agree",   "plan",
+                                                                 "dispatch", "experts", "combine"};
+
+constexpr const char* name_of(Phase phase) { return phase_names[static_cast<std::size_t>(phase)]; }
+
+/// Where a rank is, for messages about what went wrong. Steps count from 1; 0 is before the first.
+struct StepPosition {
+  std::uint64_t step = 0;
+  std::size_t layer = 0;
+  Phase phase = Phase::route;
+};
+
+/// What one step of one layer did on this rank.
+struct StepReport {
+  /// Time in each phase; waiting for rows counts as dispatch, waiting for outputs as combine.
+  std::array<double, num_phases> seconds{};
+  std::vector<std::int64_t> assignments_per_expert;  ///< over all ranks
+  std::vector<std::int64_t> computed_per_slot;       ///< on this rank
+};
+
+/// Charges the time between two marks to the phase that the first began.
+class PhaseClock {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  explicit PhaseClock(StepReport& report, StepPosition& position) : report_(report), position_(position) {}
+  ~PhaseClock() { charge(); }
+  PhaseClock(const PhaseClock&) = delete;
+  PhaseClock& operator=(const PhaseClock&) = delete;
+
+  void begin(Phase phase) {
+    charge();
+    position_.phase = phase;
+  }
+
+ private:
+  void charge() {
+    const Clock::time_point now = Clock::now();
+    report_.seconds[static_cast<std::size_t>(position_.phase)] +=
+        std::chrono::duration<double>(now - since_).count();
+    since_ = now;
+  }
+
+  StepReport& report_;
+  StepPosition& position_;
+  Clock::time_point since_ = Clock::now();
+};
+
+}  // namespace moewe
