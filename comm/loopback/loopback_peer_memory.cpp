@@ -1,6 +1,5 @@
 #include "comm/loopback/loopback_peer_memory.hpp"
 
-#include "comm/shm/segment.hpp"
 #include "comm/shm/segment_peer_memory.hpp"
 #include "comm/together.hpp"
 
@@ -11,10 +10,16 @@ class LoopbackPeerMemory : public SegmentPeerMemory {
  public:
   using SegmentPeerMemory::SegmentPeerMemory;
 
-  /// Called between two collectives, while every rank's segment exists.
-  void see(const std::vector<const std::byte*>& segments) {
-    for (std::size_t rank = 0; rank < segments.size(); ++rank) set_view(rank_at(rank), segments[rank]);
+  /// Collective. Holds on to every segment: a peer may be done with its own while others still read it.
+  void see_all(Communicator& communicator) {
+    for (const auto* owner : all_gather_values(communicator, &segment())) segments_.push_back(*owner);
+    communicator.barrier();  // nobody lets go before all hold on
+    for (std::size_t rank = 0; rank < segments_.size(); ++rank)
+      set_view(rank_at(rank), segments_[rank]->data());
   }
+
+ private:
+  std::vector<std::shared_ptr<Segment>> segments_;
 };
 
 }  // namespace
@@ -25,7 +30,7 @@ PeerMemoryOffer make_loopback_peer_memory(Communicator& communicator, MemoryMete
   together(communicator, [&] {
     memory = std::make_unique<LoopbackPeerMemory>(communicator, meter, num_flags, create_memfd());
   });
-  memory->see(all_gather_values(communicator, memory->segment_start()));
+  memory->see_all(communicator);
   return {std::move(memory), ""};
 }
 

@@ -29,24 +29,24 @@ SegmentPeerMemory::SegmentPeerMemory(const Communicator& communicator, MemoryMet
                                      std::size_t num_flags, FileDescriptor file)
     : meter_(meter),
       num_flags_(num_flags),
-      segment_(std::move(file), Segment::Access::write),
+      segment_(std::make_shared<Segment>(std::move(file), Segment::Access::write)),
       views_(communicator.size(), nullptr) {
   grow(0);
   const std::uint64_t identity = random_number();
-  std::memcpy(segment_.data(), &identity, sizeof identity);
-  views_[index(communicator.rank())] = segment_.data();
+  std::memcpy(segment_->data(), &identity, sizeof identity);
+  views_[index(communicator.rank())] = segment_->data();
 }
 
-SegmentPeerMemory::~SegmentPeerMemory() { meter_.remove(meter_name, segment_.size()); }
+SegmentPeerMemory::~SegmentPeerMemory() { meter_.remove(meter_name, segment_->size()); }
 
 std::size_t SegmentPeerMemory::header_bytes() const { return cache_line * (1 + num_flags_); }
 
-std::byte* SegmentPeerMemory::own() { return segment_.data() + header_bytes(); }
+std::byte* SegmentPeerMemory::own() { return segment_->data() + header_bytes(); }
 
 void SegmentPeerMemory::grow(std::size_t bytes) {
-  const std::size_t before = segment_.size();
-  segment_.grow(header_bytes() + bytes);
-  meter_.add(meter_name, segment_.size() - before);
+  const std::size_t before = segment_->size();
+  segment_->grow(header_bytes() + bytes);
+  meter_.add(meter_name, segment_->size() - before);
 }
 
 const std::byte* SegmentPeerMemory::of(Rank peer) const {
@@ -56,7 +56,7 @@ const std::byte* SegmentPeerMemory::of(Rank peer) const {
 
 void SegmentPeerMemory::publish(std::size_t flag, std::uint64_t generation) {
   expects(flag < num_flags_, "a flag's number is below num_flags");
-  std::atomic_ref(*flag_address(segment_.data(), flag)).store(generation, std::memory_order_release);
+  std::atomic_ref(*flag_address(segment_->data(), flag)).store(generation, std::memory_order_release);
 }
 
 std::uint64_t SegmentPeerMemory::published(Rank peer, std::size_t flag) const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "comm/communicator.hpp"
@@ -32,22 +33,22 @@ class SegmentPeerMemory : public PeerMemory {
   std::uint64_t published(Rank peer, std::size_t flag) const override;
 
   /// Where the own segment begins, identity and flags included.
-  const std::byte* segment_start() const { return segment_.data(); }
+  const std::byte* segment_start() const { return segment_->data(); }
 
  protected:
-  /// `segment` begins with the peer's identity and stays mapped as long as this object lives.
+  /// `segment` begins with the peer's identity and must stay mapped as long as this object lives.
   void set_view(Rank peer, const std::byte* segment) { views_[index(peer)] = segment; }
 
   /// A number that no other segment on this machine carries, at the start of the segment.
   static std::uint64_t identity_of(const std::byte* segment);
-  int file() const { return segment_.file(); }
+  const std::shared_ptr<Segment>& segment() const { return segment_; }
 
  private:
   std::size_t header_bytes() const;
 
   MemoryMeter& meter_;
   std::size_t num_flags_;
-  Segment segment_;
+  std::shared_ptr<Segment> segment_;
   std::vector<const std::byte*> views_;
 };
 

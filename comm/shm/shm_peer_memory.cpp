@@ -45,7 +45,7 @@ class ShmPeerMemory : public SegmentPeerMemory {
   using SegmentPeerMemory::SegmentPeerMemory;
 
   SegmentAddress address(std::uint64_t name) const {
-    return {getpid(), file(), name, identity_of(segment_start())};
+    return {getpid(), segment()->file(), name, identity_of(segment_start())};
   }
 
   void open_peer(Rank peer, const SegmentAddress& address, const Way& way) {
@@ -108,10 +108,15 @@ PeerMemoryOffer try_to_connect(Communicator& communicator, MemoryMeter& meter, s
 
 }  // namespace
 
+PeerMemoryOffer make_shm_peer_memory_by(ShmWay way, Communicator& communicator, MemoryMeter& meter,
+                                        std::size_t num_flags) {
+  return try_to_connect(communicator, meter, num_flags, way == ShmWay::memfd ? memfd_way : named_way);
+}
+
 PeerMemoryOffer make_shm_peer_memory(Communicator& communicator, MemoryMeter& meter, std::size_t num_flags) {
-  PeerMemoryOffer offer = try_to_connect(communicator, meter, num_flags, memfd_way);
+  PeerMemoryOffer offer = make_shm_peer_memory_by(ShmWay::memfd, communicator, meter, num_flags);
   if (offer.memory) return offer;
-  PeerMemoryOffer fallback = try_to_connect(communicator, meter, num_flags, named_way);
+  PeerMemoryOffer fallback = make_shm_peer_memory_by(ShmWay::named, communicator, meter, num_flags);
   if (!fallback.memory) fallback.reason_for_none = offer.reason_for_none + "; " + fallback.reason_for_none;
   return fallback;
 }

@@ -1,0 +1,14 @@
+# Compiles every header of the project alone, so that none relies on what happens to be included before it.
+file(GLOB_RECURSE headers RELATIVE "${PROJECT_SOURCE_DIR}"
+  "${PROJECT_SOURCE_DIR}/comm/*.hpp" "${PROJECT_SOURCE_DIR}/placement/*.hpp"
+  "${PROJECT_SOURCE_DIR}/runtime/*.hpp" "${PROJECT_SOURCE_DIR}/launch/*.hpp")
+set(sources "")
+foreach(header IN LISTS headers)
+  string(MAKE_C_IDENTIFIER "${header}" name)
+  set(source "${CMAKE_CURRENT_BINARY_DIR}/header_check/${name}.cpp")
+  file(CONFIGURE OUTPUT "${source}" CONTENT "#include \"@header@\"  // NOLINT\n" @ONLY)
+  list(APPEND sources "${source}")
+endforeach()
+add_library(moewe_header_check OBJECT ${sources})
+target_link_libraries(moewe_header_check PRIVATE moewe::runtime moewe_build_flags MPI::MPI_C OneDNN::OneDNN
+  OpenMP::OpenMP_CXX nlohmann_json::nlohmann_json)

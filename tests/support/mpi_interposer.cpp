@@ -1,0 +1,54 @@
+// Preloaded into the program under test. Stands between it and MPI:
+//  - counts the bytes that this rank sends by point-to-point messages, per destination and kind of message
+//  (the
+//    tag's lowest two bits), and appends them to $MOEWE_TEST_SENT at MPI_Finalize: "from to kind bytes";
+//  - makes MPI_Isend of rank $MOEWE_TEST_FAIL_RANK fail from its call number $MOEWE_TEST_FAIL_CALL on.
+
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <mpi.h>
+#include <tuple>
+
+namespace {
+
+std::map<std::tuple<int, int>, long long> sent_bytes;  // by destination and kind
+
+int own_rank() {
+  int rank = 0;
+  PMPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  return rank;
+}
+
+int number_from(const char* variable) {
+  const char* text = std::getenv(variable);
+  return text == nullptr ? -1 : std::atoi(text);
+}
+
+bool is_to_fail() {
+  static const bool is_chosen = own_rank() == number_from("MOEWE_TEST_FAIL_RANK");
+  static int calls_left = number_from("MOEWE_TEST_FAIL_CALL");
+  return is_chosen && calls_left-- <= 0;
+}
+
+}  // namespace
+
+extern "C" int MPI_Isend(const void* data, int count, MPI_Datatype type, int to, int tag, MPI_Comm comm,
+                         MPI_Request* request) {
+  if (is_to_fail()) return MPI_ERR_OTHER;
+  int type_bytes = 0;
+  PMPI_Type_size(type, &type_bytes);
+  sent_bytes[{to, tag % 4}] += static_cast<long long>(count) * type_bytes;
+  return PMPI_Isend(data, count, type, to, tag, comm, request);
+}
+
+extern "C" int MPI_Finalize() {
+  if (const char* path = std::getenv("MOEWE_TEST_SENT")) {
+    std::FILE* file = std::fopen(path, "a");
+    for (const auto& [key, bytes] : sent_bytes) {
+      std::fprintf(file, "%d %d %d %lld\n", own_rank(), std::get<0>(key), std::get<1>(key), bytes);
+    }
+    std::fclose(file);
+  }
+  return PMPI_Finalize();
+}

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <functional>
+
+#include "comm/backend.hpp"
+
+namespace moewe::test {
+
+/// Runs `work` on every rank of the world that the test was linked with: under MPI on the ranks that mpirun
+/// started, in loopback on threads, for 1, 2, 3, 4 and 8 ranks one after the other.
+void on_every_rank(const std::function<void(Communicator&, const Backend&)>& work);
+
+/// How long a rank of a test waits before the test has failed.
+inline constexpr std::chrono::seconds patience{20};
+
+}  // namespace moewe::test
