@@ -10,6 +10,7 @@
 #include "comm/together.hpp"
 #include "launch/environment.hpp"
 #include "launch/run_inputs.hpp"
+#include "launch/run_position.hpp"
 #include "launch/run_result.hpp"
 #include "launch/step_loop.hpp"
 
@@ -119,13 +120,14 @@ void write_file(const std::filesystem::path& path, const std::string& text) {
   if (!file || failure) throw InvalidInput(fmt::format("{}: cannot be written", path.string()));
 }
 
-}  // namespace
-
-void run_rank(Communicator& communicator, const Backend& backend, const RunOptions& options) {
+void run(Communicator& communicator, const Backend& backend, const RunOptions& options,
+         RunPosition& position) {
   const RunInputs inputs(communicator, options);
+  position.phase = "loading";
   Engine engine(communicator, backend, engine_options(communicator, options));
-  StepLoop loop(engine, inputs, options);
+  StepLoop loop(engine, inputs, options, position);
   loop.run();
+  position = {.phase = "report"};
   const RunResult result = collect_result(engine, inputs, options, loop);
   together(communicator, [&] {
     if (communicator.rank() != Rank{0}) return;
@@ -135,6 +137,22 @@ void run_rank(Communicator& communicator, const Backend& backend, const RunOptio
   });
   if (!result.passed()) {
     throw Error(ErrorKind::verification, "verification failed; see the summary", ErrorScope::shared);
+  }
+}
+
+}  // namespace
+
+void run_rank(Communicator& communicator, const Backend& backend, const RunOptions& options) {
+  RunPosition position;
+  try {
+    run(communicator, backend, options, position);
+  } catch (...) {
+    const std::exception_ptr failure = std::current_exception();
+    const std::string where =
+        is_shared(failure) ? position.describe_step() : position.describe(communicator.rank());
+    if (where.empty()) throw;
+    throw Error(kind_of(failure), fmt::format("{}: {}", where, text_of(failure)),
+                is_shared(failure) ? ErrorScope::shared : ErrorScope::local);
   }
 }
 

@@ -12,10 +12,11 @@
 
 namespace moewe {
 
-StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& options)
+StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& options, RunPosition& position)
     : engine_(engine),
       inputs_(inputs),
       options_(options),
+      position_(position),
       own_tokens_(tokens_of_rank(inputs.tokens().num_tokens(), engine.communicator().size(),
                                  engine.communicator().rank())) {
   Communicator& communicator = engine_.communicator();
@@ -57,31 +58,27 @@ void StepLoop::run() {
 void StepLoop::run_layer(std::size_t step, std::size_t i) {
   const std::size_t hidden = spec().expert.hidden;
   const std::size_t layer = inputs_.layers()[i];
+  position_ = {"input", true, step, layer};
   inputs_.tokens().read(layer, step, own_tokens_, x_.as<float>(own_tokens_.count * hidden));
   engine_.communicator().barrier();
-  totals_.step_times.back() += timed_forward(step, i);
+  totals_.step_times.back() += timed_forward(*layers_[i]);
   account(*layers_[i]);
 
+  position_.phase = "results";
   const std::span<const float> y = y_.as<float>(own_tokens_.count * hidden);
   digest_.add(engine_.communicator(), y, hidden);
   reference_->compare(layer, own_tokens_, layers_[i]->routing(), y);
   if (output_ && step + 1 == options_.steps) output_->add_layer(layers_[i]->routing(), y);
 }
 
-double StepLoop::timed_forward(std::size_t step, std::size_t i) {
+double StepLoop::timed_forward(MoeLayer& layer) {
   const std::size_t num_values = own_tokens_.count * spec().expert.hidden;
   const auto start = std::chrono::steady_clock::now();
   try {
-    layers_[i]->forward(x_.as<float>(num_values), y_.as<float>(num_values));
+    layer.forward(x_.as<float>(num_values), y_.as<float>(num_values));
   } catch (...) {
-    const std::exception_ptr failure = std::current_exception();
-    const std::string where = fmt::format("step {}, layer {}", step, inputs_.layers()[i]);
-    if (is_shared(failure)) {
-      throw Error(kind_of(failure), fmt::format("{}: {}", where, text_of(failure)), ErrorScope::shared);
-    }
-    throw Error(kind_of(failure),
-                fmt::format("rank {}, {}, phase {}: {}", number(engine_.communicator().rank()), where,
-                            name_of(engine_.position().phase), text_of(failure)));
+    position_.phase = name_of(engine_.position().phase);
+    throw;
   }
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }

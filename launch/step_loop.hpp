@@ -12,6 +12,7 @@
 #include "launch/output_file.hpp"
 #include "launch/reference_check.hpp"
 #include "launch/run_inputs.hpp"
+#include "launch/run_position.hpp"
 #include "runtime/moe_layer.hpp"
 
 namespace moewe {
@@ -27,11 +28,11 @@ struct StepTotals {
 };
 
 /// Runs all layers of all steps on this rank, and takes digest, comparison and output outside the timed
-/// parts.
+/// parts. Keeps the rank's position up to date.
 class StepLoop {
  public:
   /// Collective. Borrows everything.
-  StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& options);
+  StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& options, RunPosition& position);
 
   /// Collective.
   void run();
@@ -43,12 +44,13 @@ class StepLoop {
 
  private:
   void run_layer(std::size_t step, std::size_t i);
-  double timed_forward(std::size_t step, std::size_t i);
+  double timed_forward(MoeLayer& layer);
   void account(const MoeLayer& layer);
 
   Engine& engine_;
   const RunInputs& inputs_;
   const RunOptions& options_;
+  RunPosition& position_;
   TokenRange own_tokens_;
   std::vector<std::unique_ptr<MoeLayer>> layers_;
   std::optional<ReferenceCheck> reference_;

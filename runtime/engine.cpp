@@ -55,6 +55,8 @@ std::vector<std::unique_ptr<Path>> Engine::make_paths() {
   std::vector<std::unique_ptr<Path>> paths;
   paths.push_back(std::make_unique<LocalPath>(self, meter_));
   if (const auto peers = peers_on(PathKind::direct); !peers.empty()) {
+    if (!peer_memory_.memory)
+      throw InvalidInput("path direct cannot be used: " + peer_memory_.reason_for_none);
     paths.push_back(std::make_unique<DirectPath>(self, peers, num_ranks, *peer_memory_.memory));
   }
   if (const auto peers = peers_on(PathKind::message); !peers.empty()) {

@@ -39,7 +39,9 @@ function(moewe_set_test_properties test timeout labels)
     MOEWE_MPIEXEC=${MPIEXEC_EXECUTABLE} OMP_NUM_THREADS=1
     TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/tsan.supp:halt_on_error=1)
   if("mpi" IN_LIST labels)
-    list(APPEND environment ASAN_OPTIONS=detect_leaks=0)
+    list(APPEND environment ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=0)
+  else()
+    list(APPEND environment ASAN_OPTIONS=allocator_may_return_null=1)
   endif()
   set_tests_properties(${test} PROPERTIES TIMEOUT ${timeout} LABELS "${labels}" ENVIRONMENT "${environment}"
     SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\] all")
