@@ -51,6 +51,15 @@ struct RunResult {
 
   std::int64_t computed() const;
   std::int64_t lost() const { return assigned - computed(); }
+
+  /// Of the rank with the most.
+  std::int64_t peak_bytes() const;
+
+  /// Of whole steps, all layers included.
+  double tokens_per_s() const;
+  double expert_flops_per_s() const;
+
+  /// Nothing lost, and results within tolerance of the recorded ones.
   bool passed() const;
 };
 

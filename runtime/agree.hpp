@@ -3,7 +3,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <span>
 #include <vector>
 
 #include "comm/communicator.hpp"
@@ -22,9 +21,11 @@ struct Agreement {
 struct StepProposal {
   StepHeader header;
 
-  /// Assignments of the rank's own tokens; at most counts_length of them, the same on all ranks.
-  std::span<const std::int64_t> assignments_per_expert;
-  std::size_t counts_length;
+  /// Of the rank's own tokens; empty if it failed.
+  std::vector<std::int64_t> assignments_per_expert;
+
+  /// Length of the counts that travel: the same on all ranks, whichever layer each of them is in.
+  std::size_t counts_length = 0;
 
   /// What kept this rank from taking part, or null.
   std::exception_ptr failure;

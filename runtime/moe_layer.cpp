@@ -6,7 +6,6 @@
 
 #include "comm/error.hpp"
 #include "comm/together.hpp"
-#include "runtime/agree.hpp"
 #include "runtime/combine.hpp"
 
 namespace moewe {
@@ -39,26 +38,16 @@ void MoeLayer::forward(std::span<const float> x, const Routing& routing, std::sp
 
 void MoeLayer::step(std::span<const float> x, const Routing* given, std::span<float> y) {
   Lane& lane = engine_.lane();
-  Communicator& communicator = engine_.communicator();
   report_ = {};
   PhaseClock clock(report_, engine_.begin_step(number_));
-
-  StepProposal proposal{header(), {}, engine_.max_experts(), nullptr};
-  std::vector<std::int64_t> counts;
-  try {
-    counts = count_assignments(route(x, given, y), spec_.num_experts);
-    proposal.assignments_per_expert = counts;
-  } catch (...) {
-    proposal.failure = std::current_exception();
-  }
+  const StepProposal proposal = route(x, given, y);
 
   clock.begin(Phase::agree);
-  const Agreement agreement = agree(communicator, proposal);
-  const Routing& routing = *last_routing_;
+  const Agreement agreement = agree(engine_.communicator(), proposal);
 
   clock.begin(Phase::plan);
-  lane.plan.build(routing, placement_);
-  lane.ledger.open(assignments_per_slot(agreement, placement_, communicator.rank()));
+  lane.plan.build(*last_routing_, placement_);
+  lane.ledger.open(assignments_per_slot(agreement, placement_, engine_.communicator().rank()));
 
   clock.begin(Phase::dispatch);
   lane.exchange.dispatch(shape_of_step(), lane.plan, std::as_bytes(x));
@@ -71,31 +60,44 @@ void MoeLayer::step(std::span<const float> x, const Routing* given, std::span<fl
 
   clock.begin(Phase::combine);
   const ReturnTable& returned = lane.exchange.returned();
-  combine(routing, returned, y, spec_.expert.hidden);
-  if (engine_.options().verify != VerifyLevel::off) {
-    lane.ledger.close(returned.num_assignments(), returned.num_returned());
-  }
-  report_.assignments_per_expert = agreement.assignments_per_expert;
-  const auto computed = lane.ledger.computed_per_slot();
-  report_.computed_per_slot.assign(computed.begin(), computed.end());
+  combine(*last_routing_, returned, y, spec_.expert.hidden);
+  settle(agreement, returned);
 }
 
-const Routing& MoeLayer::route(std::span<const float> x, const Routing* given, std::span<const float> y) {
+StepProposal MoeLayer::route(std::span<const float> x, const Routing* given, std::span<const float> y) {
+  StepProposal proposal{header(), {}, engine_.max_experts(), nullptr};
+  try {
+    last_routing_ = given != nullptr ? given : &engine_.lane().routing;
+    const std::size_t num_tokens = check_sizes(x, y);
+    if (given == nullptr) {
+      router_->route(x, num_tokens, engine_.lane().routing);
+    } else if (given->num_tokens != num_tokens || given->top_k != spec_.router.top_k) {
+      throw InvalidInput(fmt::format("layer {}: routing of {} tokens with top-{} for {} tokens with top-{}",
+                                     number_, given->num_tokens, given->top_k, num_tokens,
+                                     spec_.router.top_k));
+    }
+    proposal.assignments_per_expert = count_assignments(*last_routing_, spec_.num_experts);
+  } catch (...) {
+    proposal.failure = std::current_exception();
+  }
+  return proposal;
+}
+
+std::size_t MoeLayer::check_sizes(std::span<const float> x, std::span<const float> y) const {
   const std::size_t hidden = spec_.expert.hidden;
   if (x.size() % hidden != 0 || y.size() != x.size()) {
     throw InvalidInput(fmt::format("layer {}: {} input and {} output values are not both [num_tokens, {}]",
                                    number_, x.size(), y.size(), hidden));
   }
-  const std::size_t num_tokens = x.size() / hidden;
-  if (given == nullptr) {
-    router_->route(x, num_tokens, engine_.lane().routing);
-    given = &engine_.lane().routing;
-  } else if (given->num_tokens != num_tokens || given->top_k != spec_.router.top_k) {
-    throw InvalidInput(fmt::format("layer {}: routing of {} tokens with top-{} for {} tokens with top-{}",
-                                   number_, given->num_tokens, given->top_k, num_tokens, spec_.router.top_k));
-  }
-  last_routing_ = given;
-  return *given;
+  return x.size() / hidden;
+}
+
+void MoeLayer::settle(const Agreement& agreement, const ReturnTable& returned) {
+  const Ledger& ledger = engine_.lane().ledger;
+  if (engine_.options().verify != VerifyLevel::off)
+    ledger.close(returned.num_assignments(), returned.num_returned());
+  report_.assignments_per_expert = agreement.assignments_per_expert;
+  report_.computed_per_slot.assign(ledger.computed_per_slot().begin(), ledger.computed_per_slot().end());
 }
 
 StepHeader MoeLayer::header() const {

@@ -5,12 +5,12 @@
 #include <span>
 
 #include "placement/placement.hpp"
+#include "runtime/agree.hpp"
 #include "runtime/engine.hpp"
 #include "runtime/experts.hpp"
 #include "runtime/layer_spec.hpp"
 #include "runtime/router.hpp"
 #include "runtime/slot_table.hpp"
-#include "runtime/step_header.hpp"
 #include "runtime/weight_source.hpp"
 
 namespace moewe {
@@ -45,7 +45,11 @@ class MoeLayer {
 
  private:
   void step(std::span<const float> x, const Routing* given, std::span<float> y);
-  const Routing& route(std::span<const float> x, const Routing* given, std::span<const float> y);
+
+  /// Never throws: what goes wrong on one rank travels to all in the agreement.
+  StepProposal route(std::span<const float> x, const Routing* given, std::span<const float> y);
+  std::size_t check_sizes(std::span<const float> x, std::span<const float> y) const;
+  void settle(const Agreement& agreement, const ReturnTable& returned);
   StepHeader header() const;
   StepShape shape_of_step() const;
 
