@@ -19,7 +19,7 @@ namespace {
 
 EngineOptions engine_options(const Communicator& communicator, const RunOptions& options) {
   EngineOptions engine;
-  engine.path = options.path;
+  engine.exchange.path = options.path;
   engine.verify = options.verify;
   const std::size_t ranks_on_node = communicator.topology().node_ranks(communicator.rank()).size();
   engine.threads = options.threads > 0 ? options.threads : default_threads(ranks_on_node);

@@ -50,16 +50,16 @@ void MoeLayer::step(std::span<const float> x, const Routing* given, std::span<fl
   lane.ledger.open(assignments_per_slot(agreement, placement_, engine_.communicator().rank()));
 
   clock.begin(Phase::dispatch);
-  lane.exchange.dispatch(shape_of_step(), lane.plan, std::as_bytes(x));
-  while (const RowTable* rows = lane.exchange.next()) {
+  lane.exchange().dispatch(shape_of_step(), lane.plan, std::as_bytes(x));
+  while (const RowTable* rows = lane.exchange().next()) {
     clock.begin(Phase::experts);
     experts_->run(*rows, slots_, lane.ledger);
     clock.begin(Phase::dispatch);
-    lane.exchange.give_back();
+    lane.exchange().give_back();
   }
 
   clock.begin(Phase::combine);
-  const ReturnTable& returned = lane.exchange.returned();
+  const ReturnTable& returned = lane.exchange().returned();
   combine(*last_routing_, returned, y, spec_.expert.hidden);
   settle(agreement, returned);
 }
@@ -94,8 +94,7 @@ std::size_t MoeLayer::check_sizes(std::span<const float> x, std::span<const floa
 
 void MoeLayer::settle(const Agreement& agreement, const ReturnTable& returned) {
   const Ledger& ledger = engine_.lane().ledger;
-  if (engine_.options().verify != VerifyLevel::off)
-    ledger.close(returned.num_assignments(), returned.num_returned());
+  if (engine_.verify() != VerifyLevel::off) ledger.close(returned.num_assignments(), returned.num_returned());
   report_.assignments_per_expert = agreement.assignments_per_expert;
   report_.computed_per_slot.assign(ledger.computed_per_slot().begin(), ledger.computed_per_slot().end());
 }
@@ -107,7 +106,7 @@ StepHeader MoeLayer::header() const {
           .hidden = static_cast<std::int64_t>(spec_.expert.hidden),
           .num_experts = static_cast<std::int64_t>(spec_.num_experts),
           .top_k = static_cast<std::int64_t>(spec_.router.top_k),
-          .verify = static_cast<std::int64_t>(engine_.options().verify),
+          .verify = static_cast<std::int64_t>(engine_.verify()),
           .protocol = protocol_version};
 }
 

@@ -27,9 +27,14 @@ class LoopbackPeerMemory : public SegmentPeerMemory {
 PeerMemoryOffer make_loopback_peer_memory(Communicator& communicator, MemoryMeter& meter,
                                           std::size_t num_flags) {
   std::unique_ptr<LoopbackPeerMemory> memory;
-  together(communicator, [&] {
-    memory = std::make_unique<LoopbackPeerMemory>(communicator, meter, num_flags, create_memfd());
-  });
+  try {
+    together(communicator, [&] {
+      memory = std::make_unique<LoopbackPeerMemory>(communicator, meter, num_flags, create_memfd());
+    });
+  } catch (const Error& error) {
+    if (error.scope() != ErrorScope::shared) throw;
+    return {nullptr, error.what()};
+  }
   memory->see_all(communicator);
   return {std::move(memory), ""};
 }

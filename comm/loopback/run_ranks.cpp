@@ -1,10 +1,14 @@
 #include "comm/loopback/run_ranks.hpp"
 
+#include <fmt/format.h>
+
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
+#include "comm/error.hpp"
 #include "comm/loopback/loopback_communicator.hpp"
 #include "comm/loopback/loopback_peer_memory.hpp"
 #include "comm/loopback/loopback_transport.hpp"
@@ -48,7 +52,13 @@ void run_ranks(std::size_t num_ranks, std::chrono::duration<double> timeout,
     }
   };
   std::vector<std::thread> threads;
-  for (std::size_t rank = 0; rank < num_ranks; ++rank) threads.emplace_back(run_one, rank);
+  try {
+    for (std::size_t rank = 0; rank < num_ranks; ++rank) threads.emplace_back(run_one, rank);
+  } catch (const std::system_error& error) {  // those that run must not wait for those that never will
+    failure.record(std::make_exception_ptr(
+        Error(ErrorKind::out_of_memory, fmt::format("only {} of {} thread-ranks could be started: {}",
+                                                    threads.size(), num_ranks, error.what()))));
+  }
   for (std::thread& thread : threads) thread.join();
   failure.rethrow();
 }

@@ -24,12 +24,12 @@ constexpr std::uint64_t seed = 11;
 /// The ways in which rows can travel, with chunks small enough that every case needs several.
 std::vector<std::pair<std::string, EngineOptions>> exchanges() {
   EngineOptions direct, message, mixed;
-  direct.path = PathRequest::direct;
-  message.path = PathRequest::message;
-  mixed.path_between = [](Rank a, Rank b) {
+  direct.exchange.path = PathRequest::direct;
+  message.exchange.path = PathRequest::message;
+  mixed.exchange.path_between = [](Rank a, Rank b) {
     return (number(a) + number(b)) % 2 == 0 ? PathKind::message : PathKind::direct;
   };
-  message.message_chunk_bytes = mixed.message_chunk_bytes = 300;
+  message.exchange.message_chunk_bytes = mixed.exchange.message_chunk_bytes = 300;
   return {{"direct", direct}, {"message", message}, {"mixed", mixed}};
 }
 
