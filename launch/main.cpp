@@ -33,13 +33,16 @@ int reject(const std::string& what) {
   return static_cast<int>(ExitCode::bad_input);
 }
 
+int print(const std::string& text) {
+  if (launcher_rank() == 0) fmt::print("{}", text);
+  return static_cast<int>(ExitCode::done);
+}
+
 int start(const std::vector<std::string>& arguments) {
   if (arguments.empty()) return reject("a command is missing");
-  if (arguments[0] == "--help" || arguments[0] == "--version") {
-    if (launcher_rank() == 0)
-      fmt::print("{}", arguments[0] == "--help" ? help() : "moewe " MOEWE_VERSION "\n");
-    return static_cast<int>(ExitCode::done);
-  }
+  const std::string& first = arguments[0];
+  if (first == "--version") return print("moewe " MOEWE_VERSION "\n");
+  if (first == "--help" || first == "-h" || first == "help") return print(help());
   const auto* command = std::find_if(commands.begin(), commands.end(),
                                      [&](const Command& known) { return known.name == arguments[0]; });
   if (command == commands.end()) return reject(fmt::format("'{}' is not a command", arguments[0]));

@@ -36,7 +36,7 @@ po::options_description describe_options() {
       "output", text("FILE"), "write the last step's outputs, ids and weights as safetensors");
   po::options_description ranks("Ranks and exchange");
   ranks.add_options()("ranks", text("N"),
-                      "run N ranks as threads of this process; under mpirun or srun leave it away")(
+                      "run N ranks as threads of this process; under mpirun or srun omit it")(
       "threads", text("N"), "cores per rank (default: OMP_NUM_THREADS, else cores / ranks on the node)")(
       "placement", text("NAME"), "contiguous: expert e of E on rank floor(e * ranks / E) (the default)")(
       "path", text("NAME"),
@@ -46,7 +46,7 @@ po::options_description describe_options() {
   po::options_description results("Results");
   results.add_options()("verify", text("LEVEL"),
                         "ledger: prove in every step that no assignment is lost (the default); off")(
-      "json", text("FILE"), "write all results as JSON")("help", "show this text");
+      "json", text("FILE"), "write all results as JSON")("help,h", "show this text");
   po::options_description all(
       "moewe run: execute the MoE layers of a checkpoint across ranks\n\n"
       "  mpirun -n 4 moewe run --checkpoint DIR --input FILE\n"
@@ -59,11 +59,13 @@ po::variables_map parse(const std::vector<std::string>& arguments) {
   const auto style = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
   po::variables_map values;
   try {
-    const po::positional_options_description nothing;
-    po::store(
-        po::command_line_parser(arguments).options(describe_options()).positional(nothing).style(style).run(),
-        values);
-    po::notify(values);
+    const po::options_description known = describe_options();
+    const auto parsed = po::command_line_parser(arguments).options(known).style(style).run();
+    for (const po::option& option : parsed.options) {
+      if (option.position_key >= 0)
+        throw InvalidInput(fmt::format("'{}' belongs to no option", option.value.front()));
+    }
+    po::store(parsed, values);
   } catch (const po::error& error) {
     throw InvalidInput(fmt::format("{}; see moewe run --help", error.what()));
   }

@@ -59,6 +59,7 @@ RunInputs::RunInputs(Communicator& communicator, const RunOptions& options) {
 void RunInputs::open(const RunOptions& options) {
   checkpoint_ = std::make_unique<Checkpoint>(options.checkpoint);
   if (options.input) input_ = std::make_unique<SafetensorsFile>(*options.input);
+  refuse_to_overwrite(options);
   layers_ = choose_layers(options);
   const std::size_t hidden = checkpoint_->config().layer.expert.hidden;
   if (!input_) {
@@ -68,6 +69,22 @@ void RunInputs::open(const RunOptions& options) {
   const std::size_t num_tokens =
       options.tokens ? *options.tokens : recorded_tokens(*input_, layers_.front(), hidden);
   tokens_ = std::make_unique<RecordedTokens>(*input_, layers_, num_tokens, hidden);
+}
+
+void RunInputs::refuse_to_overwrite(const RunOptions& options) const {
+  std::vector<std::filesystem::path> read{options.checkpoint / "config.json", checkpoint_->tensors().path()};
+  if (options.input) read.push_back(*options.input);
+  for (const auto& written : {options.output, options.json}) {
+    for (const auto& file : read) {
+      std::error_code missing;
+      if (written && std::filesystem::equivalent(*written, file, missing)) {
+        throw InvalidInput(fmt::format("{}: is read by this run and cannot be written", written->string()));
+      }
+    }
+  }
+  if (options.output && options.output == options.json) {
+    throw InvalidInput(fmt::format("{}: --output and --json name the same file", options.output->string()));
+  }
 }
 
 std::vector<std::size_t> RunInputs::choose_layers(const RunOptions& options) const {

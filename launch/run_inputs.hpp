@@ -28,6 +28,7 @@ class RunInputs {
 
  private:
   void open(const RunOptions& options);
+  void refuse_to_overwrite(const RunOptions& options) const;
   std::vector<std::size_t> choose_layers(const RunOptions& options) const;
 
   std::unique_ptr<Checkpoint> checkpoint_;

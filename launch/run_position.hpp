@@ -12,11 +12,13 @@ namespace moewe {
 struct RunPosition {
   const char* phase = "opening";
   bool in_step = false;
-  std::size_t step = 0;
+  std::size_t step = 0;   ///< from 0; people are told from 1, as by the progress line
   std::size_t layer = 0;  ///< the model's number
 
   /// "step 3, layer 1", or empty outside the steps: the same on all ranks.
-  std::string describe_step() const { return in_step ? fmt::format("step {}, layer {}", step, layer) : ""; }
+  std::string describe_step() const {
+    return in_step ? fmt::format("step {}, layer {}", step + 1, layer) : "";
+  }
 
   /// "rank 2, step 3, layer 1, phase experts"
   std::string describe(Rank rank) const {

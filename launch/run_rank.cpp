@@ -13,6 +13,7 @@
 #include "launch/run_position.hpp"
 #include "launch/run_result.hpp"
 #include "launch/step_loop.hpp"
+#include "runtime/atomic_file.hpp"
 
 namespace moewe {
 namespace {
@@ -109,23 +110,16 @@ RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptio
   return result;
 }
 
-/// The file appears under its name only once it is complete.
-void write_file(const std::filesystem::path& path, const std::string& text) {
-  const std::filesystem::path temporary = path.string() + ".partial";
-  std::ofstream file(temporary, std::ios::binary);
-  file << text;
-  file.close();
-  std::error_code failure;
-  if (file) std::filesystem::rename(temporary, path, failure);
-  if (!file || failure) throw InvalidInput(fmt::format("{}: cannot be written", path.string()));
-}
-
 void run(Communicator& communicator, const Backend& backend, const RunOptions& options,
          RunPosition& position) {
   const RunInputs inputs(communicator, options);
   position.phase = "loading";
   Engine engine(communicator, backend, engine_options(communicator, options));
   StepLoop loop(engine, inputs, options, position);
+  std::optional<AtomicFile> json;  // begun before the work, so that what cannot be written is said now
+  together(communicator, [&] {
+    if (options.json && communicator.rank() == Rank{0}) json.emplace(*options.json);
+  });
   loop.run();
   position = {.phase = "report"};
   const RunResult result = collect_result(engine, inputs, options, loop);
@@ -133,7 +127,10 @@ void run(Communicator& communicator, const Backend& backend, const RunOptions& o
     if (communicator.rank() != Rank{0}) return;
     fmt::print("{}", to_text(result));
     std::fflush(stdout);
-    if (options.json) write_file(*options.json, to_json(result));
+    if (!json) return;
+    const std::string text = to_json(result);
+    json->append(std::as_bytes(std::span(text)));
+    json->commit();
   });
   if (!result.passed()) {
     throw Error(ErrorKind::verification, "verification failed; see the summary", ErrorScope::shared);

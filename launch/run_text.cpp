@@ -23,16 +23,33 @@ std::string human_time(double seconds) {
   return seconds < 1 ? fmt::format("{:.3g} ms", seconds * 1e3) : fmt::format("{:.3g} s", seconds);
 }
 
-/// "direct (6), message (6)": how many ordered pairs of different ranks take which path.
+/// "1 layer", "2 layers".
+std::string count(std::size_t number, const char* noun) {
+  return fmt::format("{} {}{}", number, noun, number == 1 ? "" : "s");
+}
+
+/// "direct for 6 pairs of ranks, message for 6": ordered pairs of different ranks.
 std::string path_counts(const RunResult& result) {
   std::map<std::string, std::size_t> counts;
   for (const PairPath& pair : result.exchange) {
     if (pair.from != pair.to) ++counts[pair.path];
   }
   std::string text;
-  for (const auto& [path, count] : counts)
-    text += fmt::format("{}{} ({})", text.empty() ? "" : ", ", path, count);
-  return text.empty() ? "none: one rank" : text + " pairs of ranks";
+  for (const auto& [path, pairs] : counts) {
+    text += text.empty() ? fmt::format("{} for {} of ranks", path, count(pairs, "pair"))
+                         : fmt::format(", {} for {}", path, pairs);
+  }
+  return text.empty() ? "none: one rank" : text;
+}
+
+/// What "passed" stands for.
+std::string result_text(const RunResult& result) {
+  if (!result.passed()) return "FAILED";
+  const bool is_compared = result.reference.compared_outputs > 0;
+  const bool has_ledger = result.verify_level != "off";
+  if (is_compared && has_ledger) return "passed";
+  if (is_compared) return "passed, without the ledger";
+  return has_ledger ? "passed: the ledger balances; no reference to compare with" : "done, not verified";
 }
 
 std::string reference_text(const RunResult& result) {
@@ -60,15 +77,14 @@ std::string to_text(const RunResult& result) {
   const auto line = [&](const char* what, const std::string& value) {
     text += fmt::format("  {:<12}{}\n", what, value);
   };
-  line("model", fmt::format("{}, {} layers, {} tokens per step, {} steps", result.model, result.layers.size(),
-                            result.tokens, result.steps));
-  line("ranks",
-       fmt::format("{} on {} node{}, {} thread{} each, {}", result.ranks, result.nodes,
-                   result.nodes == 1 ? "" : "s", result.threads, result.threads == 1 ? "" : "s", result.isa));
+  line("model", fmt::format("{}, {}, {} per step, {}", result.model, count(result.layers.size(), "layer"),
+                            count(result.tokens, "token"), count(result.steps, "step")));
+  line("ranks", fmt::format("{} on {}, {} each, {}", result.ranks, count(result.nodes, "node"),
+                            count(result.threads, "thread"), result.isa));
   line("paths", path_counts(result));
   line("step",
        fmt::format("{} median, {} p99", human_time(step), human_time(percentile(result.step_times, 0.99))));
-  line("phases", phases);
+  line("phases", phases + " (per step, slowest rank of each)");
   line("throughput", fmt::format("{}, experts {}", human(result.tokens_per_s(), "tokens/s"),
                                  human(result.expert_flops_per_s(), "FLOP/s")));
   line("imbalance", fmt::format("{:.3f} first step, {:.3f} last (1 is perfect)", mean(result.first_imbalance),
@@ -79,7 +95,7 @@ std::string to_text(const RunResult& result) {
        fmt::format("{} assigned, {} computed, {} lost", result.assigned, result.computed(), result.lost()));
   line("reference", reference_text(result));
   line("sha256", result.output_sha256);
-  line("result", result.passed() ? "passed" : "FAILED");
+  line("result", result_text(result));
   return text;
 }
 

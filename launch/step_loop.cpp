@@ -9,6 +9,7 @@
 #include "comm/together.hpp"
 #include "launch/environment.hpp"
 #include "launch/progress.hpp"
+#include "launch/run_result.hpp"
 
 namespace moewe {
 
@@ -48,9 +49,7 @@ void StepLoop::run() {
     totals_.last_imbalance.clear();
     for (std::size_t i = 0; i < layers_.size(); ++i) run_layer(step, i);
     if (step == 0) totals_.first_imbalance = totals_.last_imbalance;
-    if (progress)
-      progress->step_done(std::accumulate(totals_.last_imbalance.begin(), totals_.last_imbalance.end(), 0.0) /
-                          static_cast<double>(layers_.size()));
+    if (progress) progress->step_done(totals_.step_times.back(), mean(totals_.last_imbalance));
   }
   if (output_) output_->commit();
 }

@@ -78,7 +78,8 @@ class HeaderReader {
     std::uint64_t length = 0;
     std::memcpy(&length, file_.data(), sizeof length);
     if (length > max_header_bytes) {
-      fail(fmt::format("a header of {} bytes is longer than the {} allowed", length, max_header_bytes),
+      fail(fmt::format("a header of {} bytes is longer than the {} allowed; is this a safetensors file?",
+                       length, max_header_bytes),
            "HeaderTooLarge");
     }
     if (length > file_.size() - 8) {

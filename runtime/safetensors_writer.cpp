@@ -1,12 +1,8 @@
 #include "runtime/safetensors_writer.hpp"
 
-#include <cerrno>
 #include <cstdint>
 #include <cstring>
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
-#include <system_error>
-#include <unistd.h>
 
 #include "comm/error.hpp"
 
@@ -42,37 +38,22 @@ std::string make_header(const std::vector<SafetensorsWriter::Tensor>& tensors) {
 }  // namespace
 
 SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, const std::vector<Tensor>& tensors)
-    : path_(path), temporary_(fmt::format("{}.{}.partial", path.string(), getpid())) {
-  file_.reset(std::fopen(temporary_.c_str(), "wb"));
-  require(file_ != nullptr);
+    : file_(path) {
   const std::string header = make_header(tensors);
   bytes_left_ = header.size();
   for (const auto& tensor : tensors) bytes_left_ += bytes_of(tensor);
   append(std::as_bytes(std::span(header)));
 }
 
-SafetensorsWriter::~SafetensorsWriter() {
-  file_.reset();
-  std::error_code ignored;  // nothing is left to remove after commit
-  std::filesystem::remove(temporary_, ignored);
-}
-
 void SafetensorsWriter::append(std::span<const std::byte> bytes) {
   expects(bytes.size() <= bytes_left_, "a safetensors file gets no more bytes than its header declares");
-  require(std::fwrite(bytes.data(), 1, bytes.size(), file_.get()) == bytes.size());
+  file_.append(bytes);
   bytes_left_ -= bytes.size();
 }
 
 void SafetensorsWriter::commit() {
   expects(bytes_left_ == 0, "a safetensors file gets all bytes that its header declares");
-  require(std::fflush(file_.get()) == 0 && fsync(fileno(file_.get())) == 0);
-  file_.reset();
-  require(std::rename(temporary_.c_str(), path_.c_str()) == 0);
-}
-
-void SafetensorsWriter::require(bool success) const {
-  if (!success)
-    throw InvalidInput(fmt::format("{}: cannot be written: {}", path_.string(), std::strerror(errno)));
+  file_.commit();
 }
 
 }  // namespace moewe

@@ -1,12 +1,12 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdio>
 #include <filesystem>
-#include <memory>
 #include <span>
 #include <string>
 #include <vector>
+
+#include "runtime/atomic_file.hpp"
 
 namespace moewe {
 
@@ -23,9 +23,6 @@ class SafetensorsWriter {
 
   /// Throws InvalidInput when the file cannot be created.
   SafetensorsWriter(const std::filesystem::path& path, const std::vector<Tensor>& tensors);
-  ~SafetensorsWriter();
-  SafetensorsWriter(const SafetensorsWriter&) = delete;
-  SafetensorsWriter& operator=(const SafetensorsWriter&) = delete;
 
   /// The next bytes, in the order of the tensors. Throws InvalidInput when the disk is full.
   void append(std::span<const std::byte> bytes);
@@ -34,15 +31,7 @@ class SafetensorsWriter {
   void commit();
 
  private:
-  struct Close {
-    void operator()(std::FILE* file) const { std::fclose(file); }
-  };
-
-  void require(bool success) const;
-
-  std::filesystem::path path_;
-  std::filesystem::path temporary_;
-  std::unique_ptr<std::FILE, Close> file_;
+  AtomicFile file_;
   std::size_t bytes_left_ = 0;
 };
 

@@ -74,7 +74,7 @@ TEST(RunOptions, AreRefusedInOneSentence) {
             "--timeout must be a number of seconds above 0 and up to 1000000, not '3s'");
   EXPECT_NE(with({"--no-such-option"}), "");
   EXPECT_NE(with({"--step", "3"}), "");  // no guessing
-  EXPECT_NE(with({"positional"}), "");
+  EXPECT_EQ(with({"extra"}), "'extra' belongs to no option");
   EXPECT_NE(with({"--tokens", "5"}), "");  // twice
   for (const char* layers : {"", ",", "1,", "a", "3-1", "1,1", "0-2,1", "-1", "1-", "99999999999999999999"}) {
     EXPECT_NE(with({"--layers", layers}), "") << layers;
