@@ -44,6 +44,7 @@ class Communicator {
   virtual void all_gather(std::span<const std::byte> mine, std::span<std::byte> all) = 0;
 
   /// The blocks of all ranks, of any length each, one after the other in rank order; empty but on the root.
+  /// At most 2^31 - 1 bytes in all.
   virtual std::vector<std::byte> gather(std::span<const std::byte> mine, Rank root) = 0;
 
   /// An independent communicator over the same ranks, with the same timeout.

@@ -53,9 +53,21 @@ class MpiSession {
   }
 };
 
+/// One line of bounded length, whatever names and values it quotes.
+std::string printable(const std::string& what) {
+  constexpr std::size_t max_length = 1000;
+  std::string line;
+  for (const char c : what.substr(0, max_length)) {
+    const bool is_control = static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
+    line += is_control ? fmt::format("\\x{:02x}", static_cast<unsigned>(static_cast<unsigned char>(c)))
+                       : std::string(1, c);
+  }
+  return what.size() > max_length ? line + " ..." : line;
+}
+
 void print_error(const std::string& what) {
   std::fflush(stdout);
-  fmt::print(stderr, "moewe: {}\n", what);
+  fmt::print(stderr, "moewe: {}\n", printable(what));
 }
 
 int run_as_mpi_rank(double timeout_s, const std::function<void(Communicator&, const Backend&)>& work) {
@@ -88,6 +100,12 @@ int run_as_threads(std::size_t num_ranks, double timeout_s,
 
 }  // namespace
 
+void end_mpi_job(ErrorKind kind, const std::string& what) {
+  if (!started_by_launcher()) return;
+  print_error(what);
+  MpiSession::abort(exit_code_for(kind));
+}
+
 ExitCode exit_code_for(ErrorKind kind) {
   switch (kind) {
     case ErrorKind::invalid_input:
@@ -116,8 +134,11 @@ bool is_watched() {
          (output.string().rfind("/dev/pts/", 0) == 0 || output.string().rfind("/dev/tty", 0) == 0);
 }
 
-int default_threads(std::size_t ranks_on_node) {
-  if (const char* asked_for = std::getenv("OMP_NUM_THREADS")) return std::max(1, std::atoi(asked_for));
+std::size_t default_threads(std::size_t ranks_on_node) {
+  if (const char* asked_for = std::getenv("OMP_NUM_THREADS")) {
+    constexpr int max_threads = 1024;
+    return static_cast<std::size_t>(std::clamp(std::atoi(asked_for), 1, max_threads));
+  }
   hwloc_topology_t machine = nullptr;
   if (hwloc_topology_init(&machine) != 0) return 1;
   const std::unique_ptr<hwloc_topology, decltype(&hwloc_topology_destroy)> owner(machine,
@@ -130,7 +151,8 @@ int default_threads(std::size_t ranks_on_node) {
   if (hwloc_get_cpubind(machine, bound.get(), HWLOC_CPUBIND_PROCESS) == 0) {
     num_bound = hwloc_get_nbobjs_inside_cpuset_by_type(machine, bound.get(), HWLOC_OBJ_CORE);
   }
-  return std::max(1, std::min(num_bound, num_cores / static_cast<int>(ranks_on_node)));
+  return static_cast<std::size_t>(
+      std::max(1, std::min(num_bound, num_cores / static_cast<int>(ranks_on_node))));
 }
 
 int run_job(std::optional<std::size_t> thread_ranks, double timeout_s,

@@ -27,7 +27,11 @@ bool is_watched();
 
 /// Cores for each of a node's ranks: OMP_NUM_THREADS if set, else what the node has, shared evenly, and never
 /// more than the process is bound to. At least 1.
-int default_threads(std::size_t ranks_on_node);
+std::size_t default_threads(std::size_t ranks_on_node);
+
+/// Prints an error and ends all MPI processes of the job at once, while what they have in flight still
+/// exists. Returns where ranks are threads: these learn of it from one another.
+void end_mpi_job(ErrorKind kind, const std::string& what);
 
 /// Runs `work` on every rank: as the MPI process that this is if a launcher started it, else on
 /// `thread_ranks` threads, or one. Prints errors: a shared one once, a local one from its rank. After a local

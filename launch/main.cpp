@@ -1,11 +1,17 @@
 #include <algorithm>
 #include <array>
+#include <csignal>
 #include <cstdio>
+#include <exception>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <string>
+#include <unistd.h>
 #include <vector>
 
+#include "comm/together.hpp"
 #include "launch/environment.hpp"
+#include "launch/options.hpp"
 #include "launch/run_command.hpp"
 
 namespace moewe {
@@ -28,14 +34,25 @@ std::string help() {
   return text + "\nmoewe COMMAND --help tells about a command, moewe --version the version.\n";
 }
 
+/// All ranks take part, so that the sentence comes once, also where only some were given a wrong command.
 int reject(const std::string& what) {
-  if (launcher_rank() == 0) fmt::print(stderr, "moewe: {}; see moewe --help\n", what);
-  return static_cast<int>(ExitCode::bad_input);
+  return run_job({}, RunOptions{}.timeout_s, [&](Communicator& communicator, const Backend&) {
+    throw_together(communicator, std::make_exception_ptr(InvalidInput(what + "; see moewe --help")));
+  });
 }
 
 int print(const std::string& text) {
   if (launcher_rank() == 0) fmt::print("{}", text);
   return static_cast<int>(ExitCode::done);
+}
+
+/// Files that are opened later must not take the places of closed standard streams, and a file that grows
+/// past its limit is an error to be told, not a signal.
+void prepare_process() {
+  int fd = open("/dev/null", O_RDWR);
+  while (fd >= 0 && fd <= STDERR_FILENO) fd = open("/dev/null", O_RDWR);
+  if (fd >= 0) close(fd);
+  std::signal(SIGXFSZ, SIG_IGN);
 }
 
 int start(const std::vector<std::string>& arguments) {
@@ -53,6 +70,7 @@ int start(const std::vector<std::string>& arguments) {
 }  // namespace moewe
 
 int main(int argc, char** argv) {
+  moewe::prepare_process();
   try {
     return moewe::start({argv + 1, argv + argc});
   } catch (const std::exception& error) {

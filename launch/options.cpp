@@ -183,7 +183,7 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
   options.steps = find_number(values, "steps", 1, max_steps).value_or(options.steps);
   options.seed = find_number(values, "seed", 0, UINT64_MAX).value_or(options.seed);
   options.ranks = find_number(values, "ranks", 1, max_ranks);
-  options.threads = static_cast<int>(find_number(values, "threads", 1, max_ranks).value_or(0));
+  options.threads = find_number(values, "threads", 1, max_ranks);
   options.path = find_choice(values, "path", path_choices);
   options.verify = find_choice(values, "verify", verify_choices);
   options.timeout_s = parse_timeout(values, options.timeout_s);

@@ -26,7 +26,7 @@ struct RunOptions {
 
   PathRequest path = PathRequest::automatic;
   VerifyLevel verify = VerifyLevel::ledger;
-  int threads = 0;  ///< per rank; 0: chosen from the machine
+  std::optional<std::size_t> threads;  ///< per rank; none: chosen from the machine
   double timeout_s = 120;
   std::optional<std::size_t> ranks;  ///< threads of this process that act as ranks
 

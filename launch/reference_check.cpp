@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <fmt/format.h>
+#include <set>
 
 #include "comm/error.hpp"
 #include "launch/token_source.hpp"
@@ -53,6 +54,8 @@ const TensorView* ReferenceCheck::find(std::size_t layer, const char* what) cons
 void ReferenceCheck::check_shape(std::size_t layer, const char* what, std::size_t width) const {
   const TensorView* tensor = find(layer, what);
   if (tensor == nullptr) return;
+  if (std::string_view(what) != "topk_ids")
+    read_f32(*tensor, layer_tensor(layer, what), 0, {});  // checks the dtype
   const std::size_t rows = find(layer, "input")->shape[0];
   if (tensor->shape != std::vector<std::size_t>{rows, width}) {
     throw InvalidInput(fmt::format("{}: tensor '{}' has shape {} instead of [{}, {}]", file_->path(),
@@ -65,6 +68,7 @@ void ReferenceCheck::compare(std::size_t layer, TokenRange range, const Routing&
   const TensorView* const outputs = find(layer, "output");
   const TensorView* const ids = find(layer, "topk_ids");
   const TensorView* const weights = find(layer, "topk_weights");
+  result_.not_finite += std::count_if(y.begin(), y.end(), [](float value) { return !std::isfinite(value); });
   for (std::size_t token = 0; token < range.count; ++token) {
     const std::size_t row = range.first + token;
     // Where the experts differ, so do weights and outputs, and they are not an error of their own.
@@ -80,7 +84,7 @@ bool ReferenceCheck::compare_ids(const TensorView& ids, std::size_t row, std::si
   const std::size_t num_experts = routing.scores.size() / routing.num_tokens;
   const float* const scores = routing.scores.data() + token * num_experts;
   bool same = true;
-  bool tie = true;
+  bool tie = std::set(expected.begin(), expected.end()).size() == expected.size();
   for (std::size_t k = 0; k < top_k_; ++k) {
     const std::int32_t ours = number(routing.experts[token * top_k_ + k]);
     if (ours == expected[k]) continue;
@@ -100,6 +104,7 @@ void ReferenceCheck::compare_weights(const TensorView& weights, std::size_t row,
   for (std::size_t k = 0; k < top_k_; ++k) {
     const double difference =
         std::abs(static_cast<double>(routing.weights[token * top_k_ + k]) - expected[k]);
+    if (!std::isfinite(difference)) ++result_.not_finite;
     result_.max_weight_err = std::max(result_.max_weight_err, difference);
   }
 }

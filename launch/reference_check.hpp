@@ -22,7 +22,7 @@ struct ReferenceResult {
   double max_weight_err = 0;
   double sum_of_squares = 0;  ///< of the recorded outputs
   std::int64_t num_values = 0;
-  std::int64_t not_finite = 0;  ///< values of outputs
+  std::int64_t not_finite = 0;  ///< outputs, and differences to recorded values
 
   double rms() const;
 
@@ -30,7 +30,7 @@ struct ReferenceResult {
   double relative_err() const;
 };
 
-/// Largest allowed max_abs_err / rms in f32.
+/// Largest allowed max_abs_err / rms in f32, and largest max_weight_err: weights are at most 1.
 inline constexpr double f32_tolerance = 2e-5;
 
 /// Compares what one step of one layer computed with layers.N.output [T, hidden], .topk_ids [T, k] and

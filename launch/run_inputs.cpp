@@ -61,6 +61,7 @@ void RunInputs::open(const RunOptions& options) {
   if (options.input) input_ = std::make_unique<SafetensorsFile>(*options.input);
   refuse_to_overwrite(options);
   layers_ = choose_layers(options);
+  for (const std::size_t layer : layers_) checkpoint_->check_layer(layer);
   const std::size_t hidden = checkpoint_->config().layer.expert.hidden;
   if (!input_) {
     tokens_ = std::make_unique<GeneratedTokens>(options.seed, *options.tokens, hidden);
@@ -68,6 +69,14 @@ void RunInputs::open(const RunOptions& options) {
   }
   const std::size_t num_tokens =
       options.tokens ? *options.tokens : recorded_tokens(*input_, layers_.front(), hidden);
+  for (const std::size_t layer : layers_) {
+    const std::size_t recorded = recorded_tokens(*input_, layer, hidden);
+    if (!options.tokens && recorded != num_tokens) {
+      throw InvalidInput(
+          fmt::format("{}: layer {} has {} tokens and layer {} has {}; --tokens N takes the first N of each",
+                      input_->path(), layers_.front(), num_tokens, layer, recorded));
+    }
+  }
   tokens_ = std::make_unique<RecordedTokens>(*input_, layers_, num_tokens, hidden);
 }
 

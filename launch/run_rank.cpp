@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <fmt/format.h>
 #include <fstream>
-#include <omp.h>
+#include <functional>
 
 #include "comm/together.hpp"
 #include "launch/environment.hpp"
@@ -23,7 +23,7 @@ EngineOptions engine_options(const Communicator& communicator, const RunOptions&
   engine.exchange.path = options.path;
   engine.verify = options.verify;
   const std::size_t ranks_on_node = communicator.topology().node_ranks(communicator.rank()).size();
-  engine.threads = options.threads > 0 ? options.threads : default_threads(ranks_on_node);
+  engine.threads = options.threads.value_or(default_threads(ranks_on_node));
   return engine;
 }
 
@@ -96,7 +96,7 @@ RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptio
   result.steps = options.steps;
   result.seed = options.seed;
   result.layers = inputs.layers();
-  result.threads = static_cast<std::size_t>(omp_get_max_threads());
+  result.threads = engine.threads();
   result.exchange = gather_paths(communicator, engine);
   add_totals(communicator, loop.totals(), result);
   constexpr double flops_per_weight = 2;
@@ -110,11 +110,24 @@ RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptio
   return result;
 }
 
-void run(Communicator& communicator, const Backend& backend, const RunOptions& options,
-         RunPosition& position) {
-  const RunInputs inputs(communicator, options);
-  position.phase = "loading";
-  Engine engine(communicator, backend, engine_options(communicator, options));
+/// Runs one stage of the job. A shared error leaves it with step and layer in front. A local one ends the job
+/// from here, before the engine is taken down under messages that are still in flight.
+void guarded(Communicator& communicator, const RunPosition& position, const std::function<void()>& stage) {
+  try {
+    stage();
+  } catch (...) {
+    const std::exception_ptr failure = std::current_exception();
+    const bool shared = is_shared(failure);
+    const std::string where = shared ? position.describe_step() : position.describe(communicator.rank());
+    const std::string text =
+        where.empty() ? text_of(failure) : fmt::format("{}: {}", where, text_of(failure));
+    if (!shared) end_mpi_job(kind_of(failure), text);
+    throw Error(kind_of(failure), text, shared ? ErrorScope::shared : ErrorScope::local);
+  }
+}
+
+void run_steps(Engine& engine, const RunInputs& inputs, const RunOptions& options, RunPosition& position) {
+  Communicator& communicator = engine.communicator();
   StepLoop loop(engine, inputs, options, position);
   std::optional<AtomicFile> json;  // begun before the work, so that what cannot be written is said now
   together(communicator, [&] {
@@ -126,7 +139,7 @@ void run(Communicator& communicator, const Backend& backend, const RunOptions& o
   together(communicator, [&] {
     if (communicator.rank() != Rank{0}) return;
     fmt::print("{}", to_text(result));
-    std::fflush(stdout);
+    if (std::fflush(stdout) != 0) throw InvalidInput("standard output cannot be written");
     if (!json) return;
     const std::string text = to_json(result);
     json->append(std::as_bytes(std::span(text)));
@@ -141,16 +154,14 @@ void run(Communicator& communicator, const Backend& backend, const RunOptions& o
 
 void run_rank(Communicator& communicator, const Backend& backend, const RunOptions& options) {
   RunPosition position;
-  try {
-    run(communicator, backend, options, position);
-  } catch (...) {
-    const std::exception_ptr failure = std::current_exception();
-    const std::string where =
-        is_shared(failure) ? position.describe_step() : position.describe(communicator.rank());
-    if (where.empty()) throw;
-    throw Error(kind_of(failure), fmt::format("{}: {}", where, text_of(failure)),
-                is_shared(failure) ? ErrorScope::shared : ErrorScope::local);
-  }
+  std::optional<RunInputs> inputs;
+  std::optional<Engine> engine;
+  guarded(communicator, position, [&] {
+    inputs.emplace(communicator, options);
+    position.phase = "loading";
+    engine.emplace(communicator, backend, engine_options(communicator, options));
+  });
+  guarded(communicator, position, [&] { run_steps(*engine, *inputs, options, position); });
 }
 
 }  // namespace moewe

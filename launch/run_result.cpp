@@ -25,7 +25,7 @@ std::int64_t RunResult::peak_bytes() const {
 
 bool RunResult::passed() const {
   return lost() == 0 && reference.mismatched == 0 && reference.not_finite == 0 &&
-         reference.relative_err() <= f32_tolerance;
+         reference.relative_err() <= f32_tolerance && reference.max_weight_err <= f32_tolerance;
 }
 
 double percentile(std::vector<double> values, double p) {

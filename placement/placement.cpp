@@ -5,6 +5,7 @@
 #include <numeric>
 #include <optional>
 #include <utility>
+#include <xxhash.h>
 
 #include "comm/error.hpp"
 
@@ -44,6 +45,15 @@ Placement::Placement(std::uint64_t epoch, std::size_t num_experts,
     : epoch_(epoch),
       experts_of_rank_(std::move(experts_of_rank)),
       slot_of_expert_(slots_by_expert(num_experts, experts_of_rank_)) {}
+
+std::uint64_t Placement::digest() const {
+  std::vector<std::uint64_t> words{epoch_, num_ranks(), num_experts()};
+  for (const Slot& slot : slot_of_expert_) {
+    words.push_back(index(slot.rank));
+    words.push_back(slot.position);
+  }
+  return XXH3_64bits(words.data(), words.size() * sizeof(std::uint64_t));
+}
 
 std::vector<std::int64_t> Placement::rank_loads(std::span<const std::int64_t> load_per_expert) const {
   std::vector<std::int64_t> loads(num_ranks(), 0);

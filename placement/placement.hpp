@@ -36,6 +36,9 @@ class Placement {
   /// In slot order.
   std::span<const ExpertId> experts_of(Rank rank) const { return experts_of_rank_[index(rank)]; }
 
+  /// Equal for equal epochs and slots, whatever the process; different, but for a chance of 2^-64, otherwise.
+  std::uint64_t digest() const;
+
   /// Sum over a rank's experts of a load per expert.
   std::vector<std::int64_t> rank_loads(std::span<const std::int64_t> load_per_expert) const;
 

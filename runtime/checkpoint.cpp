@@ -11,7 +11,9 @@ namespace {
 
 std::filesystem::path weights_file(const std::filesystem::path& folder) {
   const auto single = folder / "model.safetensors";
-  if (!std::filesystem::exists(single) && std::filesystem::exists(folder / "model.safetensors.index.json")) {
+  std::error_code unknown;  // what cannot even be looked at is refused, with its reason, when it is opened
+  if (!std::filesystem::exists(single, unknown) &&
+      std::filesystem::exists(folder / "model.safetensors.index.json", unknown)) {
     throw InvalidInput(
         fmt::format("{}: checkpoints in several files are not read yet; model.safetensors must hold all",
                     folder.string()));
@@ -38,6 +40,20 @@ std::uint64_t Checkpoint::digest() const {
     text += fmt::format("{} {} {}\n", name, tensor.dtype, describe_shape(tensor.shape));
   }
   return XXH3_64bits(text.data(), text.size());
+}
+
+void Checkpoint::check_layer(std::size_t layer) const {
+  const auto [hidden, intermediate] = config_.layer.expert;
+  const TensorNames& names = config_.names;
+  const auto check = [&](const std::string& name, std::array<std::size_t, 2> shape) {
+    read_f32(tensors_.require(name, shape), tensors_.path() + ": " + name, 0, {});
+  };
+  check(tensor_name(names.router, layer), {config_.layer.num_experts, hidden});
+  for (std::size_t e = 0; e < config_.layer.num_experts; ++e) {
+    check(tensor_name(names.gate, layer, expert_at(e)), {intermediate, hidden});
+    check(tensor_name(names.up, layer, expert_at(e)), {intermediate, hidden});
+    check(tensor_name(names.down, layer, expert_at(e)), {hidden, intermediate});
+  }
 }
 
 void CheckpointWeights::read_router(std::span<float> weights) const {

@@ -20,6 +20,10 @@ class Checkpoint {
   const ModelConfig& config() const { return config_; }
   const SafetensorsFile& tensors() const { return tensors_; }
 
+  /// Looks whether all tensors of a layer, also those of experts that live elsewhere, are in the headers with
+  /// the right shapes and types. Reads none of them. Throws InvalidInput.
+  void check_layer(std::size_t layer) const;
+
   /// Equal on two ranks if configuration and tensor headers are.
   std::uint64_t digest() const;
 

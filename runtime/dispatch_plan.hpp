@@ -38,6 +38,7 @@ class DispatchPlan {
   std::size_t num_ranks() const { return first_row_.empty() ? 0 : first_row_.size() - 1; }
   std::size_t num_tokens() const { return num_tokens_; }
   std::size_t top_k() const { return top_k_; }
+  std::size_t num_assignments() const { return assignments_.size(); }
 
   Destination to(Rank rank) const;
 

@@ -18,8 +18,8 @@ struct EngineOptions {
   ExchangeOptions exchange;
   VerifyLevel verify = VerifyLevel::ledger;
 
-  /// Cores that the rank computes on; 0 leaves OpenMP's setting as it is.
-  int threads = 0;
+  /// Cores that the rank computes on.
+  std::size_t threads = 1;
 };
 
 /// What the layers of one rank share: communicator, lane, matmuls and counters. One engine is one ordered
@@ -35,6 +35,7 @@ class Engine {
 
   Communicator& communicator() { return *communicator_; }
   VerifyLevel verify() const { return verify_; }
+  std::size_t threads() const { return lane_->workspace.num_threads; }
   MemoryMeter& memory() { return meter_; }
   const MemoryMeter& memory() const { return meter_; }
   MatmulCache& matmuls() { return matmuls_; }
@@ -47,8 +48,10 @@ class Engine {
   /// Where the rank is now, or was when an exception left the engine.
   const StepPosition& position() const { return position_; }
 
-  /// For layers: numbers a layer, in the order of their construction.
-  std::size_t add_layer(std::size_t num_experts);
+  std::size_t num_layers() const { return num_layers_; }
+
+  /// For layers: counts one more, once all ranks have agreed on it.
+  void add_layer(std::size_t num_experts);
 
   /// For layers: begins the next step.
   StepPosition& begin_step(std::size_t layer);

@@ -16,6 +16,7 @@ namespace moewe {
 ///   exchange.dispatch(shape, plan, x);
 ///   while (const RowTable* rows = exchange.next()) { compute(*rows); exchange.give_back(); }
 ///   combine(exchange.returned());
+///   exchange.finish();
 ///
 /// All ranks run the same step; a rank with no tokens or no experts takes part like the others.
 class Exchange {
@@ -24,7 +25,7 @@ class Exchange {
   Exchange(std::vector<std::unique_ptr<Path>> paths, const Waiter& waiter)
       : paths_(std::move(paths)), waiter_(waiter) {}
 
-  /// Non-blocking. `x` is the plan's tokens, row by row; plan and x stay valid and unchanged until returned()
+  /// Non-blocking. `x` is the plan's tokens, row by row; plan and x stay valid and unchanged until finish()
   /// has returned.
   void dispatch(const StepShape& shape, const DispatchPlan& plan, std::span<const std::byte> x);
 
@@ -35,9 +36,13 @@ class Exchange {
   /// The outputs of the rows that next() returned last are written.
   void give_back();
 
-  /// Blocks until every assignment of this rank's tokens has its output, and this rank's memory is no longer
-  /// in use by the step. The outputs stay where they are until the next dispatch.
+  /// Blocks until every assignment of this rank's tokens has its output. The outputs stay where they are
+  /// until the next dispatch.
   const ReturnTable& returned();
+
+  /// Blocks until nothing in flight reads or writes this rank's memory of the step any more; plan and x may
+  /// change then.
+  void finish();
 
  private:
   std::vector<std::unique_ptr<Path>> paths_;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <omp.h>
 
 #include "runtime/kernels/elementwise.hpp"
 #include "runtime/parallel.hpp"
@@ -15,9 +14,8 @@ Experts::Experts(ExpertShape shape, MatmulCache& matmuls, MemoryMeter& meter)
       gate_up_(matmuls.get(shape.hidden, 2 * shape.intermediate)),
       down_(matmuls.get(shape.intermediate, shape.hidden)) {}
 
-SlotTable Experts::load(const WeightSource& source, std::span<const ExpertId> experts,
-                        std::uint64_t epoch) const {
-  SlotTable table{epoch, {}};
+SlotTable Experts::load(const WeightSource& source, std::span<const ExpertId> experts) const {
+  SlotTable table;
   const std::size_t matrix = shape_.hidden * shape_.intermediate;
   Buffer unpacked(meter_, "weights being packed", experts.empty() ? 0 : 3 * matrix * sizeof(float));
   for (const ExpertId expert : experts) {
@@ -34,20 +32,20 @@ std::size_t Experts::scratch_length() const {
   return Matmul::max_rows * (shape_.hidden + 2 * shape_.intermediate + shape_.intermediate + shape_.hidden);
 }
 
-void Experts::run(const RowTable& rows, const SlotTable& slots, Ledger& ledger) {
-  tiles_.clear();
+void Experts::run(const RowTable& rows, const SlotTable& slots, Workspace& workspace, Ledger& ledger) const {
+  std::vector<Tile> tiles;
   for (std::size_t slot = 0; slot < rows.num_slots(); ++slot) {
     const auto of_slot = rows.rows(slot);
     for (std::size_t first = 0; first < of_slot.size(); first += Matmul::max_rows) {
-      tiles_.push_back({slot, of_slot.subspan(first, std::min(Matmul::max_rows, of_slot.size() - first))});
+      tiles.push_back({slot, of_slot.subspan(first, std::min(Matmul::max_rows, of_slot.size() - first))});
     }
   }
-  const auto num_threads = static_cast<std::size_t>(omp_get_max_threads());
-  scratch_.reserve(meter_, "expert tiles", num_threads * scratch_length() * sizeof(float));
-  float* const scratch = scratch_.as<float>(num_threads * scratch_length()).data();
-  parallel_for(tiles_.size(), [&](std::size_t i) {
-    const Tile& tile = tiles_[i];
-    run_tile(tile, slots.slots[tile.slot], scratch + thread_index() * scratch_length());
+  const std::size_t length = workspace.num_threads * scratch_length();
+  workspace.tiles.reserve(meter_, "expert tiles", length * sizeof(float));
+  float* const scratch = workspace.tiles.as<float>(length).data();
+  parallel_for(workspace.num_threads, tiles.size(), [&](std::size_t i, std::size_t thread) {
+    const Tile& tile = tiles[i];
+    run_tile(tile, slots.slots[tile.slot], scratch + thread * scratch_length());
     ledger.count_computed(tile.slot, tile.rows.size());
   });
 }

@@ -15,6 +15,12 @@
 
 namespace moewe {
 
+/// Where threads compute tiles; shared by all layers of an engine, since only one computes at a time.
+struct Workspace {
+  std::size_t num_threads = 1;
+  Buffer tiles;  ///< one part per thread
+};
+
 /// Computes rows with the experts in a rank's slots, in f32. A row's output depends on that row and its
 /// expert alone, to the bit.
 class Experts {
@@ -22,10 +28,10 @@ class Experts {
   Experts(ExpertShape shape, MatmulCache& matmuls, MemoryMeter& meter);
 
   /// Local. Reads and packs the experts of these slots, one after the other.
-  SlotTable load(const WeightSource& source, std::span<const ExpertId> experts, std::uint64_t epoch) const;
+  SlotTable load(const WeightSource& source, std::span<const ExpertId> experts) const;
 
   /// Local. Reads every row's input and writes its output, [hidden] f32 each, and counts it in the ledger.
-  void run(const RowTable& rows, const SlotTable& slots, Ledger& ledger);
+  void run(const RowTable& rows, const SlotTable& slots, Workspace& workspace, Ledger& ledger) const;
 
  private:
   /// Some rows of one slot, few enough to stay in cache.
@@ -41,8 +47,6 @@ class Experts {
   MemoryMeter& meter_;
   std::shared_ptr<const Matmul> gate_up_;
   std::shared_ptr<const Matmul> down_;
-  std::vector<Tile> tiles_;
-  Buffer scratch_;  // one part per thread
 };
 
 }  // namespace moewe

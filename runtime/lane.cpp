@@ -1,5 +1,8 @@
 #include "runtime/lane.hpp"
 
+#include <array>
+#include <fmt/format.h>
+
 #include "comm/error.hpp"
 #include "comm/together.hpp"
 #include "runtime/paths/direct_path.hpp"
@@ -23,6 +26,24 @@ std::vector<PathChoice> decide_paths(const Communicator& communicator, const Exc
   return choices;
 }
 
+/// Collective. Throws a shared Error(disagreement) that names the option.
+void require_same_options(Communicator& communicator, const ExchangeOptions& options) {
+  const std::array<std::int64_t, 3> mine{static_cast<std::int64_t>(options.path),
+                                         static_cast<std::int64_t>(options.message_chunk_bytes),
+                                         options.path_between ? 1 : 0};
+  constexpr std::array<const char*, 3> names{"path", "message chunk", "path between ranks"};
+  std::array<std::int64_t, 3> lowest = mine;
+  std::array<std::int64_t, 3> highest = mine;
+  communicator.all_reduce({.sums = {}, .minima = lowest, .maxima = highest});
+  for (std::size_t i = 0; i < mine.size(); ++i) {
+    if (lowest[i] == highest[i]) continue;
+    throw Error(
+        ErrorKind::disagreement,
+        fmt::format("ranks disagree about the exchange's {}: {} and {}", names[i], lowest[i], highest[i]),
+        ErrorScope::shared);
+  }
+}
+
 }  // namespace
 
 Lane::Lane(Communicator& communicator, const Backend& backend, MemoryMeter& meter,
@@ -30,6 +51,7 @@ Lane::Lane(Communicator& communicator, const Backend& backend, MemoryMeter& mete
     : transport_(backend.make_transport(communicator)),
       peer_memory_(
           backend.make_peer_memory(communicator, meter, DirectPath::flags_needed(communicator.size()))) {
+  require_same_options(communicator, options);
   together(communicator, [&] {
     paths_ = decide_paths(communicator, options, peer_memory_);
     exchange_ = std::make_unique<Exchange>(make_paths(communicator, meter, options.message_chunk_bytes),

@@ -8,6 +8,7 @@
 #include "comm/backend.hpp"
 #include "runtime/dispatch_plan.hpp"
 #include "runtime/exchange.hpp"
+#include "runtime/experts.hpp"
 #include "runtime/ledger.hpp"
 #include "runtime/path_choice.hpp"
 #include "runtime/routing.hpp"
@@ -39,9 +40,11 @@ class Lane {
 
   Exchange& exchange() { return *exchange_; }
 
+  // What travels may point into these; they outlive the exchange.
   Routing routing;
   DispatchPlan plan;
   Ledger ledger;
+  Workspace workspace;
 
  private:
   std::vector<std::unique_ptr<Path>> make_paths(Communicator& communicator, MemoryMeter& meter,

@@ -7,7 +7,10 @@
 
 namespace moewe {
 
-void Ledger::open(std::vector<std::int64_t> promised) {
+void Ledger::open(VerifyLevel level, std::vector<std::int64_t> promised) {
+  expects(!is_open_, "a step's ledger is closed before the next step's is opened");
+  is_open_ = true;
+  level_ = level;
   promised_ = std::move(promised);
   computed_.assign(promised_.size(), 0);
 }
@@ -16,17 +19,19 @@ void Ledger::count_computed(std::size_t slot, std::size_t num_rows) {
   std::atomic_ref(computed_[slot]).fetch_add(static_cast<std::int64_t>(num_rows), std::memory_order_relaxed);
 }
 
-void Ledger::close(std::size_t num_assigned, std::size_t num_combined) const {
+void Ledger::close(std::size_t num_assigned, std::size_t num_returned) {
+  is_open_ = false;
+  if (level_ == VerifyLevel::off) return;
   for (std::size_t slot = 0; slot < promised_.size(); ++slot) {
     if (computed_[slot] == promised_[slot]) continue;
     throw Error(ErrorKind::verification,
                 fmt::format("ledger: slot {} was promised {} assignments and computed {}", slot,
                             promised_[slot], computed_[slot]));
   }
-  if (num_combined != num_assigned) {
+  if (num_returned != num_assigned) {
     throw Error(ErrorKind::verification,
                 fmt::format("ledger: {} assignments were sent out and {} outputs came back", num_assigned,
-                            num_combined));
+                            num_returned));
   }
 }
 

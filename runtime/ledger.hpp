@@ -17,8 +17,9 @@ enum class VerifyLevel {
 /// up to the assignments of all tokens, a step that balances on every rank has lost nothing anywhere.
 class Ledger {
  public:
-  /// `promised` is the agreed number of assignments per slot.
-  void open(std::vector<std::int64_t> promised);
+  /// Begins a step; the one before must have been closed. `promised` is the agreed number of assignments per
+  /// slot.
+  void open(VerifyLevel level, std::vector<std::int64_t> promised);
 
   /// Thread-safe.
   void count_computed(std::size_t slot, std::size_t num_rows);
@@ -26,11 +27,14 @@ class Ledger {
   std::span<const std::int64_t> promised_per_slot() const { return promised_; }
   std::span<const std::int64_t> computed_per_slot() const { return computed_; }
 
-  /// Throws Error(verification), naming the slot and both counts, unless every slot computed what was
-  /// promised and `num_combined` outputs came back for `num_assigned` assignments of the rank's own tokens.
-  void close(std::size_t num_assigned, std::size_t num_combined) const;
+  /// Ends the step. Unless the level is off, throws Error(verification), naming the slot and both counts,
+  /// where a slot did not compute what was promised, or where not `num_assigned` outputs came back for the
+  /// rank's own tokens.
+  void close(std::size_t num_assigned, std::size_t num_returned);
 
  private:
+  VerifyLevel level_ = VerifyLevel::ledger;
+  bool is_open_ = false;
   std::vector<std::int64_t> promised_;
   std::vector<std::int64_t> computed_;
 };

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <span>
 
@@ -14,6 +15,12 @@
 #include "runtime/weight_source.hpp"
 
 namespace moewe {
+
+/// A placement and the weights that this rank's slots hold under it. Immutable.
+struct LayerEpoch {
+  Placement placement;
+  SlotTable slots;
+};
 
 /// One Mixture-of-Experts layer, spread over the ranks of its engine. Borrows the engine, which outlives it.
 class MoeLayer {
@@ -37,7 +44,7 @@ class MoeLayer {
   void forward(std::span<const float> x, const Routing& routing, std::span<float> y);
 
   const LayerSpec& spec() const { return spec_; }
-  const Placement& placement() const { return placement_; }
+  const Placement& placement() const { return epoch_->placement; }
 
   /// Of the last step on this engine; valid until the next one.
   const Routing& routing() const { return *last_routing_; }
@@ -50,16 +57,16 @@ class MoeLayer {
   StepProposal route(std::span<const float> x, const Routing* given, std::span<const float> y);
   std::size_t check_sizes(std::span<const float> x, std::span<const float> y) const;
   void settle(const Agreement& agreement, const ReturnTable& returned);
-  StepHeader header() const;
+  void load_router(const WeightSource& source);
+  StepHeader header(Operation operation, const Placement& placement) const;
   StepShape shape_of_step() const;
 
   Engine& engine_;
   LayerSpec spec_;
-  Placement placement_;
   std::size_t number_;
   std::optional<Router> router_;
   std::optional<Experts> experts_;
-  SlotTable slots_;
+  std::shared_ptr<const LayerEpoch> epoch_;  // a step holds the one that it began with
   StepReport report_;
   const Routing* last_routing_ = nullptr;
 };

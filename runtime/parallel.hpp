@@ -1,27 +1,29 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
-#include <cstdint>
 #include <exception>
 #include <mutex>
 #include <omp.h>
 
 namespace moewe {
 
-/// Runs body(0) .. body(count - 1) on the rank's threads, in any order. The first exception is thrown again
-/// once all threads have stopped.
+/// Runs body(i, thread) for i from 0 to count - 1 on up to `num_threads` threads, in any order; `thread` is
+/// below num_threads and belongs to one call at a time. The first exception is thrown again once all have
+/// stopped.
 template <typename Body>
-void parallel_for(std::size_t count, Body&& body) {
-  if (count == 1 || omp_get_max_threads() == 1) {
-    for (std::size_t i = 0; i < count; ++i) body(i);
+void parallel_for(std::size_t num_threads, std::size_t count, Body&& body) {
+  const std::size_t used = std::min(num_threads, count);
+  if (used <= 1) {
+    for (std::size_t i = 0; i < count; ++i) body(i, std::size_t{0});
     return;
   }
   std::exception_ptr failure;
   std::mutex mutex;
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) num_threads(static_cast <int>(used))
   for (std::size_t i = 0; i < count; ++i) {
     try {
-      body(i);
+      body(i, static_cast<std::size_t>(omp_get_thread_num()));
     } catch (...) {
       const std::lock_guard lock(mutex);
       if (!failure) failure = std::current_exception();
@@ -29,8 +31,5 @@ void parallel_for(std::size_t count, Body&& body) {
   }
   if (failure) std::rethrow_exception(failure);
 }
-
-/// Which of the rank's threads this is; below omp_get_max_threads() of the thread that called parallel_for.
-inline std::size_t thread_index() { return static_cast<std::size_t>(omp_get_thread_num()); }
 
 }  // namespace moewe

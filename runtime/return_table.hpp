@@ -9,13 +9,15 @@
 
 namespace moewe {
 
-/// Where the expert's output for each (token, k) of this rank lies once it has come back.
+/// Where the expert's output for each (token, k) of this rank lies once it has come back; null for what the
+/// plan has not sent out.
 class ReturnTable {
  public:
-  void reset(std::size_t num_tokens, std::size_t top_k) {
-    top_k_ = top_k;
+  void reset(const DispatchPlan& plan) {
+    top_k_ = plan.top_k();
+    num_expected_ = plan.num_assignments();
     num_returned_ = 0;
-    outputs_.assign(num_tokens * top_k, nullptr);
+    outputs_.assign(plan.num_tokens() * plan.top_k(), nullptr);
   }
 
   /// The outputs of these assignments lie one behind the other.
@@ -28,12 +30,13 @@ class ReturnTable {
   }
 
   std::size_t num_returned() const { return num_returned_; }
-  std::size_t num_assignments() const { return outputs_.size(); }
+  std::size_t num_expected() const { return num_expected_; }
 
   const std::byte* output(std::size_t token, std::size_t k) const { return outputs_[token * top_k_ + k]; }
 
  private:
   std::size_t top_k_ = 0;
+  std::size_t num_expected_ = 0;
   std::size_t num_returned_ = 0;
   std::vector<const std::byte*> outputs_;
 };

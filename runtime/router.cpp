@@ -32,7 +32,8 @@ Router::Router(RouterSpec spec, std::shared_ptr<const Matmul> matmul, MemoryMete
       matmul_(std::move(matmul)),
       packed_weights_(matmul_->pack(meter, "router weights", weights)) {}
 
-void Router::route(std::span<const float> x, std::size_t num_tokens, Routing& routing) const {
+void Router::route(std::span<const float> x, std::size_t num_tokens, Routing& routing,
+                   std::size_t num_threads) const {
   const std::size_t k = spec_.top_k;
   routing.num_tokens = num_tokens;
   routing.top_k = k;
@@ -41,7 +42,7 @@ void Router::route(std::span<const float> x, std::size_t num_tokens, Routing& ro
   routing.scores.resize(num_tokens * num_experts());
   const std::span<float> scores(routing.scores);
   const std::size_t tile = Matmul::max_rows;
-  parallel_for((num_tokens + tile - 1) / tile, [&](std::size_t t) {
+  parallel_for(num_threads, (num_tokens + tile - 1) / tile, [&](std::size_t t, std::size_t) {
     const std::size_t begin = t * tile;
     const std::size_t end = std::min(begin + tile, num_tokens);
     matmul_->apply(x.data() + begin * matmul_->in(), end - begin, packed_weights_,

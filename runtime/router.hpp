@@ -24,7 +24,8 @@ class Router {
 
   /// Local. `x` is [num_tokens, hidden], row-major. A token's choice depends on that token alone. Throws
   /// InvalidInput, naming the token, when a logit is not finite.
-  void route(std::span<const float> x, std::size_t num_tokens, Routing& routing) const;
+  void route(std::span<const float> x, std::size_t num_tokens, Routing& routing,
+             std::size_t num_threads) const;
 
  private:
   RouterSpec spec_;

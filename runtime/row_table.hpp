@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "comm/rank.hpp"
+#include "runtime/dispatch_plan.hpp"
 
 namespace moewe {
 
@@ -19,25 +20,32 @@ struct Row {
   std::uint32_t k;
 };
 
+/// Assignments of one source that have arrived together: one after the other in `inputs`, by row or by token,
+/// and in `outputs`, in their own order.
+struct ArrivedRows {
+  Rank source;
+  std::span<const PlannedAssignment> assignments;
+  const std::byte* inputs;
+  std::uint32_t PlannedAssignment::*input_index;  ///< which number of an assignment counts rows in `inputs`
+  std::size_t num_inputs;                         ///< rows that `inputs` holds
+  std::byte* outputs;
+};
+
 /// Rows that have arrived, by the slot that computes them.
 class RowTable {
  public:
-  void reset(std::size_t num_slots) {
-    rows_.resize(num_slots);
-    for (auto& rows : rows_) rows.clear();
-    num_rows_ = 0;
-  }
+  void reset(std::size_t num_slots, std::size_t row_bytes, std::size_t output_bytes);
 
-  void add(std::size_t slot, const Row& row) {
-    rows_[slot].push_back(row);
-    ++num_rows_;
-  }
+  /// Throws Error(verification), naming the source, when an assignment points outside of slots or inputs.
+  void add(const ArrivedRows& arrived);
 
   std::size_t num_slots() const { return rows_.size(); }
   std::size_t num_rows() const { return num_rows_; }
   std::span<const Row> rows(std::size_t slot) const { return rows_[slot]; }
 
  private:
+  std::size_t row_bytes_ = 0;
+  std::size_t output_bytes_ = 0;
   std::vector<std::vector<Row>> rows_;
   std::size_t num_rows_ = 0;
 };

@@ -177,7 +177,7 @@ class HeaderReader {
 
 std::span<const std::byte> map_file(const std::string& path) {
   const auto fail = [&] { throw InvalidInput(fmt::format("{}: {}", path, std::strerror(errno))); };
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) fail();
   struct stat status {};
   void* mapped = nullptr;

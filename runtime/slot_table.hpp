@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cstdint>
 #include <vector>
 
 #include "comm/buffer.hpp"
@@ -13,9 +12,8 @@ struct ExpertWeights {
   Buffer down;     ///< [hidden, intermediate]
 };
 
-/// The weights in a rank's slots of one layer, in slot order. Immutable; a step holds the table of its epoch.
+/// The weights in a rank's slots of one layer, in slot order.
 struct SlotTable {
-  std::uint64_t epoch = 0;
   std::vector<ExpertWeights> slots;
 };
 

@@ -14,39 +14,66 @@ namespace {
 
 constexpr std::size_t max_depth = 32;
 
-/// Follows the parser through the objects that are open and remembers their keys.
-class StrictnessCheck {
+/// Follows the parser through the objects that are open and remembers their keys. Keeps nothing else: a first
+/// pass, before anything is built.
+class StrictnessCheck : public nlohmann::json_sax<nlohmann::json> {
  public:
   explicit StrictnessCheck(const std::string& where) : where_(where) {}
 
-  bool operator()(int depth, nlohmann::json::parse_event_t event, const nlohmann::json& parsed) {
-    using Event = nlohmann::json::parse_event_t;
-    if (static_cast<std::size_t>(depth) > max_depth) {
-      throw InvalidInput(fmt::format("{}: JSON is nested deeper than {}", where_, max_depth));
-    }
-    if (event == Event::object_start) open_objects_.emplace_back();
-    if (event == Event::object_end) open_objects_.pop_back();
-    if (event == Event::key && !open_objects_.back().insert(parsed.get<std::string>()).second) {
-      throw InvalidInput(
-          fmt::format("{}: key '{}' stands twice in one object", where_, parsed.get<std::string>()));
+  bool start_object(std::size_t /*unknown*/) override { return open(); }
+  bool start_array(std::size_t /*unknown*/) override { return open(); }
+  bool end_object() override { return close(); }
+  bool end_array() override { return close(); }
+
+  bool key(std::string& name) override {
+    if (!open_.back().insert(name).second) {
+      throw InvalidInput(fmt::format("{}: key '{}' stands twice in one object", where_, name));
     }
     return true;
   }
 
+  bool parse_error(std::size_t /*position*/, const std::string& /*token*/,
+                   const nlohmann::json::exception& error) override {
+    throw InvalidInput(fmt::format("{}: not valid JSON: {}", where_, error.what()));
+  }
+
+  bool null() override { return true; }
+  bool boolean(bool /*value*/) override { return true; }
+  bool number_integer(std::int64_t /*value*/) override { return true; }
+  bool number_unsigned(std::uint64_t /*value*/) override { return true; }
+  bool number_float(double /*value*/, const std::string& /*text*/) override { return true; }
+  bool string(std::string& /*value*/) override { return true; }
+  bool binary(nlohmann::json::binary_t& /*value*/) override { return true; }
+
  private:
+  bool open() {
+    if (open_.size() == max_depth) {
+      throw InvalidInput(fmt::format("{}: JSON is nested deeper than {}", where_, max_depth));
+    }
+    open_.emplace_back();
+    return true;
+  }
+
+  bool close() {
+    open_.pop_back();
+    return true;
+  }
+
   const std::string& where_;
-  std::vector<std::set<std::string>> open_objects_;
+  std::vector<std::set<std::string>> open_;  // the keys of each open object or array
 };
 
 }  // namespace
 
 nlohmann::json parse_strict_json(std::string_view text, const std::string& where) {
-  StrictnessCheck check(where);
-  try {
-    return nlohmann::json::parse(text, std::ref(check));
-  } catch (const nlohmann::json::exception& error) {
-    throw InvalidInput(fmt::format("{}: not valid JSON: {}", where, error.what()));
+  constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
+  if (text.find('\0') != std::string_view::npos || text.substr(0, 3) == byte_order_mark) {
+    throw InvalidInput(
+        fmt::format("{}: not valid JSON: begins with a byte order mark or contains a NUL", where));
   }
+  StrictnessCheck check(where);
+  nlohmann::json::sax_parse(text, &check);
+  return nlohmann::json::parse(text);
 }
 
 std::string read_text(const std::filesystem::path& path, std::size_t max_bytes) {

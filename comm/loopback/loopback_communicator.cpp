@@ -1,7 +1,7 @@
 #include "comm/loopback/loopback_communicator.hpp"
 
 #include <algorithm>
-#include <cstring>
+#include <exception>
 
 #include "comm/error.hpp"
 
@@ -40,8 +40,14 @@ template <typename T, typename Read>
 void LoopbackCommunicator::share(const T& mine, Read&& read) {
   group_->show(index(rank_), &mine);
   group_->barrier(waiter_);
-  read();
-  group_->barrier(waiter_);
+  std::exception_ptr failure;
+  try {
+    read();
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  group_->barrier(waiter_);  // also after a failure: the others may still read what this rank shows
+  if (failure) std::rethrow_exception(failure);
 }
 
 void LoopbackCommunicator::all_reduce(const Reduction& values) {

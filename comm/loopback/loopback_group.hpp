@@ -4,8 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
+#include <utility>
 #include <vector>
 
+#include "comm/error.hpp"
 #include "comm/waiter.hpp"
 
 namespace moewe {
@@ -20,23 +23,48 @@ class LoopbackGroup {
   std::size_t num_ranks() const { return num_ranks_; }
   const std::shared_ptr<const std::atomic<bool>>& abort() const { return abort_; }
 
+  /// Returns once all ranks have arrived. A rank that gives up waiting breaks the group: nobody passes a
+  /// barrier with it any more, since what it showed may be gone; they throw Error(peer_failed).
   void barrier(const Waiter& waiter) {
-    const std::uint64_t round = round_.load(std::memory_order_acquire);
-    if (num_arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == num_ranks_) {
-      num_arrived_.store(0, std::memory_order_relaxed);
-      round_.store(round + 1, std::memory_order_release);
-    } else {
-      waiter.until([&] { return round_.load(std::memory_order_acquire) != round; }, {"a collective"});
+    std::uint64_t round = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      require_whole();
+      round = round_.load(std::memory_order_relaxed);
+      if (++num_arrived_ == num_ranks_) {
+        num_arrived_ = 0;
+        round_.store(round + 1, std::memory_order_release);
+        return;
+      }
     }
+    const auto has_advanced = [&] { return round_.load(std::memory_order_acquire) != round; };
+    try {
+      waiter.until([&] { return has_advanced() || is_broken_.load(std::memory_order_acquire); },
+                   {"a collective"});
+    } catch (...) {
+      const std::lock_guard lock(mutex_);
+      if (has_advanced()) return;  // the last rank came just now
+      is_broken_.store(true, std::memory_order_release);
+      throw;
+    }
+    if (!has_advanced()) require_whole();
   }
 
   void show(std::size_t rank, const void* address) { shown_[rank] = address; }
   const void* shown(std::size_t rank) const { return shown_[rank]; }
 
  private:
+  void require_whole() const {
+    if (is_broken_.load(std::memory_order_acquire)) {
+      throw Error(ErrorKind::peer_failed, "another rank gave up waiting in a collective");
+    }
+  }
+
   std::size_t num_ranks_;
-  std::atomic<std::size_t> num_arrived_{0};
+  std::mutex mutex_;
+  std::size_t num_arrived_ = 0;  // guarded by mutex_
   std::atomic<std::uint64_t> round_{0};
+  std::atomic<bool> is_broken_{false};
   std::vector<const void*> shown_;  // an element is written before a barrier and read after it
   std::shared_ptr<const std::atomic<bool>> abort_;
 };

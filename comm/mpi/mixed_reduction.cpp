@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <span>
 
+#include "comm/error.hpp"
 #include "comm/mpi/check.hpp"
 
 namespace moewe {
@@ -32,7 +33,14 @@ void fold_into(std::span<std::int64_t> result, std::span<const std::int64_t> oth
   std::transform(result.begin(), result.end(), other.begin(), result.begin(), fold);
 }
 
+constexpr std::int64_t lengths_differ = -1;
+
 void fold_messages(void* in, void* in_out, int* /*one message*/, MPI_Datatype* /*all of it*/) {
+  auto* const lengths = static_cast<std::int64_t*>(in_out);
+  if (!std::equal(lengths, lengths + header_words, static_cast<const std::int64_t*>(in))) {
+    *lengths = lengths_differ;  // no exception may leave a function that MPI calls
+    return;
+  }
   const Parts<const std::int64_t> other(static_cast<const std::int64_t*>(in));
   const Parts<std::int64_t> result(static_cast<std::int64_t*>(in_out));
   fold_into(result.sums, other.sums, [](std::int64_t a, std::int64_t b) { return a + b; });
@@ -60,6 +68,7 @@ MixedReduction::MixedReduction(const Reduction& values) {
 MixedReduction::~MixedReduction() { report_mpi(MPI_Type_free(&type_)); }
 
 void MixedReduction::unpack(const Reduction& values) const {
+  expects(words_.front() != lengths_differ, "all ranks reduce equally many values");
   const Parts<const std::int64_t> parts(words_.data());
   std::copy(parts.sums.begin(), parts.sums.end(), values.sums.begin());
   std::copy(parts.minima.begin(), parts.minima.end(), values.minima.begin());

@@ -104,11 +104,11 @@ void MpiCommunicator::all_gather(std::span<const std::byte> mine, std::span<std:
 
 std::vector<std::byte> MpiCommunicator::gather(std::span<const std::byte> mine, Rank root) {
   const std::vector<int> counts = all_gather_values(*this, int_count(mine.size()));
+  const std::size_t total = std::accumulate(counts.begin(), counts.end(), std::size_t{0});
+  expects(total <= INT_MAX, "one gather carries at most 2^31 - 1 bytes in all");
   std::vector<int> offsets(counts.size());
   std::exclusive_scan(counts.begin(), counts.end(), offsets.begin(), 0);
-  std::vector<std::byte> all;
-  const std::size_t total = std::accumulate(counts.begin(), counts.end(), std::size_t{0});
-  if (rank_ == root) all.resize(static_cast<std::size_t>(int_count(total)));
+  std::vector<std::byte> all(rank_ == root ? total : 0);
   MPI_Request request = MPI_REQUEST_NULL;
   check_mpi(MPI_Igatherv(mine.data(), int_count(mine.size()), MPI_BYTE, all.data(), counts.data(),
                          offsets.data(), MPI_BYTE, number(root), native(), &request));

@@ -1,10 +1,12 @@
 #include "comm/shm/segment.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
 
@@ -18,12 +20,6 @@ FileDescriptor checked(int fd, const std::string& what) {
     throw Error(ErrorKind::communication, fmt::format("{}: {}", what, std::strerror(errno)));
   }
   return FileDescriptor(fd);
-}
-
-/// Addresses cost nothing until they are used; no segment can need more than the machine's memory.
-std::size_t reserved_length() {
-  const auto pages = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES));
-  return pages * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
 }
 
 }  // namespace
@@ -43,7 +39,7 @@ FileDescriptor create_memfd() { return checked(memfd_create("moewe", MFD_CLOEXEC
 
 FileDescriptor open_memfd_of(pid_t process, int fd) {
   const std::string path = fmt::format("/proc/{}/fd/{}", process, fd);
-  return checked(open(path.c_str(), O_RDONLY | O_CLOEXEC), "opening " + path);
+  return checked(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), "opening " + path);
 }
 
 FileDescriptor create_named(const std::string& name) {
@@ -56,7 +52,20 @@ FileDescriptor open_named(const std::string& name) {
 
 void unlink_named(const std::string& name) noexcept { shm_unlink(name.c_str()); }
 
-Segment::Segment(FileDescriptor file, Access access) : file_(std::move(file)), reserved_(reserved_length()) {
+std::size_t reserved_length(std::size_t num_segments) {
+  constexpr std::size_t shared_addresses = std::size_t{1} << 46U;  // half of what a process has
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  const auto memory = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * page;
+  return std::min(memory, shared_addresses / std::max<std::size_t>(num_segments, 1) / page * page);
+}
+
+Segment::Segment(FileDescriptor file, Access access, std::size_t reserved, std::size_t least_bytes)
+    : file_(std::move(file)), reserved_(reserved) {
+  struct stat status {};
+  if (fstat(file_.get(), &status) != 0 || !S_ISREG(status.st_mode) ||
+      static_cast<std::size_t>(status.st_size) < least_bytes) {
+    throw Error(ErrorKind::communication, "what was opened as shared memory is not shared memory");
+  }
   const int protection = access == Access::write ? PROT_READ | PROT_WRITE : PROT_READ;
   void* mapped = mmap(nullptr, reserved_, protection, MAP_SHARED | MAP_NORESERVE, file_.get(), 0);
   if (mapped == MAP_FAILED) {
@@ -78,7 +87,10 @@ Segment::Segment(Segment&& other) noexcept
 
 void Segment::grow(std::size_t bytes) {
   if (bytes <= size_) return;
-  const int failure = bytes > reserved_ ? ENOMEM : posix_fallocate(file_.get(), 0, static_cast<off_t>(bytes));
+  int failure = bytes > reserved_ ? ENOMEM : EINTR;
+  while (failure == EINTR) {
+    failure = posix_fallocate(file_.get(), static_cast<off_t>(size_), static_cast<off_t>(bytes - size_));
+  }
   if (failure != 0) {
     throw Error(ErrorKind::out_of_memory,
                 fmt::format("growing shared memory to {} bytes: {}", bytes, std::strerror(failure)));

@@ -34,14 +34,19 @@ void unlink_named(const std::string& name) noexcept;
 
 // All of the above throw Error(communication) with the system's reason.
 
+/// How many bytes of addresses each of `num_segments` mappings may take: they cost nothing until they are
+/// used, and no segment can need more than the machine's memory, but an address space has an end too.
+std::size_t reserved_length(std::size_t num_segments);
+
 /// One mapping of a shared file over a reserved range of addresses that is longer than the file: the file can
 /// grow under it, and the mapping never moves. Bytes beyond the end of the file must not be touched.
 class Segment {
  public:
   enum class Access { read, write };
 
-  /// Throws Error(communication) when the addresses cannot be reserved.
-  Segment(FileDescriptor file, Access access);
+  /// Reserves addresses for a file of up to `reserved` bytes. Throws Error(communication) when they cannot be
+  /// had, or when `file` is not the regular file of at least `least_bytes` that it should be.
+  Segment(FileDescriptor file, Access access, std::size_t reserved, std::size_t least_bytes = 0);
   ~Segment();
   Segment(Segment&& other) noexcept;
   Segment(const Segment&) = delete;

@@ -29,7 +29,8 @@ SegmentPeerMemory::SegmentPeerMemory(const Communicator& communicator, MemoryMet
                                      std::size_t num_flags, FileDescriptor file)
     : meter_(meter),
       num_flags_(num_flags),
-      segment_(std::make_shared<Segment>(std::move(file), Segment::Access::write)),
+      segment_(std::make_shared<Segment>(std::move(file), Segment::Access::write,
+                                         reserved_length(communicator.size()))),
       views_(communicator.size(), nullptr) {
   grow(0);
   const std::uint64_t identity = random_number();

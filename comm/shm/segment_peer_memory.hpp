@@ -36,6 +36,9 @@ class SegmentPeerMemory : public PeerMemory {
   const std::byte* segment_start() const { return segment_->data(); }
 
  protected:
+  /// Identity and flags; at least as long as every peer's segment is when it can be found.
+  std::size_t header_bytes() const;
+
   /// `segment` begins with the peer's identity and must stay mapped as long as this object lives.
   void set_view(Rank peer, const std::byte* segment) { views_[index(peer)] = segment; }
 
@@ -44,8 +47,6 @@ class SegmentPeerMemory : public PeerMemory {
   const std::shared_ptr<Segment>& segment() const { return segment_; }
 
  private:
-  std::size_t header_bytes() const;
-
   MemoryMeter& meter_;
   std::size_t num_flags_;
   std::shared_ptr<Segment> segment_;

@@ -42,14 +42,16 @@ const Way named_way{
 
 class ShmPeerMemory : public SegmentPeerMemory {
  public:
-  using SegmentPeerMemory::SegmentPeerMemory;
+  ShmPeerMemory(const Communicator& communicator, MemoryMeter& meter, std::size_t num_flags,
+                FileDescriptor file)
+      : SegmentPeerMemory(communicator, meter, num_flags, std::move(file)), num_ranks_(communicator.size()) {}
 
   SegmentAddress address(std::uint64_t name) const {
     return {getpid(), segment()->file(), name, identity_of(segment_start())};
   }
 
   void open_peer(Rank peer, const SegmentAddress& address, const Way& way) {
-    Segment segment(way.open(address), Segment::Access::read);
+    Segment segment(way.open(address), Segment::Access::read, reserved_length(num_ranks_), header_bytes());
     if (identity_of(segment.data()) != address.identity) {
       throw Error(ErrorKind::communication,
                   fmt::format("the shared memory found for rank {} is not its own", number(peer)));
@@ -59,6 +61,7 @@ class ShmPeerMemory : public SegmentPeerMemory {
   }
 
  private:
+  std::size_t num_ranks_;
   std::vector<Segment> peers_;
 };
 

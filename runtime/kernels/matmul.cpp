@@ -21,8 +21,8 @@ memory::desc f32_matrix(std::size_t rows, std::size_t columns, memory::format_ta
   return {dims, memory::data_type::f32, layout};
 }
 
-/// The library shapes its work by the number of threads when it creates a primitive. Ours always run on one:
-/// threads share the rows instead, so that bits do not depend on how many there are.
+/// The library shapes its work by the number of threads, when it creates a primitive and when it runs one.
+/// Ours always run on one: threads share the rows instead, so that bits do not depend on how many there are.
 class OneThread {
  public:
   OneThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
@@ -66,7 +66,6 @@ struct Matmul::Library {
     const std::lock_guard lock(mutex);
     std::unique_ptr<Primitive>& cached = primitives[num_rows];
     if (!cached) {
-      const OneThread one_thread;
       const auto description =
           onednn::describe_matmul(f32_matrix(num_rows, in, memory::format_tag::ab), packed_weights,
                                   f32_matrix(num_rows, out, memory::format_tag::ab));
@@ -76,6 +75,7 @@ struct Matmul::Library {
   }
 
   void run(const float* x, std::size_t num_rows, const Buffer& packed, float* y) {
+    const OneThread one_thread;
     const Primitive& matmul = primitive_for(num_rows);
     const auto& description = matmul.description;
     const dnnl::engine& engine = onednn::engine();

@@ -87,7 +87,8 @@ void DirectPath::write_letters(const DispatchPlan& plan, std::uint64_t manifests
   for (const Rank peer : peers_) {
     const auto assignments = std::as_bytes(plan.to(peer).assignments);
     std::copy(assignments.begin(), assignments.end(), memory_.own() + manifests);
-    letter_to(peer) = {shape_.generation, manifests, plan.to(peer).assignments.size(), rows};
+    letter_to(peer) = {shape_.generation, manifests, plan.to(peer).assignments.size(), rows,
+                       plan.num_tokens()};
     manifests += assignments.size();
   }
 }
@@ -99,8 +100,7 @@ void DirectPath::collect(RowTable& rows) {
 }
 
 void DirectPath::collect_from(Rank peer, RowTable& rows) {
-  const Letter& letter = letter_from(peer);
-  if (letter.num_assignments == 0) return;
+  const Letter letter = letter_from(peer);
   const std::uint64_t outputs = next_output_;
   next_output_ += letter.num_assignments * shape_.output_bytes;
   if (letter.generation != shape_.generation || next_output_ > outputs_end_) {
@@ -109,17 +109,16 @@ void DirectPath::collect_from(Rank peer, RowTable& rows) {
                             number(peer), letter.num_assignments, letter.generation, shape_.generation,
                             shape_.num_expected));
   }
+  if (letter.num_assignments == 0) return;
   place_for(peer) = outputs;
   const std::byte* segment = memory_.of(peer);
   const auto* manifest = reinterpret_cast<const PlannedAssignment*>(segment + letter.manifest);
-  std::byte* output = memory_.own() + outputs;
-  for (std::uint64_t i = 0; i < letter.num_assignments; ++i) {
-    const PlannedAssignment& assignment = manifest[i];
-    expects(assignment.slot < shape_.num_slots, "a manifest names slots of the rank that it goes to");
-    const std::byte* input = segment + letter.rows + assignment.token * shape_.row_bytes;
-    rows.add(assignment.slot, {input, output, peer, assignment.token, assignment.k});
-    output += shape_.output_bytes;
-  }
+  rows.add({peer,
+            {manifest, letter.num_assignments},
+            segment + letter.rows,
+            &PlannedAssignment::token,
+            letter.num_rows,
+            memory_.own() + outputs});
   collected_.push_back(peer);
 }
 

@@ -12,8 +12,7 @@ namespace moewe {
 /// Between ranks that address one another's memory: nobody packs, sends or unpacks. Each rank lays its own
 /// segment out anew in every step:
 ///
-///   | letters, one per rank | places, one per rank | manifests by destination | token rows | outputs by
-///   source |
+///   | letters, one per rank | places, one per rank | manifests | token rows | outputs by source |
 ///
 /// 1. The token's rank writes rows, manifests and letters, then publishes flag `dispatched`.
 /// 2. The expert's rank reads the rows of a published peer where they are, and writes outputs into its own
@@ -43,6 +42,7 @@ class DirectPath : public Path {
     std::uint64_t manifest;         // PlannedAssignment[num_assignments]
     std::uint64_t num_assignments;  // that the writer sends to the reader
     std::uint64_t rows;             // row of token t at rows + t * row_bytes
+    std::uint64_t num_rows;
   };
 
   /// Offset of the outputs for what the reader sent to the writer, in manifest order.

@@ -12,12 +12,8 @@ void LocalPath::dispatch(const StepShape& shape, const DispatchPlan& plan, std::
 
 void LocalPath::collect(RowTable& rows) {
   if (stage_ != Stage::dispatched) return;
-  std::byte* output = outputs_.data();
-  for (const PlannedAssignment& assignment : here_.assignments) {
-    const std::byte* input = x_.data() + assignment.token * shape_.row_bytes;
-    rows.add(assignment.slot, {input, output, self_, assignment.token, assignment.k});
-    output += shape_.output_bytes;
-  }
+  rows.add({self_, here_.assignments, x_.data(), &PlannedAssignment::token, x_.size() / shape_.row_bytes,
+            outputs_.data()});
   stage_ = Stage::collected;
 }
 

@@ -45,8 +45,8 @@ struct MessagePath::Outgoing {
 struct MessagePath::Incoming {
   Rank from;
   Counts counts{};
-  Request manifest_request;
   std::vector<PlannedAssignment> manifest;
+  Request manifest_request;   // after the memory that it writes to, as are all requests
   std::vector<Chunk> chunks;  // known once the manifest is there
   Buffer rows;
   Buffer outputs;
@@ -148,7 +148,8 @@ void MessagePath::collect(RowTable& rows) {
 }
 
 void MessagePath::begin_incoming(Rank from) {
-  if (counts_.generation != shape_.generation || counts_.num_assignments > shape_.num_expected) {
+  if (counts_.generation != shape_.generation || counts_.num_assignments > shape_.num_expected ||
+      counts_.num_rows > counts_.num_assignments || counts_.num_rows == 0) {
     throw Error(ErrorKind::verification,
                 fmt::format("rank {} announces {} assignments of step {} in step {}, which expects {} in all",
                             number(from), counts_.num_assignments, counts_.generation, shape_.generation,
@@ -180,7 +181,12 @@ void MessagePath::begin_incoming(Rank from) {
 
 void MessagePath::collect_from(Incoming& source, RowTable& rows) {
   if (!source.manifest_request.is_done()) return;
-  if (source.chunks.empty()) source.chunks = cut(source.manifest, source.counts.num_rows);
+  if (source.chunks.empty()) {
+    source.chunks = cut(source.manifest, source.counts.num_rows);
+    const Chunk& last = source.chunks.back();
+    expects(last.first_assignment + last.num_assignments == source.manifest.size(),
+            "a manifest is ordered by rows, and names only rows that are sent");
+  }
   while (source.num_collected < source.chunks.size() && source.receives[source.num_collected].is_done()) {
     add_chunk(source, source.chunks[source.num_collected], rows);
     ++source.num_collected;
@@ -188,14 +194,10 @@ void MessagePath::collect_from(Incoming& source, RowTable& rows) {
 }
 
 void MessagePath::add_chunk(Incoming& source, const Chunk& chunk, RowTable& rows) const {
-  for (std::size_t i = chunk.first_assignment; i < chunk.first_assignment + chunk.num_assignments; ++i) {
-    const PlannedAssignment& assignment = source.manifest[i];
-    expects(assignment.slot < shape_.num_slots && assignment.row < source.counts.num_rows,
-            "a manifest names slots and rows of the rank that it goes to");
-    const std::byte* input = source.rows.data() + assignment.row * shape_.row_bytes;
-    std::byte* output = source.outputs.data() + i * shape_.output_bytes;
-    rows.add(assignment.slot, {input, output, source.from, assignment.token, assignment.k});
-  }
+  const std::span<const PlannedAssignment> manifest(source.manifest);
+  rows.add({source.from, manifest.subspan(chunk.first_assignment, chunk.num_assignments), source.rows.data(),
+            &PlannedAssignment::row, source.counts.num_rows,
+            source.outputs.data() + chunk.first_assignment * shape_.output_bytes});
 }
 
 void MessagePath::give_back() {

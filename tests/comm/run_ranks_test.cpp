@@ -1,7 +1,9 @@
 #include "comm/loopback/run_ranks.hpp"
 
+#include <atomic>
 #include <gtest/gtest.h>
 #include <stdexcept>
+#include <thread>
 
 #include "comm/error.hpp"
 
@@ -27,6 +29,26 @@ TEST(RunRanks, ThrowsWhatTheFailingRankThrewAndWakesTheOthers) {
     EXPECT_STREQ(error.what(), "rank 2 broke");
   }
   EXPECT_EQ(woken, 3);
+}
+
+TEST(RunRanks, ARankThatGaveUpWaitingIsNotReadByTheOthers) {
+  std::atomic<bool> has_given_up{false};
+  std::atomic<int> num_timeouts{0}, num_peer_failures{0};
+  const auto work = [&](Communicator& communicator) {
+    if (communicator.rank() == Rank{1}) {
+      while (!has_given_up) std::this_thread::yield();
+    }
+    try {
+      communicator.barrier();
+      ADD_FAILURE() << "rank " << number(communicator.rank()) << " passed a barrier that another had left";
+    } catch (const Error& error) {
+      ++(error.kind() == ErrorKind::timeout ? num_timeouts : num_peer_failures);
+      has_given_up = true;
+    }
+  };
+  run_ranks(2, std::chrono::milliseconds(100), work);
+  EXPECT_EQ(num_timeouts, 1);
+  EXPECT_EQ(num_peer_failures, 1);
 }
 
 }  // namespace

@@ -209,6 +209,67 @@ TEST(MoeLayerContract, RanksThatConstructDifferentLayersAreToldSo) {
       MoeLayer(engine, spec, contiguous_placement(experts, communicator.size()),
                GeneratedWeights(spec, seed));
     });
+
+    const LayerSpec same{{16, 24}, 4, {2, true}};
+    std::vector<std::vector<ExpertId>> selfish(communicator.size());  // every rank believes that it holds all
+    for (std::size_t e = 0; e < 4; ++e) selfish[index(communicator.rank())].push_back(expert_at(e));
+    expect_shared_error(ErrorKind::disagreement, "placement", [&] {
+      MoeLayer(engine, same, Placement(0, 4, selfish), GeneratedWeights(same, seed));
+    });
+
+    // The engine is still in step: another layer is constructed and runs.
+    MoeLayer layer(engine, same, contiguous_placement(4, communicator.size()), GeneratedWeights(same, seed));
+    std::vector<float> x(16, 0.5F), y(16);
+    layer.forward(x, y);
+  });
+}
+
+TEST(MoeLayerContract, ConstructingOnOneRankWhileAnotherRunsAStepIsSaid) {
+  on_every_rank([&](Communicator& communicator, const Backend& backend) {
+    if (communicator.size() == 1) return;
+    const LayerSpec spec{{16, 24}, 4, {2, true}};
+    Engine engine(communicator, backend, {});
+    MoeLayer layer(engine, spec, contiguous_placement(4, communicator.size()), GeneratedWeights(spec, seed));
+    std::vector<float> x(16), y(16);
+    expect_shared_error(ErrorKind::disagreement, "operation", [&] {
+      if (communicator.rank() == Rank{0}) {
+        layer.forward(x, y);
+      } else {
+        MoeLayer(engine, spec, contiguous_placement(4, communicator.size()), GeneratedWeights(spec, seed));
+      }
+    });
+  });
+}
+
+TEST(MoeLayerContract, RefusesSizesAndPlacementsThatMakeNoLayer) {
+  on_every_rank([&](Communicator& communicator, const Backend& backend) {
+    Engine engine(communicator, backend, {});
+    const auto construct = [&](const LayerSpec& spec, const Placement& placement) {
+      MoeLayer(engine, spec, placement, GeneratedWeights(spec, seed));
+    };
+    const Placement placement = contiguous_placement(4, communicator.size());
+    const std::vector<LayerSpec> bad{{{0, 24}, 4, {2, true}},
+                                     {{16, 0}, 4, {2, true}},
+                                     {{16, 24}, 4, {0, true}},
+                                     {{16, 24}, 4, {5, true}},
+                                     {{16, 24}, 0, {0, true}}};
+    for (const LayerSpec& spec : bad) {
+      expect_shared_error(ErrorKind::invalid_input, "cannot have", [&] { construct(spec, placement); });
+    }
+    const LayerSpec good{{16, 24}, 4, {2, true}};
+    expect_shared_error(ErrorKind::invalid_input, "placement",
+                        [&] { construct(good, contiguous_placement(4, communicator.size() + 1)); });
+    expect_shared_error(ErrorKind::invalid_input, "placement",
+                        [&] { construct(good, contiguous_placement(5, communicator.size())); });
+  });
+}
+
+TEST(EngineContract, RanksThatAskForDifferentExchangesAreToldSo) {
+  on_every_rank([&](Communicator& communicator, const Backend& backend) {
+    if (communicator.size() == 1) return;
+    EngineOptions options;
+    options.exchange.path = communicator.rank() == Rank{0} ? PathRequest::direct : PathRequest::message;
+    expect_shared_error(ErrorKind::disagreement, "path", [&] { Engine(communicator, backend, options); });
   });
 }
 

@@ -255,6 +255,56 @@ TEST(Program, AFailingRankEndsTheJobAndIsNamed) {
   EXPECT_NE(line.find("MPI reported"), std::string::npos) << line;
 }
 
+TEST(Program, ThreadsDoNotChangeTheBits) {
+  const std::string expected = hash_of(run_moewe(shipped().options()));
+  for (const char* threads : {"2", "3", "4"}) {
+    EXPECT_EQ(hash_of(run_moewe(shipped().options() + " --threads " + threads)), expected);
+    EXPECT_EQ(hash_of(run_moewe(shipped().options() + " --ranks 2 --threads " + threads)), expected);
+  }
+}
+
+TEST(Program, ARankThatStopsAnsweringEndsTheJobWithExitCode3) {
+  const std::string program = std::getenv("MOEWE_PROGRAM");
+  const std::string options = shipped().options() + " --steps 100000000 --timeout 2";
+  // Rank 1 stops itself: a shell that sends the signal and then becomes the program.
+  const ProgramResult result = test::run_command(
+      std::string(std::getenv("MOEWE_MPIEXEC")) + " -n 1 " + program + " " + options +
+      " : -n 1 sh -c '(sleep 2; kill -STOP $$; sleep 10; kill -CONT $$) > /dev/null 2>&1 & exec " + program +
+      " " + options + "'");
+  EXPECT_EQ(result.exit_code, 3) << result.output;
+  EXPECT_NE(result.output.find("moewe: rank 0, step "), std::string::npos) << result.output;
+  EXPECT_NE(result.output.find("waited 2 s for "), std::string::npos) << result.output;
+}
+
+TEST(Program, SaysWhenRanksWereGivenDifferentCheckpoints) {
+  const TemporaryFolder folder;
+  std::filesystem::copy(test::sample_folder(), folder.path(), std::filesystem::copy_options::recursive);
+  std::ifstream original(folder / "config.json");
+  std::string config(std::istreambuf_iterator<char>(original), {});
+  config.replace(config.find("\"num_experts_per_tok\": 2"), 24, "\"num_experts_per_tok\": 1");
+  std::ofstream(folder / "config.json") << config;
+  const std::string program = std::getenv("MOEWE_PROGRAM");
+  const std::string tokens = " --tokens 8 ";
+  const ProgramResult result =
+      test::run_command(std::string(std::getenv("MOEWE_MPIEXEC")) + " -n 1 " + program +
+                        " run --checkpoint " + test::sample_folder().string() + tokens + ": -n 1 " + program +
+                        " run --checkpoint " + folder.path().string() + tokens);
+  EXPECT_EQ(result.exit_code, 2) << result.output;
+  EXPECT_NE(result.output.find("not those of rank 0's checkpoint"), std::string::npos) << result.output;
+}
+
+TEST(Program, RefusesToOverwriteWhatItReads) {
+  const TemporaryFolder folder;
+  std::filesystem::copy(test::sample_folder(), folder.path(), std::filesystem::copy_options::recursive);
+  const auto size = std::filesystem::file_size(folder / "activations.safetensors");
+  for (const char* option : {" --output ", " --json "}) {
+    const ProgramResult result =
+        run_moewe(Sample{folder.path()}.options() + option + (folder / "activations.safetensors").string());
+    EXPECT_EQ(result.exit_code, 2) << result.output;
+    EXPECT_EQ(std::filesystem::file_size(folder / "activations.safetensors"), size);
+  }
+}
+
 /// Every line that the program itself printed.
 std::vector<std::string> own_lines(const ProgramResult& result) {
   std::vector<std::string> lines;
@@ -263,6 +313,24 @@ std::vector<std::string> own_lines(const ProgramResult& result) {
     if (line.rfind("moewe: ", 0) == 0) lines.push_back(line);
   }
   return lines;
+}
+
+/// A checkpoint with a FIFO for its tensors, or with a configuration of larger sizes than the tensors have.
+std::string config_only(const TemporaryFolder& folder, const std::string& name,
+                        const std::string& make_fifo) {
+  const auto checkpoint = folder / name;
+  std::filesystem::create_directories(checkpoint);
+  const auto tensors = checkpoint / "model.safetensors";
+  std::ifstream original(test::sample_folder() / "config.json");
+  std::string config(std::istreambuf_iterator<char>(original), {});
+  if (!make_fifo.empty()) {
+    EXPECT_EQ(test::run_command(make_fifo + tensors.string()).exit_code, 0);
+  } else {
+    std::filesystem::copy(test::sample_folder() / "model.safetensors", tensors);
+    config.replace(config.find("\"hidden_size\": 128"), 18, "\"hidden_size\": 1048576");
+  }
+  std::ofstream(checkpoint / "config.json") << config;
+  return checkpoint.string();
 }
 
 TEST(Program, AnswersBadInputWithOneSentenceAndExitCode2) {
@@ -287,6 +355,10 @@ TEST(Program, AnswersBadInputWithOneSentenceAndExitCode2) {
       {"run --checkpoint " + sample + input + " --layers 2", "layer 2 was asked for"},
       {"run --checkpoint " + sample + " --tokens 4 --model mixtral-8x7b", "unrecognised option '--model'"},
       {"run --checkpoint " + sample + " --tokens 4 --output /no/such/folder/file", "cannot be written"},
+      {"run --checkpoint " + sample + " --tokens 4 --json " + folder.path().string(), "Is a directory"},
+      {"run --checkpoint " + config_only(folder, "fifo", "mkfifo ") + " --tokens 4", "not a file"},
+      {"run --checkpoint " + config_only(folder, "large", "") + " --tokens 4",
+       "has shape [8, 128] instead of"},
   };
   for (const auto& [arguments, part] : cases) {
     for (const ProgramResult& result : {run_moewe(arguments), run_moewe_under_mpi(2, arguments)}) {

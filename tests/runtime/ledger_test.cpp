@@ -8,9 +8,17 @@
 namespace moewe {
 namespace {
 
-std::string refusal(const Ledger& ledger, std::size_t num_assigned, std::size_t num_combined) {
+/// A ledger with these counts, closed with these numbers: what it says.
+std::string refusal(const std::vector<std::int64_t>& promised, const std::vector<std::size_t>& computed,
+                    std::size_t num_assigned, std::size_t num_returned,
+                    VerifyLevel level = VerifyLevel::ledger) {
+  Ledger ledger;
+  ledger.open(level, promised);
+  for (std::size_t slot = 0; slot < computed.size(); ++slot) {
+    for (std::size_t i = 0; i < computed[slot]; ++i) ledger.count_computed(slot, 1);
+  }
   try {
-    ledger.close(num_assigned, num_combined);
+    ledger.close(num_assigned, num_returned);
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::verification);
     return error.what();
@@ -19,24 +27,23 @@ std::string refusal(const Ledger& ledger, std::size_t num_assigned, std::size_t 
 }
 
 TEST(Ledger, BalancesOnlyWhenEverySlotDidWhatWasPromised) {
-  Ledger ledger;
-  ledger.open({3, 0, 2});
-  ledger.count_computed(0, 3);
-  EXPECT_EQ(refusal(ledger, 4, 4), "ledger: slot 2 was promised 2 assignments and computed 0");
-  ledger.count_computed(2, 1);
-  ledger.count_computed(2, 1);
-  EXPECT_EQ(refusal(ledger, 4, 4), "");
-  EXPECT_EQ(refusal(ledger, 4, 3), "ledger: 4 assignments were sent out and 3 outputs came back");
-  ledger.count_computed(1, 1);
-  EXPECT_EQ(refusal(ledger, 4, 4), "ledger: slot 1 was promised 0 assignments and computed 1");
+  EXPECT_EQ(refusal({3, 0, 2}, {3, 0, 2}, 4, 4), "");
+  EXPECT_EQ(refusal({3, 0, 2}, {3, 0, 0}, 4, 4), "ledger: slot 2 was promised 2 assignments and computed 0");
+  EXPECT_EQ(refusal({3, 0, 2}, {3, 1, 2}, 4, 4), "ledger: slot 1 was promised 0 assignments and computed 1");
+  EXPECT_EQ(refusal({3, 0, 2}, {3, 0, 2}, 4, 3),
+            "ledger: 4 assignments were sent out and 3 outputs came back");
+  EXPECT_EQ(refusal({3, 0, 2}, {3, 0, 0}, 4, 3, VerifyLevel::off), "");
 }
 
-TEST(Ledger, BeginsEveryStepAnew) {
+TEST(Ledger, BeginsEveryStepAnewAndOnlyAfterTheLastWasClosed) {
   Ledger ledger;
-  ledger.open({1});
+  ledger.open(VerifyLevel::ledger, {1});
   ledger.count_computed(0, 1);
-  ledger.open({1});
-  EXPECT_EQ(refusal(ledger, 0, 0), "ledger: slot 0 was promised 1 assignments and computed 0");
+  EXPECT_THROW(ledger.open(VerifyLevel::ledger, {1}), Error);
+  ledger.close(0, 0);
+  ledger.open(VerifyLevel::ledger, {1});
+  EXPECT_EQ(ledger.computed_per_slot()[0], 0);
+  EXPECT_THROW(ledger.close(0, 0), Error);
 }
 
 }  // namespace

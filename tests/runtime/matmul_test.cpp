@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <gtest/gtest.h>
+#include <omp.h>
 
 #include "tests/support/generated_model.hpp"
 
@@ -58,9 +59,26 @@ TEST_P(MatmulShapes, GiveARowTheSameBitsInAnyCompany) {
   }
 }
 
+TEST_P(MatmulShapes, GiveTheSameBitsWhateverTheNumberOfThreads) {
+  const auto [in, out] = GetParam();
+  MemoryMeter meter;
+  const std::vector<float> w = random_floats(in * out, 3);
+  const std::vector<float> x = random_floats(Matmul::max_rows * in, 4);
+  std::vector<std::vector<float>> results;
+  for (const int threads : {1, 4}) {
+    omp_set_num_threads(threads);
+    const Matmul matmul(in, out);
+    const Buffer packed = matmul.pack(meter, "test", w);
+    results.emplace_back(5 * out);
+    matmul.apply(x.data(), 5, packed, results.back().data());
+  }
+  omp_set_num_threads(1);
+  EXPECT_EQ(results[0], results[1]);
+}
+
 INSTANTIATE_TEST_SUITE_P(Shapes, MatmulShapes,
                          ::testing::Values(Shape{1, 1}, Shape{128, 8}, Shape{128, 512}, Shape{256, 128},
-                                           Shape{37, 48}, Shape{24, 37}, Shape{1000, 300}),
+                                           Shape{37, 48}, Shape{24, 37}, Shape{1000, 300}, Shape{4096, 64}),
                          [](const auto& shape) {
                            return std::to_string(shape.param.in) + "x" + std::to_string(shape.param.out);
                          });

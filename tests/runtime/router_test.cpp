@@ -20,7 +20,7 @@ Routing route(const std::vector<float>& x, RouterSpec spec) {
   MemoryMeter meter;
   const Router router(spec, std::make_shared<Matmul>(n, n), meter, identity);
   Routing routing;
-  router.route(x, x.size() / n, routing);
+  router.route(x, x.size() / n, routing, 2);
   return routing;
 }
 

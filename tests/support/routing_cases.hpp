@@ -41,6 +41,8 @@ inline std::vector<RoutingCase> routing_cases() {
       {"every token to every expert", spec(16, 5, 5), 33, any},
       {"one hot expert", spec(16, 8, 2), 100, one_hot},
       {"all to the first experts", spec(16, 16, 2), 100, first_experts},
+      {"the same expert twice", spec(16, 8, 3), 40,
+       [](std::size_t, std::size_t k, const auto& s) { return s[k / 2]; }},
       {"no token", spec(16, 8, 2), 0, any},
       {"one token", spec(16, 8, 2), 1, any},
       {"fewer tokens than ranks", spec(16, 8, 2), 3, any},
