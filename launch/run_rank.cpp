@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
 #include <fmt/format.h>
-#include <fstream>
 #include <functional>
+#include <optional>
+#include <sstream>
 
 #include "comm/together.hpp"
 #include "launch/environment.hpp"

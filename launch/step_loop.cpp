@@ -1,11 +1,8 @@
 #include "launch/step_loop.hpp"
 
-#include <algorithm>
 #include <chrono>
-#include <fmt/format.h>
 #include <numeric>
 
-#include "comm/error.hpp"
 #include "comm/together.hpp"
 #include "launch/environment.hpp"
 #include "launch/progress.hpp"
