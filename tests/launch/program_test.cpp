@@ -198,15 +198,15 @@ TEST(Program, GeneratedTokensDoNotDependOnTheNumberOfRanks) {
 }
 
 #ifdef MOEWE_SANITIZED
-constexpr const char* no_preloading = "a sanitizer's runtime has to be loaded first";
+constexpr bool can_preload = false;
 #else
-constexpr const char* no_preloading = nullptr;
+constexpr bool can_preload = true;
 #endif
 
 std::string interposer() { return "LD_PRELOAD=" + std::string(std::getenv("MOEWE_INTERPOSER")); }
 
 TEST(Program, MessagesCarryTheBytesOfTheFormula) {
-  if (no_preloading != nullptr) GTEST_SKIP() << no_preloading;
+  if (!can_preload) GTEST_SKIP() << "a sanitizer's runtime has to be loaded first";
   constexpr std::size_t num_tokens = 309, num_ranks = 4, row_bytes = 128 * 4;
   const TemporaryFolder folder;
   const ProgramResult result = run_moewe_under_mpi(
@@ -241,7 +241,7 @@ TEST(Program, MessagesCarryTheBytesOfTheFormula) {
 }
 
 TEST(Program, AFailingRankEndsTheJobAndIsNamed) {
-  if (no_preloading != nullptr) GTEST_SKIP() << no_preloading;
+  if (!can_preload) GTEST_SKIP() << "a sanitizer's runtime has to be loaded first";
   const ProgramResult result =
       run_moewe_under_mpi(4, shipped().options() + " --path message --steps 1000000",
                           interposer() + " MOEWE_TEST_FAIL_RANK=2 MOEWE_TEST_FAIL_CALL=200");
