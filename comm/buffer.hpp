@@ -51,4 +51,34 @@ class Buffer {
   std::size_t bytes_ = 0;
 };
 
+/// A Buffer that is made larger when more is asked for, and never smaller, under one name.
+class GrowingBuffer {
+ public:
+  /// `meter` outlives the buffer.
+  GrowingBuffer(MemoryMeter& meter, std::string_view name) : meter_(&meter), name_(name) {}
+
+  /// Makes room for `count` elements. What the buffer held is lost when it grows. Throws
+  /// Error(out_of_memory).
+  template <typename T>
+  std::span<T> resize(std::size_t count) {
+    buffer_.reserve(*meter_, name_, count * sizeof(T));
+    return buffer_.as<T>(count);
+  }
+
+  /// The first `count` elements, for which room has been made.
+  template <typename T>
+  std::span<T> as(std::size_t count) {
+    return buffer_.as<T>(count);
+  }
+  template <typename T>
+  std::span<const T> as(std::size_t count) const {
+    return buffer_.as<T>(count);
+  }
+
+ private:
+  MemoryMeter* meter_;
+  std::string name_;
+  Buffer buffer_;
+};
+
 }  // namespace moewe

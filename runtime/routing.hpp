@@ -5,23 +5,57 @@
 #include <span>
 #include <vector>
 
+#include "comm/buffer.hpp"
 #include "placement/expert_id.hpp"
 
 namespace moewe {
 
-/// Which experts a rank's tokens chose, and with which weight: row-major [num_tokens, top_k], best first.
+/// Stands in the place of a choice that was dropped; its weight is 0.
+inline constexpr ExpertId no_expert{-1};
+
+/// Which experts a rank's tokens chose, and with which weight: a view, row-major.
 struct Routing {
   std::size_t num_tokens = 0;
   std::size_t top_k = 0;
-  std::vector<ExpertId> experts;
-  std::vector<float> weights;
+  std::span<const ExpertId> experts;  ///< [num_tokens, top_k], best first
+  std::span<const float> weights;     ///< [num_tokens, top_k]
 
-  /// Of all experts, [num_tokens, num_experts]; empty when the choice came from the caller.
-  std::vector<float> scores;
+  /// What experts are selected by, [num_tokens, num_experts]; -infinity for experts that cannot be selected.
+  /// Empty when the choice came from a caller who did not tell.
+  std::span<const float> selection;
 };
 
-/// Assignments per expert. Throws InvalidInput, naming the token, when sizes do not fit together or an id is
-/// not between 0 and num_experts - 1.
+/// Owns a routing whose memory is counted.
+class RoutingTable {
+ public:
+  explicit RoutingTable(MemoryMeter& meter)
+      : experts_(meter, "routing"), weights_(meter, "routing weights"), selection_(meter, "routing scores") {}
+
+  /// Makes room; the contents are undefined.
+  void resize(std::size_t num_tokens, std::size_t top_k, std::size_t num_experts);
+
+  std::size_t num_tokens() const { return num_tokens_; }
+  std::size_t top_k() const { return top_k_; }
+  std::span<ExpertId> experts() { return experts_.as<ExpertId>(num_tokens_ * top_k_); }
+  std::span<float> weights() { return weights_.as<float>(num_tokens_ * top_k_); }
+  std::span<float> selection() { return selection_.as<float>(num_tokens_ * num_experts_); }
+
+  Routing view() const {
+    return {num_tokens_, top_k_, experts_.as<ExpertId>(num_tokens_ * top_k_),
+            weights_.as<float>(num_tokens_ * top_k_), selection_.as<float>(num_tokens_ * num_experts_)};
+  }
+
+ private:
+  std::size_t num_tokens_ = 0;
+  std::size_t top_k_ = 0;
+  std::size_t num_experts_ = 0;
+  GrowingBuffer experts_;
+  GrowingBuffer weights_;
+  GrowingBuffer selection_;
+};
+
+/// Assignments per expert. Throws InvalidInput, naming the token, when sizes do not fit together, an id is
+/// not between 0 and num_experts - 1, or a weight is not finite.
 std::vector<std::int64_t> count_assignments(const Routing& routing, std::size_t num_experts);
 
 }  // namespace moewe

@@ -11,24 +11,32 @@
 
 namespace moewe {
 
-/// A tensor inside a safetensors file. Row-major, dense, little-endian; `data` may be unaligned.
-struct TensorView {
+/// A tensor inside a safetensors file. Row-major, dense, little-endian.
+struct TensorInfo {
   std::string dtype;  ///< the format's own name: "F32", "BF16", "I32" ...
   std::vector<std::size_t> shape;
-  std::span<const std::byte> data;
+  std::uint64_t offset = 0;     ///< of the first byte, from the start of the file
+  std::uint64_t num_bytes = 0;
 
   std::size_t num_elements() const;
 };
 
-using TensorMap = std::map<std::string, TensorView, std::less<>>;
+using TensorMap = std::map<std::string, TensorInfo, std::less<>>;
 
-/// Reads the header of a whole file in memory and checks it as the format's reference implementation does, in
-/// its order, and beyond it: no key twice, no NUL in a name, at most 8 dimensions. `where` begins every
-/// message; the reference's name for an error ends it. Views point into `file`. Throws InvalidInput.
-TensorMap parse_safetensors(std::span<const std::byte> file, const std::string& where);
+/// Bytes of the length that a safetensors file begins with.
+inline constexpr std::size_t safetensors_prefix_bytes = 8;
 
-/// A safetensors file, mapped into memory: bytes are read when they are used, and only those. Must not be
-/// changed by others while it is open.
+/// Checks the first bytes of a file of `file_bytes` bytes as the format's reference implementation does, and
+/// returns the length of the header that follows them. `where` begins every message, the reference's name
+/// for the error ends it. Throws InvalidInput.
+std::size_t parse_safetensors_prefix(std::span<const std::byte> first_bytes, std::uint64_t file_bytes,
+                                     const std::string& where);
+
+/// Checks a header as the format's reference implementation does, in its order, and beyond it: no key twice,
+/// no NUL in a name, at most 8 dimensions and 2^20 tensors. Throws InvalidInput as above.
+TensorMap parse_safetensors_header(std::string_view header, std::uint64_t file_bytes, const std::string& where);
+
+/// A safetensors file, open for reading. Bytes are read when they are asked for, and only those.
 class SafetensorsFile {
  public:
   /// Throws InvalidInput when the file cannot be opened or is not what it should be.
@@ -41,20 +49,24 @@ class SafetensorsFile {
   const TensorMap& tensors() const { return tensors_; }
 
   /// Null when there is none of this name.
-  const TensorView* find(std::string_view name) const;
+  const TensorInfo* find(std::string_view name) const;
 
   /// Throws InvalidInput, naming file and tensor, when it is missing or its shape is another.
-  const TensorView& require(std::string_view name, std::span<const std::size_t> shape) const;
+  const TensorInfo& require(std::string_view name, std::span<const std::size_t> shape) const;
+
+  /// Bytes of a tensor of this file, from `first_byte` on. Throws InvalidInput when the file has become
+  /// shorter since it was opened, or cannot be read.
+  void read_bytes(const TensorInfo& tensor, std::uint64_t first_byte, std::span<std::byte> bytes) const;
+
+  /// Elements [first, first + values.size()) of the named tensor as f32. Throws InvalidInput unless it is
+  /// there, F32 or BF16, and long enough; with no values, only that is checked.
+  void read_f32(std::string_view name, std::size_t first, std::span<float> values) const;
 
  private:
   std::string path_;
-  std::span<const std::byte> mapped_;
+  int fd_ = -1;
   TensorMap tensors_;
 };
-
-/// Elements [first, first + values.size()) as f32. Throws InvalidInput unless the dtype is F32 or BF16;
-/// `name` is for the message.
-void read_f32(const TensorView& tensor, std::string_view name, std::size_t first, std::span<float> values);
 
 /// "[4, 128]"
 std::string describe_shape(std::span<const std::size_t> shape);
