@@ -37,6 +37,9 @@ class Communicator {
 
   virtual void all_reduce(const Reduction& values) = 0;
 
+  /// Each element becomes its sum over the ranks before this one, 0 on rank 0. The lengths must be equal.
+  virtual void exclusive_scan(std::span<std::int64_t> values) = 0;
+
   /// `bytes` of the root arrive in `bytes` of everyone; the lengths must be equal.
   virtual void broadcast(std::span<std::byte> bytes, Rank root) = 0;
 

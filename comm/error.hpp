@@ -11,6 +11,7 @@ enum class ErrorKind {
   out_of_memory,
   timeout,       ///< a wait outlasted its deadline
   disagreement,  ///< ranks passed different arguments to the same step
+  overflow,      ///< an expert got more than its capacity, under a policy that allows no such thing
   verification,  ///< a result or the ledger is not what it must be
   peer_failed,   ///< another rank failed first; its own error says why
   internal,      ///< an invariant of Moewe itself is broken

@@ -17,6 +17,9 @@ class MemoryMeter {
   };
 
   MemoryMeter() = default;
+
+  /// What is counted here is also counted in `parent`, which outlives this meter.
+  explicit MemoryMeter(MemoryMeter& parent) : parent_(&parent) {}
   MemoryMeter(const MemoryMeter&) = delete;
   MemoryMeter& operator=(const MemoryMeter&) = delete;
 
@@ -31,6 +34,7 @@ class MemoryMeter {
   const std::map<std::string, Use, std::less<>>& by_name() const { return by_name_; }
 
  private:
+  MemoryMeter* parent_ = nullptr;
   Use total_;
   std::map<std::string, Use, std::less<>> by_name_;
 };

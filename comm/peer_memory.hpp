@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "comm/rank.hpp"
 
@@ -19,6 +20,9 @@ class PeerMemory {
  public:
   virtual ~PeerMemory() = default;
 
+  /// Under which own segments are counted.
+  static constexpr std::string_view meter_name = "shared segment";
+
   /// Whether the peer's segment can be addressed. True for the own rank.
   virtual bool reaches(Rank peer) const = 0;
 
@@ -29,6 +33,9 @@ class PeerMemory {
 
   /// Makes the own segment at least this long, keeping what it holds. Throws Error(out_of_memory).
   virtual void grow(std::size_t bytes) = 0;
+
+  /// What the own segment counts for once it has grown to this length.
+  virtual std::size_t bytes_for(std::size_t bytes) const = 0;
 
   /// Start of a reachable peer's segment as this rank sees it; it never moves. Bytes beyond what the peer had
   /// grown to when it published are not to be touched.

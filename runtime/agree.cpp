@@ -1,7 +1,9 @@
 #include "runtime/agree.hpp"
 
+#include <algorithm>
 #include <array>
 #include <fmt/format.h>
+#include <functional>
 #include <string>
 
 #include "comm/error.hpp"
@@ -9,14 +11,6 @@
 
 namespace moewe {
 namespace {
-
-using FieldValues = std::array<std::int64_t, step_header_fields.size()>;
-
-FieldValues values_of(const StepHeader& header) {
-  FieldValues values{};
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = header.*step_header_fields[i].value;
-  return values;
-}
 
 /// "4 on rank 0, 2 on ranks 1 3": everybody's value of one field, ranks with equal values together.
 std::string list_values(const std::vector<std::int64_t>& values) {
@@ -35,40 +29,57 @@ std::string list_values(const std::vector<std::int64_t>& values) {
   return list;
 }
 
-[[noreturn]] void throw_disagreement(Communicator& communicator, std::size_t field, std::int64_t mine) {
-  const std::vector<std::int64_t> all = all_gather_values(communicator, mine);
-  throw Error(
-      ErrorKind::disagreement,
-      fmt::format("ranks disagree about the {}: {}", step_header_fields[field].name, list_values(all)),
-      ErrorScope::shared);
+/// Collective: everybody's headers, to find the first field in which they differ.
+[[noreturn]] void throw_disagreement(Communicator& communicator, const StepHeader& header) {
+  // Headers of different operations have different lengths.
+  constexpr std::size_t max_fields = 64;
+  std::vector<std::int64_t> mine(max_fields, 0);
+  expects(header.fields().size() <= max_fields, "a header's fields can be compared");
+  for (std::size_t i = 0; i < header.fields().size(); ++i) mine[i] = header.fields()[i].value;
+  std::vector<std::int64_t> all(max_fields * communicator.size());
+  communicator.all_gather(std::as_bytes(std::span(mine)), std::as_writable_bytes(std::span(all)));
+  for (std::size_t field = 0; field < header.fields().size(); ++field) {
+    std::vector<std::int64_t> values;
+    for (std::size_t rank = 0; rank < communicator.size(); ++rank) {
+      values.push_back(all[rank * max_fields + field]);
+    }
+    if (std::adjacent_find(values.begin(), values.end(), std::not_equal_to<>()) == values.end()) continue;
+    throw Error(
+        ErrorKind::disagreement,
+        fmt::format("ranks disagree about the {}: {}", header.fields()[field].name, list_values(values)),
+        ErrorScope::shared);
+  }
+  throw Error(ErrorKind::internal, "headers differ in their digest alone", ErrorScope::shared);
 }
 
 }  // namespace
 
 Agreement agree(Communicator& communicator, const StepProposal& proposal) {
-  // Own counts, then room up to the common length, then the number of ranks that failed.
-  std::vector<std::int64_t> sums(proposal.counts_length + 1, 0);
+  // Own counts, then room up to the common length, then the numbers of tokens and of ranks that failed.
+  std::vector<std::int64_t> sums(proposal.counts_length + 2, 0);
   const auto& counts = proposal.assignments_per_expert;
   std::copy(counts.begin(), counts.end(), sums.begin());
+  sums[proposal.counts_length] = static_cast<std::int64_t>(proposal.num_tokens);
   sums.back() = proposal.failure ? 1 : 0;
-  const FieldValues mine = values_of(proposal.header);
-  FieldValues lowest = mine;
-  FieldValues highest = mine;
+  std::array<std::int64_t, 1> lowest{proposal.header.digest()};
+  std::array<std::int64_t, 2> highest{lowest[0], static_cast<std::int64_t>(proposal.num_tokens)};
   communicator.all_reduce({.sums = sums, .minima = lowest, .maxima = highest});
 
   if (sums.back() > 0) throw_together(communicator, proposal.failure);
-  for (std::size_t field = 0; field < mine.size(); ++field) {
-    if (lowest[field] != highest[field]) throw_disagreement(communicator, field, mine[field]);
-  }
-  sums.resize(static_cast<std::size_t>(proposal.header.num_experts));
-  return {std::move(sums)};
+  if (lowest[0] != highest[0]) throw_disagreement(communicator, proposal.header);
+  Agreement agreement;
+  agreement.num_tokens = static_cast<std::size_t>(sums[proposal.counts_length]);
+  agreement.most_tokens_of_rank = static_cast<std::size_t>(highest[1]);
+  agreement.assignments_per_expert.assign(sums.begin(),
+                                          sums.begin() + static_cast<std::ptrdiff_t>(counts.size()));
+  return agreement;
 }
 
-std::vector<std::int64_t> assignments_per_slot(const Agreement& agreement, const Placement& placement,
-                                               Rank rank) {
+std::vector<std::int64_t> assignments_per_slot(std::span<const std::int64_t> assignments_per_expert,
+                                               const Placement& placement, Rank rank) {
   std::vector<std::int64_t> per_slot;
   for (const ExpertId expert : placement.experts_of(rank)) {
-    per_slot.push_back(agreement.assignments_per_expert[index(expert)]);
+    per_slot.push_back(assignments_per_expert[index(expert)]);
   }
   return per_slot;
 }

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <span>
 #include <vector>
 
 #include "comm/communicator.hpp"
@@ -11,10 +12,13 @@
 
 namespace moewe {
 
-/// What all ranks know alike about one step once they have agreed.
+/// What all ranks know alike about one step, or one round of it, once they have agreed.
 struct Agreement {
   /// Over all ranks' tokens.
   std::vector<std::int64_t> assignments_per_expert;
+
+  std::size_t num_tokens = 0;           ///< over all ranks
+  std::size_t most_tokens_of_rank = 0;  ///< of the rank with the most
 };
 
 /// What a rank brings to the agreement.
@@ -23,6 +27,7 @@ struct StepProposal {
 
   /// Of the rank's own tokens; empty if it failed.
   std::vector<std::int64_t> assignments_per_expert;
+  std::size_t num_tokens = 0;
 
   /// Length of the counts that travel: the same on all ranks, whichever layer each of them is in.
   std::size_t counts_length = 0;
@@ -34,12 +39,12 @@ struct StepProposal {
 /// Collective: one small all-reduce. Throws the same shared Error on every rank when a rank failed or when
 /// the headers differ; the latter names the field, its values and the ranks.
 ///
-/// Nobody returns before everybody has called. So what a rank wrote for the others in its previous step has
-/// been read by then, and may be overwritten.
+/// Nobody returns before everybody has called. So what a rank wrote for the others in the round before, on
+/// the same lane, has been read by then, and may be overwritten.
 Agreement agree(Communicator& communicator, const StepProposal& proposal);
 
 /// How many assignments the slots of each expert on `rank` are to compute, in slot order.
-std::vector<std::int64_t> assignments_per_slot(const Agreement& agreement, const Placement& placement,
-                                               Rank rank);
+std::vector<std::int64_t> assignments_per_slot(std::span<const std::int64_t> assignments_per_expert,
+                                               const Placement& placement, Rank rank);
 
 }  // namespace moewe

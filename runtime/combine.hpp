@@ -1,17 +1,37 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
+#include "runtime/dtype.hpp"
 #include "runtime/return_table.hpp"
 #include "runtime/routing.hpp"
+#include "runtime/row_table.hpp"
 
 namespace moewe {
 
-/// y[t] = sum over k of weight[t, k] * output(t, k), in f32 and in the order of k, so that the bits depend
-/// neither on where an output was computed nor on when it came back; assignments that were not sent out do
-/// not count. `y` is [num_tokens, hidden], row-major. Local.
-void combine(const Routing& routing, const ReturnTable& returned, std::span<float> y, std::size_t hidden,
-             std::size_t num_threads);
+/// How rows of results look.
+struct RowFormat {
+  std::size_t hidden = 0;
+  Dtype dtype = Dtype::f32;
+
+  std::size_t bytes() const { return hidden * bytes_of(dtype); }
+};
+
+/// y[t] = (sum over k of weight[t, k] * output(t, k)) + y[t] if `add_to_y`, in f32 and in the order of k, so
+/// that the bits depend neither on where an output was computed nor on when it came back; what did not come
+/// back does not count. Partial sums are weighted already, and are added in the order of their first k. `y`
+/// is [num_tokens, hidden], row-major f32. Local.
+void combine(const Routing& routing, const ReturnTable& returned, const RowFormat& format, bool add_to_y,
+             std::span<float> y, std::size_t num_threads);
+
+/// For Combine::fast, on the experts' rank: turns the outputs of arrived assignments into one weighted sum
+/// per row, in f32 and in the order of k, rounded once to the format. The sums take the place of the outputs,
+/// row by row. Local.
+void sum_rows(const ArrivedRows& arrived, const RowFormat& format);
+
+/// Rows that a destination's assignments belong to.
+std::size_t count_rows(std::span<const PlannedAssignment> assignments);
 
 }  // namespace moewe

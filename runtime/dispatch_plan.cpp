@@ -15,7 +15,9 @@ void for_each_assignment(const Routing& routing, const Placement& placement, Vis
   std::vector<std::uint32_t> last_token(placement.num_ranks(), no_token);
   for (std::uint32_t token = 0; token < routing.num_tokens; ++token) {
     for (std::uint32_t k = 0; k < routing.top_k; ++k) {
-      const Slot& slot = placement.slot_of(routing.experts[token * routing.top_k + k]);
+      const ExpertId expert = routing.experts[token * routing.top_k + k];
+      if (expert == no_expert) continue;
+      const Slot& slot = placement.slot_of(expert);
       const bool is_new_row = last_token[index(slot.rank)] != token;
       last_token[index(slot.rank)] = token;
       visit(token, k, slot, is_new_row);
@@ -44,24 +46,26 @@ void DispatchPlan::count(const Routing& routing, const Placement& placement) {
 }
 
 void DispatchPlan::fill(const Routing& routing, const Placement& placement) {
-  tokens_.resize(first_row_.back());
-  assignments_.resize(first_assignment_.back());
+  const std::span tokens = tokens_.resize<std::uint32_t>(num_assignments());
+  const std::span assignments = assignments_.resize<PlannedAssignment>(num_assignments());
   std::vector<std::size_t> next_row = first_row_;
   std::vector<std::size_t> next_assignment = first_assignment_;
   for_each_assignment(routing, placement,
                       [&](std::uint32_t token, std::uint32_t k, const Slot& slot, bool is_new_row) {
                         const std::size_t rank = index(slot.rank);
-                        if (is_new_row) tokens_[next_row[rank]++] = token;
+                        if (is_new_row) tokens[next_row[rank]++] = token;
                         const auto row = static_cast<std::uint32_t>(next_row[rank] - first_row_[rank] - 1);
-                        assignments_[next_assignment[rank]++] = {row, slot.position, token, k};
+                        assignments[next_assignment[rank]++] = {row, slot.position, token, k,
+                                                                routing.weights[token * routing.top_k + k]};
                       });
 }
 
 Destination DispatchPlan::to(Rank rank) const {
   const std::size_t r = index(rank);
   return {
-      std::span(tokens_).subspan(first_row_[r], first_row_[r + 1] - first_row_[r]),
-      std::span(assignments_).subspan(first_assignment_[r], first_assignment_[r + 1] - first_assignment_[r])};
+      tokens_.as<std::uint32_t>(num_assignments()).subspan(first_row_[r], first_row_[r + 1] - first_row_[r]),
+      assignments_.as<PlannedAssignment>(num_assignments())
+          .subspan(first_assignment_[r], first_assignment_[r + 1] - first_assignment_[r])};
 }
 
 }  // namespace moewe

@@ -7,24 +7,32 @@
 #include <vector>
 
 #include "comm/backend.hpp"
+#include "runtime/experts.hpp"
 #include "runtime/kernels/matmul.hpp"
 #include "runtime/lane.hpp"
 #include "runtime/step_report.hpp"
 
 namespace moewe {
 
-/// The same on every rank, but for threads.
+/// The same on every rank, but for threads and memory limit.
 struct EngineOptions {
   ExchangeOptions exchange;
   VerifyLevel verify = VerifyLevel::ledger;
 
   /// Cores that the rank computes on.
   std::size_t threads = 1;
+
+  /// Steps that can be in flight at a time.
+  std::size_t lanes = 2;
+
+  /// Bytes that this rank's counted memory may take, 0 for any number. Steps that need more are run in
+  /// rounds.
+  std::size_t memory_limit = 0;
 };
 
-/// What the layers of one rank share: communicator, lane, matmuls and counters. One engine is one ordered
-/// stream of steps: all ranks run the same steps of the same layers in the same order, each rank from one
-/// thread. An engine outlives its layers and is destroyed on all ranks.
+/// What the layers of one rank share: communicator, lanes, matmuls and counters. One engine is one ordered
+/// stream of steps: all ranks start and finish the same steps of the same layers in the same order, each rank
+/// from one thread. An engine outlives its layers and is destroyed on all ranks.
 class Engine {
  public:
   /// Collective. The engine works on a child of `communicator`, which is not used again. Throws a shared
@@ -34,39 +42,55 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   Communicator& communicator() { return *communicator_; }
-  VerifyLevel verify() const { return verify_; }
-  std::size_t threads() const { return lane_->workspace.num_threads; }
+  VerifyLevel verify() const { return options_.verify; }
+  std::size_t threads() const { return workspace_.num_threads(); }
   MemoryMeter& memory() { return meter_; }
   const MemoryMeter& memory() const { return meter_; }
   MatmulCache& matmuls() { return matmuls_; }
-  Lane& lane() { return *lane_; }
+  Workspace& workspace() { return workspace_; }
 
   /// From this rank to every rank, in rank order.
-  const std::vector<PathChoice>& paths() const { return lane_->paths(); }
+  const std::vector<PathChoice>& paths() const { return lanes_.front()->paths(); }
   const std::string& carrier() const { return carrier_; }
 
   /// Where the rank is now, or was when an exception left the engine.
   const StepPosition& position() const { return position_; }
 
+  /// What the steps so far were planned to need, on all lanes.
+  MemoryPlan planned_memory() const;
+
+  // For layers.
+
   std::size_t num_layers() const { return num_layers_; }
-
-  /// For layers: counts one more, once all ranks have agreed on it.
-  void add_layer(std::size_t num_experts);
-
-  /// For layers: begins the next step.
-  StepPosition& begin_step(std::size_t layer);
 
   /// Largest number of experts of any layer.
   std::size_t max_experts() const { return max_experts_; }
 
+  /// Counts one more layer, once all ranks have agreed on it.
+  void add_layer(std::size_t num_experts);
+
+  /// Begins the next step on a lane that is not busy. Throws InvalidInput if all are.
+  Lane& begin_step(std::size_t layer);
+  StepPosition& position() { return position_; }
+
+  /// Numbers rounds from 1, over all layers and lanes.
+  std::uint64_t next_generation() { return ++generation_; }
+
+  bool has_memory_limit() const { return options_.memory_limit > 0; }
+
+  /// Bytes of the memory limit that each lane may take: an equal share of what is not taken otherwise.
+  std::size_t lane_budget() const;
+
  private:
-  VerifyLevel verify_;
+  EngineOptions options_;
   std::string carrier_;
   MemoryMeter meter_;  // outlives all that is counted
   std::unique_ptr<Communicator> communicator_;
-  std::unique_ptr<Lane> lane_;
+  std::vector<std::unique_ptr<Lane>> lanes_;
+  Workspace workspace_;
   MatmulCache matmuls_;
   StepPosition position_;
+  std::uint64_t generation_ = 0;
   std::size_t num_layers_ = 0;
   std::size_t max_experts_ = 0;
 };

@@ -1,74 +1,95 @@
 #include "runtime/experts.hpp"
 
 #include <algorithm>
-#include <cstring>
+#include <vector>
 
-#include "runtime/kernels/elementwise.hpp"
 #include "runtime/parallel.hpp"
 
 namespace moewe {
+namespace {
 
-Experts::Experts(ExpertShape shape, MatmulCache& matmuls, MemoryMeter& meter)
-    : shape_(shape),
-      meter_(meter),
-      gate_up_(matmuls.get(shape.hidden, 2 * shape.intermediate)),
-      down_(matmuls.get(shape.intermediate, shape.hidden)) {}
+/// Some rows of one slot.
+struct Tile {
+  std::size_t slot;
+  std::span<const Row> rows;
+};
 
-SlotTable Experts::load(const WeightSource& source, std::span<const ExpertId> experts) const {
+/// Rows of a tile: as many as the MLP takes, but few enough that every thread gets some.
+std::size_t rows_per_tile(const ExpertMlp& mlp, std::size_t num_rows, std::size_t num_threads) {
+  constexpr std::size_t least = 32;
+  constexpr std::size_t tiles_per_thread = 2;
+  if (num_threads == 1) return mlp.tile_rows();
+  return std::clamp(num_rows / (num_threads * tiles_per_thread), least, mlp.tile_rows());
+}
+
+/// Cuts a slot's rows into equal tiles.
+void cut(std::size_t slot, std::span<const Row> rows, std::size_t most, std::vector<Tile>& tiles) {
+  const std::size_t count = (rows.size() + most - 1) / most;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t begin = rows.size() * i / count;
+    const std::size_t end = rows.size() * (i + 1) / count;
+    tiles.push_back({slot, rows.subspan(begin, end - begin)});
+  }
+}
+
+template <typename Run>
+void run_tiles(const ExpertMlp& mlp, std::span<const Tile> tiles, Workspace& workspace, Run&& run) {
+  workspace.reserve(mlp.scratch_bytes());
+  parallel_for(workspace.num_threads(), tiles.size(), [&](std::size_t i, std::size_t thread) {
+    run(tiles[i], workspace.of_thread(thread, mlp.scratch_bytes()));
+  });
+}
+
+}  // namespace
+
+SlotTable load_experts(const ExpertMlp& mlp, MemoryMeter& meter, const WeightSource& source,
+                       std::span<const ExpertId> experts) {
   SlotTable table;
-  const std::size_t matrix = shape_.hidden * shape_.intermediate;
-  Buffer unpacked(meter_, "weights being packed", experts.empty() ? 0 : 3 * matrix * sizeof(float));
+  if (experts.empty()) return table;
+  Buffer unpacked(meter, "weights being packed", mlp.num_weights() * sizeof(float));
+  const ExpertMatrices matrices = mlp.matrices_in(unpacked.as<float>(mlp.num_weights()));
   for (const ExpertId expert : experts) {
-    const std::span<float> all = unpacked.as<float>(3 * matrix);
-    source.read_expert(expert, {all.first(matrix), all.subspan(matrix, matrix), all.last(matrix)});
-    table.slots.push_back({gate_up_->pack(meter_, "expert weights", all.first(2 * matrix)),
-                           down_->pack(meter_, "expert weights", all.last(matrix))});
+    source.read_expert(expert, matrices);
+    table.slots.push_back(mlp.pack(meter, "expert weights", matrices));
   }
   return table;
 }
 
-std::size_t Experts::scratch_length() const {
-  // input, gate and up, hidden activation, output
-  return Matmul::max_rows * (shape_.hidden + 2 * shape_.intermediate + shape_.intermediate + shape_.hidden);
-}
-
-void Experts::run(const RowTable& rows, const SlotTable& slots, Workspace& workspace, Ledger& ledger) const {
+void run_experts(const ExpertMlp& mlp, const RowTable& rows, const SlotTable& slots, Workspace& workspace,
+                 Ledger& ledger) {
+  const std::size_t most = rows_per_tile(mlp, rows.num_rows(), workspace.num_threads());
   std::vector<Tile> tiles;
-  for (std::size_t slot = 0; slot < rows.num_slots(); ++slot) {
-    const auto of_slot = rows.rows(slot);
-    for (std::size_t first = 0; first < of_slot.size(); first += Matmul::max_rows) {
-      tiles.push_back({slot, of_slot.subspan(first, std::min(Matmul::max_rows, of_slot.size() - first))});
-    }
-  }
-  const std::size_t length = workspace.num_threads * scratch_length();
-  workspace.tiles.reserve(meter_, "expert tiles", length * sizeof(float));
-  float* const scratch = workspace.tiles.as<float>(length).data();
-  parallel_for(workspace.num_threads, tiles.size(), [&](std::size_t i, std::size_t thread) {
-    const Tile& tile = tiles[i];
-    run_tile(tile, slots.slots[tile.slot], scratch + thread * scratch_length());
+  for (std::size_t slot = 0; slot < rows.num_slots(); ++slot) cut(slot, rows.rows(slot), most, tiles);
+  run_tiles(mlp, tiles, workspace, [&](const Tile& tile, std::span<std::byte> scratch) {
+    mlp.run(tile.rows, slots.slots[tile.slot], scratch);
     ledger.count_computed(tile.slot, tile.rows.size());
   });
 }
 
-void Experts::run_tile(const Tile& tile, const ExpertWeights& weights, float* scratch) const {
-  const std::size_t num_rows = tile.rows.size();
-  const std::size_t row_bytes = shape_.hidden * sizeof(float);
-  float* const x = scratch;
-  float* const gate_up = x + Matmul::max_rows * shape_.hidden;
-  float* const hidden = gate_up + Matmul::max_rows * 2 * shape_.intermediate;
-  float* const y = hidden + Matmul::max_rows * shape_.intermediate;
-
-  for (std::size_t r = 0; r < num_rows; ++r)
-    std::memcpy(x + r * shape_.hidden, tile.rows[r].input, row_bytes);
-  gate_up_->apply(x, num_rows, weights.gate_up, gate_up);
-  for (std::size_t r = 0; r < num_rows; ++r) {
-    const float* gate = gate_up + r * 2 * shape_.intermediate;
-    silu_multiply({gate, shape_.intermediate}, {gate + shape_.intermediate, shape_.intermediate},
-                  {hidden + r * shape_.intermediate, shape_.intermediate});
+void run_experts(const ExpertFunction& function, const RowTable& rows, std::span<const ExpertId> experts,
+                 Ledger& ledger) {
+  for (std::size_t slot = 0; slot < rows.num_slots(); ++slot) {
+    if (rows.rows(slot).empty()) continue;
+    function(experts[slot], rows.rows(slot));
+    ledger.count_computed(slot, rows.rows(slot).size());
   }
-  down_->apply(hidden, num_rows, weights.down, y);
-  for (std::size_t r = 0; r < num_rows; ++r)
-    std::memcpy(tile.rows[r].output, y + r * shape_.hidden, row_bytes);
+}
+
+void run_shared_expert(const ExpertMlp& mlp, const ExpertWeights& weights, std::span<const std::byte> x,
+                       std::span<std::byte> y, Workspace& workspace) {
+  const std::size_t row_bytes = mlp.row_bytes();
+  const std::size_t output_bytes = mlp.output_bytes();
+  const std::size_t num_rows = x.size() / row_bytes;
+  std::vector<Row> rows;
+  rows.reserve(num_rows);
+  for (std::size_t t = 0; t < num_rows; ++t) {
+    rows.push_back(
+        {x.data() + t * row_bytes, y.data() + t * output_bytes, Rank{0}, static_cast<std::uint32_t>(t), 0});
+  }
+  std::vector<Tile> tiles;
+  cut(0, rows, rows_per_tile(mlp, num_rows, workspace.num_threads()), tiles);
+  run_tiles(mlp, tiles, workspace,
+            [&](const Tile& tile, std::span<std::byte> scratch) { mlp.run(tile.rows, weights, scratch); });
 }
 
 }  // namespace moewe

@@ -1,52 +1,38 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
+#include <functional>
 #include <span>
-#include <vector>
 
 #include "comm/buffer.hpp"
-#include "runtime/kernels/matmul.hpp"
-#include "runtime/layer_spec.hpp"
+#include "runtime/expert_mlp.hpp"
 #include "runtime/ledger.hpp"
 #include "runtime/row_table.hpp"
 #include "runtime/slot_table.hpp"
 #include "runtime/weight_source.hpp"
+#include "runtime/workspace.hpp"
 
 namespace moewe {
 
-/// Where threads compute tiles; shared by all layers of an engine, since only one computes at a time.
-struct Workspace {
-  std::size_t num_threads = 1;
-  Buffer tiles;  ///< one part per thread
-};
+/// A caller's own expert: computes the rows of one slot, which holds `expert`. Reads every row's input and
+/// writes its output, [hidden] each, in the layer's dtype.
+using ExpertFunction = std::function<void(ExpertId expert, std::span<const Row> rows)>;
 
-/// Computes rows with the experts in a rank's slots, in f32. A row's output depends on that row and its
-/// expert alone, to the bit.
-class Experts {
- public:
-  Experts(ExpertShape shape, MatmulCache& matmuls, MemoryMeter& meter);
+/// Local. Reads and packs the experts of these slots, one after the other.
+SlotTable load_experts(const ExpertMlp& mlp, MemoryMeter& meter, const WeightSource& source,
+                       std::span<const ExpertId> experts);
 
-  /// Local. Reads and packs the experts of these slots, one after the other.
-  SlotTable load(const WeightSource& source, std::span<const ExpertId> experts) const;
+/// Local. Computes all rows of the table, tile by tile, and counts them in the ledger.
+void run_experts(const ExpertMlp& mlp, const RowTable& rows, const SlotTable& slots, Workspace& workspace,
+                 Ledger& ledger);
 
-  /// Local. Reads every row's input and writes its output, [hidden] f32 each, and counts it in the ledger.
-  void run(const RowTable& rows, const SlotTable& slots, Workspace& workspace, Ledger& ledger) const;
+/// The same with a caller's function. `experts` are those of the slots.
+void run_experts(const ExpertFunction& function, const RowTable& rows, std::span<const ExpertId> experts,
+                 Ledger& ledger);
 
- private:
-  /// Some rows of one slot, few enough to stay in cache.
-  struct Tile {
-    std::size_t slot;
-    std::span<const Row> rows;
-  };
-
-  void run_tile(const Tile& tile, const ExpertWeights& weights, float* scratch) const;
-  std::size_t scratch_length() const;
-
-  ExpertShape shape_;
-  MemoryMeter& meter_;
-  std::shared_ptr<const Matmul> gate_up_;
-  std::shared_ptr<const Matmul> down_;
-};
+/// Local. One expert for all tokens: row t of `x` in, row t of `y` out, both dense, the latter f32 if the MLP
+/// says so.
+void run_shared_expert(const ExpertMlp& mlp, const ExpertWeights& weights, std::span<const std::byte> x,
+                       std::span<std::byte> y, Workspace& workspace);
 
 }  // namespace moewe

@@ -48,30 +48,35 @@ void require_same_options(Communicator& communicator, const ExchangeOptions& opt
 
 Lane::Lane(Communicator& communicator, const Backend& backend, MemoryMeter& meter,
            const ExchangeOptions& options)
-    : transport_(backend.make_transport(communicator)),
+    : meter_(meter),
+      routed(meter_),
+      decided(meter_),
+      plan(meter_),
+      transport_(backend.make_transport(communicator)),
       peer_memory_(
-          backend.make_peer_memory(communicator, meter, DirectPath::flags_needed(communicator.size()))) {
+          backend.make_peer_memory(communicator, meter_, DirectPath::flags_needed(communicator.size()))) {
   require_same_options(communicator, options);
   together(communicator, [&] {
     paths_ = decide_paths(communicator, options, peer_memory_);
-    exchange_ = std::make_unique<Exchange>(make_paths(communicator, meter, options.message_chunk_bytes),
-                                           communicator.waiter());
+    exchange_ = std::make_unique<Exchange>(make_paths(communicator, options), communicator.waiter(), meter_);
   });
+  for (const auto& [name, use] : meter_.by_name()) planned.add(name, use.bytes);
 }
 
-std::vector<std::unique_ptr<Path>> Lane::make_paths(Communicator& communicator, MemoryMeter& meter,
-                                                    std::size_t message_chunk_bytes) {
+std::vector<std::unique_ptr<Path>> Lane::make_paths(Communicator& communicator,
+                                                    const ExchangeOptions& options) {
   const Rank self = communicator.rank();
   const std::size_t num_ranks = communicator.size();
   std::vector<std::unique_ptr<Path>> paths;
-  paths.push_back(std::make_unique<LocalPath>(self, meter));
+  paths.push_back(std::make_unique<LocalPath>(self, meter_));
   if (const auto peers = peers_on(PathKind::direct); !peers.empty()) {
     if (!peer_memory_.memory)
       throw InvalidInput("path direct cannot be used: " + peer_memory_.reason_for_none);
     paths.push_back(std::make_unique<DirectPath>(self, peers, num_ranks, *peer_memory_.memory));
   }
   if (const auto peers = peers_on(PathKind::message); !peers.empty()) {
-    paths.push_back(std::make_unique<MessagePath>(peers, num_ranks, *transport_, meter, message_chunk_bytes));
+    paths.push_back(
+        std::make_unique<MessagePath>(self, peers, *transport_, meter_, options.message_chunk_bytes));
   }
   return paths;
 }

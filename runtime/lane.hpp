@@ -8,14 +8,14 @@
 #include "comm/backend.hpp"
 #include "runtime/dispatch_plan.hpp"
 #include "runtime/exchange.hpp"
-#include "runtime/experts.hpp"
 #include "runtime/ledger.hpp"
+#include "runtime/memory_plan.hpp"
 #include "runtime/path_choice.hpp"
 #include "runtime/routing.hpp"
 
 namespace moewe {
 
-/// How a lane's rows are to travel. The same on every rank.
+/// How rows are to travel. The same on every rank.
 struct ExchangeOptions {
   PathRequest path = PathRequest::automatic;
 
@@ -30,8 +30,8 @@ struct ExchangeOptions {
 /// account. The next step on the lane reuses all of it.
 class Lane {
  public:
-  /// Collective. `communicator` and `meter` outlive the lane. Throws a shared Error when the options ask for
-  /// what cannot be had.
+  /// Collective. `communicator` and `meter`, in which the lane's memory is counted too, outlive the lane.
+  /// Throws a shared Error when the options ask for what cannot be had.
   Lane(Communicator& communicator, const Backend& backend, MemoryMeter& meter,
        const ExchangeOptions& options);
 
@@ -39,16 +39,28 @@ class Lane {
   const std::vector<PathChoice>& paths() const { return paths_; }
 
   Exchange& exchange() { return *exchange_; }
+  const Exchange& exchange() const { return *exchange_; }
 
-  // What travels may point into these; they outlive the exchange.
-  Routing routing;
-  DispatchPlan plan;
-  Ledger ledger;
-  Workspace workspace;
+  /// Of the lane alone.
+  const MemoryMeter& memory() const { return meter_; }
 
  private:
-  std::vector<std::unique_ptr<Path>> make_paths(Communicator& communicator, MemoryMeter& meter,
-                                                std::size_t message_chunk_bytes);
+  MemoryMeter meter_;  // outlives all that is counted
+
+ public:
+  // What travels may point into these; they outlive the exchange.
+  RoutingTable routed;   ///< by the router
+  RoutingTable decided;  ///< after overflow, where the capacity is bounded
+  DispatchPlan plan;
+  Ledger ledger;
+
+  /// What the steps so far were planned to need; memory() never counts more.
+  MemoryPlan planned;
+
+  bool is_busy = false;
+
+ private:
+  std::vector<std::unique_ptr<Path>> make_paths(Communicator& communicator, const ExchangeOptions& options);
   std::vector<Rank> peers_on(PathKind kind) const;
 
   std::unique_ptr<MessageTransport> transport_;

@@ -13,13 +13,20 @@ void Ledger::open(VerifyLevel level, std::vector<std::int64_t> promised) {
   level_ = level;
   promised_ = std::move(promised);
   computed_.assign(promised_.size(), 0);
+  num_sent_ = 0;
+  num_returned_ = 0;
 }
 
 void Ledger::count_computed(std::size_t slot, std::size_t num_rows) {
   std::atomic_ref(computed_[slot]).fetch_add(static_cast<std::int64_t>(num_rows), std::memory_order_relaxed);
 }
 
-void Ledger::close(std::size_t num_assigned, std::size_t num_returned) {
+void Ledger::count_returned(std::size_t num_assigned, std::size_t num_returned) {
+  num_sent_ += num_assigned;
+  num_returned_ += num_returned;
+}
+
+void Ledger::close(std::size_t num_assigned) {
   is_open_ = false;
   if (level_ == VerifyLevel::off) return;
   for (std::size_t slot = 0; slot < promised_.size(); ++slot) {
@@ -28,10 +35,10 @@ void Ledger::close(std::size_t num_assigned, std::size_t num_returned) {
                 fmt::format("ledger: slot {} was promised {} assignments and computed {}", slot,
                             promised_[slot], computed_[slot]));
   }
-  if (num_returned != num_assigned) {
+  if (num_sent_ != num_assigned || num_returned_ != num_assigned) {
     throw Error(ErrorKind::verification,
-                fmt::format("ledger: {} assignments were sent out and {} outputs came back", num_assigned,
-                            num_returned));
+                fmt::format("ledger: of {} assignments {} were sent out and {} outputs came back",
+                            num_assigned, num_sent_, num_returned_));
   }
 }
 

@@ -14,7 +14,8 @@ enum class VerifyLevel {
 
 /// A rank's account of one step: what the agreement promised its slots, and what they really computed. It is
 /// counted where a row's output has just been written, and nowhere else. Since the promises of all slots add
-/// up to the assignments of all tokens, a step that balances on every rank has lost nothing anywhere.
+/// up to the assignments of all tokens that were not dropped, a step that balances on every rank has lost
+/// nothing anywhere.
 class Ledger {
  public:
   /// Begins a step; the one before must have been closed. `promised` is the agreed number of assignments per
@@ -24,19 +25,23 @@ class Ledger {
   /// Thread-safe.
   void count_computed(std::size_t slot, std::size_t num_rows);
 
-  std::span<const std::int64_t> promised_per_slot() const { return promised_; }
+  /// For this rank's tokens: what was sent out in a round, and how many outputs of it came back.
+  void count_returned(std::size_t num_assigned, std::size_t num_returned);
+
   std::span<const std::int64_t> computed_per_slot() const { return computed_; }
 
-  /// Ends the step. Unless the level is off, throws Error(verification), naming the slot and both counts,
-  /// where a slot did not compute what was promised, or where not `num_assigned` outputs came back for the
-  /// rank's own tokens.
-  void close(std::size_t num_assigned, std::size_t num_returned);
+  /// Ends the step. Unless the level is off, throws Error(verification), naming both counts, where a slot did
+  /// not compute what was promised, where not as many outputs came back as were sent out, or where that was
+  /// not `num_assigned`.
+  void close(std::size_t num_assigned);
 
  private:
   VerifyLevel level_ = VerifyLevel::ledger;
   bool is_open_ = false;
   std::vector<std::int64_t> promised_;
   std::vector<std::int64_t> computed_;
+  std::size_t num_sent_ = 0;
+  std::size_t num_returned_ = 0;
 };
 
 }  // namespace moewe

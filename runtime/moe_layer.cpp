@@ -1,5 +1,7 @@
 #include "runtime/moe_layer.hpp"
 
+#include <algorithm>
+#include <array>
 #include <fmt/format.h>
 #include <limits>
 #include <numeric>
@@ -10,154 +12,227 @@
 #include "runtime/combine.hpp"
 
 namespace moewe {
-
 namespace {
 
-/// Throws InvalidInput for sizes that no layer has, and for a placement of something else.
-void check(const LayerSpec& spec, const Placement& placement, std::size_t num_ranks) {
-  const std::size_t top_k = spec.router.top_k;
-  if (spec.expert.hidden == 0 || spec.expert.intermediate == 0 || top_k == 0 || top_k > spec.num_experts) {
-    throw InvalidInput(
-        fmt::format("a layer cannot have hidden size {}, intermediate size {} and top-{} of {} experts",
-                    spec.expert.hidden, spec.expert.intermediate, top_k, spec.num_experts));
-  }
-  if (placement.num_ranks() != num_ranks || placement.num_experts() != spec.num_experts) {
-    throw InvalidInput(fmt::format("the placement is of {} experts on {} ranks, the layer of {} on {}",
-                                   placement.num_experts(), placement.num_ranks(), spec.num_experts,
-                                   num_ranks));
-  }
+/// The tokens of one of a step's rounds.
+struct RoundTokens {
+  std::size_t first;
+  std::size_t count;
+};
+
+RoundTokens tokens_of_round(const LayerStep& step) {
+  const std::size_t first = step.num_tokens * step.round / step.num_rounds;
+  const std::size_t end = step.num_tokens * (step.round + 1) / step.num_rounds;
+  return {first, end - first};
+}
+
+std::span<float> rows_of(std::span<float> y, const RoundTokens& tokens, std::size_t hidden) {
+  return y.subspan(tokens.first * hidden, tokens.count * hidden);
+}
+
+std::int64_t sum(std::span<const std::int64_t> values) {
+  return std::accumulate(values.begin(), values.end(), std::int64_t{0});
 }
 
 }  // namespace
 
-MoeLayer::MoeLayer(Engine& engine, const LayerSpec& spec, Placement placement, const WeightSource& source)
-    : engine_(engine), spec_(spec), number_(engine.num_layers()) {
-  Communicator& communicator = engine_.communicator();
-  StepProposal proposal{header(Operation::construct_layer, placement), {}, engine_.max_experts(), nullptr};
-  try {
-    check(spec, placement, communicator.size());
-  } catch (...) {
-    proposal.failure = std::current_exception();
-  }
-  agree(communicator, proposal);
-  together(communicator, [&] {
-    experts_.emplace(spec_.expert, engine_.matmuls(), engine_.memory());
-    load_router(source);
-    SlotTable slots = experts_->load(source, placement.experts_of(communicator.rank()));
-    epoch_ = std::make_shared<const LayerEpoch>(LayerEpoch{std::move(placement), std::move(slots)});
-  });
-  engine_.add_layer(spec.num_experts);
+void MoeLayer::forward(TokenRows x, std::span<float> y) {
+  LayerStep step = start(x, y);
+  finish(step);
 }
 
-void MoeLayer::load_router(const WeightSource& source) {
-  const std::size_t num_values = spec_.num_experts * spec_.expert.hidden;
-  Buffer unpacked(engine_.memory(), "weights being packed", num_values * sizeof(float));
-  source.read_router(unpacked.as<float>(num_values));
-  router_.emplace(spec_.router, engine_.matmuls().get(spec_.expert.hidden, spec_.num_experts),
-                  engine_.memory(), unpacked.as<float>(num_values));
+void MoeLayer::forward(TokenRows x, const Routing& routing, std::span<float> y) {
+  LayerStep step = start(x, routing, y);
+  finish(step);
 }
 
-void MoeLayer::forward(std::span<const float> x, std::span<float> y) { step(x, nullptr, y); }
+LayerStep MoeLayer::start(TokenRows x, std::span<float> y) { return start_step(x, nullptr, y); }
 
-void MoeLayer::forward(std::span<const float> x, const Routing& routing, std::span<float> y) {
-  step(x, &routing, y);
+LayerStep MoeLayer::start(TokenRows x, const Routing& routing, std::span<float> y) {
+  return start_step(x, &routing, y);
 }
 
-void MoeLayer::step(std::span<const float> x, const Routing* given, std::span<float> y) {
-  Lane& lane = engine_.lane();
-  const std::shared_ptr<const LayerEpoch> epoch = epoch_;
-  report_ = {};
-  PhaseClock clock(report_, engine_.begin_step(number_));
-  const StepProposal proposal = route(x, given, y);
+LayerStep MoeLayer::start_step(TokenRows x, const Routing* given, std::span<float> y) {
+  LayerStep step;
+  step.lane = &engine_.begin_step(number_);
+  step.x = x;
+  step.y = y;
+  step.epoch = epoch_;
+  PhaseClock clock(step.report, engine_.position(), Phase::route);
+  const StepProposal proposal = route(step, given);
 
   clock.begin(Phase::agree);
-  const Agreement agreement = agree(engine_.communicator(), proposal);
-  lane.ledger.open(engine_.verify(),
-                   assignments_per_slot(agreement, epoch->placement, engine_.communicator().rank()));
+  decide(step, agree(engine_.communicator(), proposal));
+  step.lane->is_busy = true;
+  begin_round(step, clock);
+  return step;
+}
 
+void MoeLayer::finish(LayerStep& step) {
+  engine_.position().layer = number_;
+  PhaseClock clock(step.report, engine_.position(), Phase::experts);
+  run_round(step, clock);
+  while (++step.round < step.num_rounds) {
+    clock.begin(Phase::agree);
+    agree_on_round(step);
+    begin_round(step, clock);
+    run_round(step, clock);
+  }
+  settle(step);
+}
+
+void MoeLayer::begin_round(LayerStep& step, PhaseClock& clock) {
   clock.begin(Phase::plan);
-  lane.plan.build(*last_routing_, epoch->placement);
+  Lane& lane = *step.lane;
+  const RoundTokens tokens = tokens_of_round(step);
+  lane.plan.build(step.routing.tokens(tokens.first, tokens.count), step.epoch->placement);
+  step.shape = {.generation = engine_.next_generation(),
+                .format = row_format(),
+                .combine = options_.combine,
+                .expected_per_slot = step.expected_per_slot,
+                .num_expected = static_cast<std::size_t>(sum(step.expected_per_slot))};
+  plan_memory(step);
 
   clock.begin(Phase::dispatch);
-  lane.exchange().dispatch(shape_of_step(), lane.plan, std::as_bytes(x));
+  const TokenRows rows = step.x.rows(tokens.first, tokens.count, row_format().bytes());
+  lane.exchange().dispatch(step.shape, lane.plan, rows.bytes);
+}
+
+void MoeLayer::run_round(LayerStep& step, PhaseClock& clock) {
+  Lane& lane = *step.lane;
+  const RoundTokens tokens = tokens_of_round(step);
+  const std::span<float> y = rows_of(step.y, tokens, spec_.expert.hidden);
+  clock.begin(Phase::experts);
+  if (shared_expert_) {
+    const TokenRows rows = step.x.rows(tokens.first, tokens.count, row_format().bytes());
+    run_shared_expert(*shared_expert_, shared_weights_, rows.bytes, std::as_writable_bytes(y),
+                      engine_.workspace());
+  }
+  clock.begin(Phase::dispatch);
   while (const RowTable* rows = lane.exchange().next()) {
     clock.begin(Phase::experts);
-    experts_->run(*rows, epoch->slots, lane.workspace, lane.ledger);
+    run_experts_on(*rows, step);
+    lane.exchange().give_back(engine_.threads());
     clock.begin(Phase::dispatch);
-    lane.exchange().give_back();
   }
 
   clock.begin(Phase::combine);
   const ReturnTable& returned = lane.exchange().returned();
-  combine(*last_routing_, returned, y, spec_.expert.hidden, engine_.threads());
+  combine(step.routing.tokens(tokens.first, tokens.count), returned, row_format(), shared_expert_.has_value(),
+          y, engine_.threads());
   lane.exchange().finish();
-  settle(agreement, returned);
+  lane.ledger.count_returned(returned.num_expected(), returned.num_returned());
 }
 
-StepProposal MoeLayer::route(std::span<const float> x, const Routing* given, std::span<const float> y) {
-  StepProposal proposal{header(Operation::run_step, epoch_->placement), {}, engine_.max_experts(), nullptr};
+void MoeLayer::run_experts_on(const RowTable& rows, const LayerStep& step) {
+  if (function_) {
+    const auto experts = step.epoch->placement.experts_of(engine_.communicator().rank());
+    run_experts(function_, rows, experts, step.lane->ledger);
+  } else {
+    run_experts(*experts_, rows, step.epoch->slots, engine_.workspace(), step.lane->ledger);
+  }
+}
+
+void MoeLayer::settle(LayerStep& step) {
+  Ledger& ledger = step.lane->ledger;
+  const auto dropped = std::count(step.routing.experts.begin(), step.routing.experts.end(), no_expert);
+  ledger.close(step.routing.experts.size() - static_cast<std::size_t>(dropped));
+  step.report.computed_per_slot.assign(ledger.computed_per_slot().begin(), ledger.computed_per_slot().end());
+  step.report.num_rounds = step.num_rounds;
+  step.lane->is_busy = false;
+  last_routing_ = step.routing;
+  report_ = std::move(step.report);
+}
+
+StepProposal MoeLayer::route(LayerStep& step, const Routing* given) {
+  StepProposal proposal;
+  proposal.header = header(Operation::run_step, step.epoch->placement);
+  proposal.counts_length = engine_.max_experts();
   try {
-    last_routing_ = given != nullptr ? given : &engine_.lane().routing;
-    const std::size_t num_tokens = check_sizes(x, y);
-    if (given == nullptr) {
-      router_->route(x, num_tokens, engine_.lane().routing, engine_.threads());
-    } else if (given->num_tokens != num_tokens || given->top_k != spec_.router.top_k) {
-      throw InvalidInput(fmt::format("layer {}: routing of {} tokens with top-{} for {} tokens with top-{}",
-                                     number_, given->num_tokens, given->top_k, num_tokens,
-                                     spec_.router.top_k));
+    check_sizes(step);
+    step.num_tokens = step.y.size() / spec_.expert.hidden;
+    if (given != nullptr) {
+      check_given(step, *given);
+      step.routing = *given;
+    } else {
+      if (!router_)
+        throw InvalidInput(fmt::format("layer {} has no router: a step needs a routing", number_));
+      router_->route(step.x, step.num_tokens, step.lane->routed, engine_.workspace());
+      step.routing = step.lane->routed.view();
+      step.is_routed_here = true;
     }
-    proposal.assignments_per_expert = count_assignments(*last_routing_, spec_.num_experts);
+    proposal.num_tokens = step.num_tokens;
+    proposal.assignments_per_expert = count_assignments(step.routing, spec_.num_experts);
   } catch (...) {
     proposal.failure = std::current_exception();
   }
   return proposal;
 }
 
-std::size_t MoeLayer::check_sizes(std::span<const float> x, std::span<const float> y) const {
-  const std::size_t hidden = spec_.expert.hidden;
-  if (x.size() % hidden != 0 || y.size() != x.size()) {
-    throw InvalidInput(fmt::format("layer {}: {} input and {} output values are not both [num_tokens, {}]",
-                                   number_, x.size(), y.size(), hidden));
+void MoeLayer::decide(LayerStep& step, const Agreement& agreement) {
+  const auto& assigned = agreement.assignments_per_expert;
+  step.report.assignments_per_expert = assigned;
+  step.report.kept_per_expert = assigned;
+  if (options_.capacity) {
+    const std::size_t capacity = expert_capacity(options_.capacity->rule, options_.capacity->factor,
+                                                 agreement.num_tokens, spec_.router.top_k, spec_.num_experts);
+    step.report.overflow = resolve_overflow(engine_.communicator(), *options_.capacity, capacity, assigned,
+                                            step.routing, step.lane->decided);
+    step.routing = step.lane->decided.view();
+    step.report.kept_per_expert = step.report.overflow->kept;
   }
-  constexpr std::size_t max_tokens = std::numeric_limits<std::int32_t>::max();
-  if (x.size() / hidden > max_tokens) {
-    throw InvalidInput(fmt::format("layer {}: {} tokens on one rank are more than {}", number_,
-                                   x.size() / hidden, max_tokens));
+  step.expected_per_slot =
+      assignments_per_slot(step.report.kept_per_expert, step.epoch->placement, engine_.communicator().rank());
+  step.num_rounds = decide_rounds(step, agreement);
+  step.lane->ledger.open(engine_.verify(), step.expected_per_slot);
+  if (step.num_rounds > 1) agree_on_round(step);
+}
+
+std::size_t MoeLayer::decide_rounds(const LayerStep& step, const Agreement& agreement) {
+  if (!engine_.has_memory_limit()) return 1;
+  Communicator& communicator = engine_.communicator();
+  const StepBounds bounds{.num_tokens = agreement.num_tokens,
+                          .most_tokens_of_rank = agreement.most_tokens_of_rank,
+                          .num_ranks = communicator.size(),
+                          .top_k = spec_.router.top_k,
+                          .num_expected = static_cast<std::size_t>(sum(step.expected_per_slot)),
+                          .row_bytes = row_format().bytes()};
+  std::array<std::int64_t, 1> most_rounds{1};
+  together(communicator, [&] {
+    MemoryPlan routing;
+    plan_routing_memory(step, routing);
+    const std::size_t budget = engine_.lane_budget();
+    const std::size_t rounds =
+        budget < routing.total() ? 0 : fewest_rounds(*step.lane, bounds, budget - routing.total());
+    if (rounds == 0) throw does_not_fit(step, bounds);
+    most_rounds[0] = static_cast<std::int64_t>(rounds);
+  });
+  communicator.all_reduce({.sums = {}, .minima = {}, .maxima = most_rounds});
+  return static_cast<std::size_t>(most_rounds[0]);
+}
+
+void MoeLayer::agree_on_round(LayerStep& step) {
+  const RoundTokens tokens = tokens_of_round(step);
+  const Routing routing = step.routing.tokens(tokens.first, tokens.count);
+  StepProposal proposal;
+  proposal.header = header(Operation::run_round, step.epoch->placement);
+  proposal.header.add("round", static_cast<std::int64_t>(step.round));
+  proposal.counts_length = engine_.max_experts();
+  proposal.num_tokens = tokens.count;
+  proposal.assignments_per_expert.assign(spec_.num_experts, 0);
+  for (const ExpertId expert : routing.experts) {
+    if (expert != no_expert) ++proposal.assignments_per_expert[index(expert)];
   }
-  return x.size() / hidden;
+  const Agreement agreement = agree(engine_.communicator(), proposal);
+  step.expected_per_slot = assignments_per_slot(agreement.assignments_per_expert, step.epoch->placement,
+                                                engine_.communicator().rank());
 }
 
-void MoeLayer::settle(const Agreement& agreement, const ReturnTable& returned) {
-  Ledger& ledger = engine_.lane().ledger;
-  ledger.close(returned.num_expected(), returned.num_returned());
-  report_.assignments_per_expert = agreement.assignments_per_expert;
-  report_.computed_per_slot.assign(ledger.computed_per_slot().begin(), ledger.computed_per_slot().end());
-}
-
-StepHeader MoeLayer::header(Operation operation, const Placement& placement) const {
-  return {.operation = static_cast<std::int64_t>(operation),
-          .layer = static_cast<std::int64_t>(number_),
-          .step = static_cast<std::int64_t>(engine_.position().step),
-          .epoch = static_cast<std::int64_t>(placement.epoch()),
-          .placement = static_cast<std::int64_t>(placement.digest()),
-          .hidden = static_cast<std::int64_t>(spec_.expert.hidden),
-          .intermediate = static_cast<std::int64_t>(spec_.expert.intermediate),
-          .num_experts = static_cast<std::int64_t>(spec_.num_experts),
-          .top_k = static_cast<std::int64_t>(spec_.router.top_k),
-          .renormalise = spec_.router.renormalise ? 1 : 0,
-          .verify = static_cast<std::int64_t>(engine_.verify()),
-          .protocol = protocol_version};
-}
-
-StepShape MoeLayer::shape_of_step() const {
-  const auto promised = engine_.lane().ledger.promised_per_slot();
-  const auto expected = std::accumulate(promised.begin(), promised.end(), std::int64_t{0});
-  const std::size_t row_bytes = spec_.expert.hidden * sizeof(float);
-  return {.generation = engine_.position().step,
-          .row_bytes = row_bytes,
-          .output_bytes = row_bytes,
-          .num_slots = promised.size(),
-          .num_expected = static_cast<std::size_t>(expected)};
+void MoeLayer::plan_memory(const LayerStep& step) {
+  MemoryPlan memory;
+  plan_routing_memory(step, memory);
+  plan_round_memory(*step.lane, sizes_of(step.shape, step.lane->plan, engine_.communicator().rank()), memory);
+  step.lane->planned.cover(memory);
 }
 
 }  // namespace moewe

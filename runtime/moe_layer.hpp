@@ -9,9 +9,12 @@
 #include "runtime/agree.hpp"
 #include "runtime/engine.hpp"
 #include "runtime/experts.hpp"
+#include "runtime/layer_options.hpp"
 #include "runtime/layer_spec.hpp"
+#include "runtime/rounds.hpp"
 #include "runtime/router.hpp"
 #include "runtime/slot_table.hpp"
+#include "runtime/token_rows.hpp"
 #include "runtime/weight_source.hpp"
 
 namespace moewe {
@@ -19,56 +22,110 @@ namespace moewe {
 /// A placement and the weights that this rank's slots hold under it. Immutable.
 struct LayerEpoch {
   Placement placement;
-  SlotTable slots;
+  SlotTable slots;  ///< empty where a caller's function computes
+};
+
+/// A step of a layer in flight. Made by MoeLayer::start, and to be finished.
+struct LayerStep {
+  Lane* lane = nullptr;
+  TokenRows x{std::span<const std::byte>(), Dtype::f32};
+  std::span<float> y;
+  Routing routing;  ///< as routed; after overflow, where the capacity is bounded
+  bool is_routed_here = false;
+  std::shared_ptr<const LayerEpoch> epoch;
+  std::size_t num_tokens = 0;
+  std::size_t round = 0;
+  std::size_t num_rounds = 1;
+  RoundShape shape;
+  std::vector<std::int64_t> expected_per_slot;  ///< in this round
+  StepReport report;
 };
 
 /// One Mixture-of-Experts layer, spread over the ranks of its engine. Borrows the engine, which outlives it.
 class MoeLayer {
  public:
-  /// Collective: all ranks construct the same layers in the same order. Reads from `source` the router and
-  /// the experts that `placement` gives to this rank, and keeps no reference to it. Throws a shared Error
-  /// when any rank fails or when ranks pass different sizes.
-  MoeLayer(Engine& engine, const LayerSpec& spec, Placement placement, const WeightSource& source);
+  /// Collective: all ranks construct the same layers in the same order. Reads from `source` the router, the
+  /// shared expert and the experts that `placement` gives to this rank, and keeps no reference to it. Throws
+  /// a shared Error when any rank fails or when ranks pass different sizes.
+  MoeLayer(Engine& engine, const LayerSpec& spec, Placement placement, const WeightSource& source,
+           const LayerOptions& options = {});
 
-  /// Collective and blocking: one step. `x` and `y` are [num_tokens, hidden], row-major f32, of this rank's
-  /// own tokens; any number of them, none included, and different numbers on different ranks. On return y
-  /// holds
+  /// Collective. The same for callers who bring experts of their own: no weights, no router and no shared
+  /// expert, so that every step needs a routing. The function lives as long as the layer.
+  MoeLayer(Engine& engine, const LayerSpec& spec, Placement placement, ExpertFunction experts,
+           const LayerOptions& options = {});
+
+  /// Collective and blocking: one step. `x` holds this rank's own tokens, [num_tokens, hidden] in the layer's
+  /// dtype, `y` as many results in f32; any number of tokens, none included, and different numbers on
+  /// different ranks. On return y holds
   ///
-  ///   y[t] = sum over k of weight[t, k] * expert[t, k](x[t]).
+  ///   y[t] = (sum over k of weight[t, k] * expert[t, k](x[t])) + shared expert(x[t]).
   ///
-  /// Throws a shared Error when a rank's input is unusable or ranks disagree: the layer stays usable. Any
-  /// other Error is local, and the engine must not be used again.
-  void forward(std::span<const float> x, std::span<float> y);
+  /// Throws a shared Error when a rank's input is unusable, ranks disagree, a capacity is exceeded under the
+  /// policy `error`, or the step does not fit into the memory limit even in rounds: the layer stays usable.
+  /// Any other Error is local, and the engine must not be used again.
+  void forward(TokenRows x, std::span<float> y);
 
   /// The same with the caller's own choice of experts and weights instead of the router's.
-  void forward(std::span<const float> x, const Routing& routing, std::span<float> y);
+  void forward(TokenRows x, const Routing& routing, std::span<float> y);
+
+  /// Collective. The first part of forward: returns once the rows of its first round are on their way.
+  /// Between start and finish other steps of the engine can be started, as many as it has lanes: half a
+  /// batch's rows travel while the other half is computed. x, y and what `routing` points to stay valid, and
+  /// x unchanged, until finish has returned. Errors as of forward; a step whose start threw is not finished.
+  LayerStep start(TokenRows x, std::span<float> y);
+  LayerStep start(TokenRows x, const Routing& routing, std::span<float> y);
+
+  /// Collective and blocking: the rest. Steps are finished in the order in which they were started.
+  void finish(LayerStep& step);
 
   const LayerSpec& spec() const { return spec_; }
+  const LayerOptions& options() const { return options_; }
   const Placement& placement() const { return epoch_->placement; }
 
-  /// Of the last step on this engine; valid until the next one.
-  const Routing& routing() const { return *last_routing_; }
+  /// Of the step that was finished last; valid until the next one is started.
+  const Routing& routing() const { return last_routing_; }
   const StepReport& report() const { return report_; }
 
+  /// How matmuls are used on this machine; none where a caller's function computes.
+  std::optional<Matmul::Rows> matmul_rows() const;
+
  private:
-  void step(std::span<const float> x, const Routing* given, std::span<float> y);
+  void construct(Placement placement, const WeightSource* source);
+  SlotTable load(const Placement& placement, const WeightSource& source);
+  void load_router(const WeightSource& source);
+  void load_shared_expert(const WeightSource& source);
+  LayerStep start_step(TokenRows x, const Routing* given, std::span<float> y);
 
   /// Never throws: what goes wrong on one rank travels to all in the agreement.
-  StepProposal route(std::span<const float> x, const Routing* given, std::span<const float> y);
-  std::size_t check_sizes(std::span<const float> x, std::span<const float> y) const;
-  void settle(const Agreement& agreement, const ReturnTable& returned);
-  void load_router(const WeightSource& source);
+  StepProposal route(LayerStep& step, const Routing* given);
+  void check_sizes(const LayerStep& step) const;
+  void check_given(const LayerStep& step, const Routing& given) const;
+  void decide(LayerStep& step, const Agreement& agreement);
+  std::size_t decide_rounds(const LayerStep& step, const Agreement& agreement);
+  Error does_not_fit(const LayerStep& step, const StepBounds& bounds) const;
+  void plan_routing_memory(const LayerStep& step, MemoryPlan& memory) const;
+  void plan_memory(const LayerStep& step);
+  void begin_round(LayerStep& step, PhaseClock& clock);
+  void agree_on_round(LayerStep& step);
+  void run_round(LayerStep& step, PhaseClock& clock);
+  void run_experts_on(const RowTable& rows, const LayerStep& step);
+  void settle(LayerStep& step);
   StepHeader header(Operation operation, const Placement& placement) const;
-  StepShape shape_of_step() const;
+  RowFormat row_format() const { return {spec_.expert.hidden, options_.dtype}; }
 
   Engine& engine_;
   LayerSpec spec_;
+  LayerOptions options_;
+  ExpertFunction function_;  // empty where the experts are the layer's own
   std::size_t number_;
   std::optional<Router> router_;
-  std::optional<Experts> experts_;
+  std::optional<ExpertMlp> experts_;
+  std::optional<ExpertMlp> shared_expert_;
+  ExpertWeights shared_weights_;
   std::shared_ptr<const LayerEpoch> epoch_;  // a step holds the one that it began with
+  Routing last_routing_;
   StepReport report_;
-  const Routing* last_routing_ = nullptr;
 };
 
 }  // namespace moewe

@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <span>
 
+#include "runtime/combine.hpp"
 #include "runtime/dispatch_plan.hpp"
+#include "runtime/memory_plan.hpp"
 #include "runtime/return_table.hpp"
 #include "runtime/row_table.hpp"
 
@@ -17,16 +19,38 @@ enum class PathKind {
   message,  ///< packed, sent, and sent back
 };
 
-/// What is the same for all paths in one step.
-struct StepShape {
-  std::uint64_t generation = 0;
-  std::size_t row_bytes = 0;
-  std::size_t output_bytes = 0;
-  std::size_t num_slots = 0;     ///< on this rank
-  std::size_t num_expected = 0;  ///< assignments that this rank's slots compute, from all sources together
+/// What is the same for all paths in one round of a step.
+struct RoundShape {
+  std::uint64_t generation = 0;  ///< number of the round in its engine
+  RowFormat format;
+  Combine combine = Combine::reproducible;
+  std::span<const std::int64_t> expected_per_slot;  ///< assignments that this rank's slots compute
+  std::size_t num_expected = 0;                     ///< the same from all sources and of all slots together
+
+  std::size_t row_bytes() const { return format.bytes(); }
+
+  /// Rows that come back for these assignments of one destination.
+  std::size_t num_returned(std::span<const PlannedAssignment> assignments) const {
+    return combine == Combine::fast ? count_rows(assignments) : assignments.size();
+  }
 };
 
-/// Rows of one step on their way to some of the ranks, and their outputs on the way back. The exchange calls
+/// Sizes of one rank's share of a round, from which follows the memory that it needs.
+struct RoundSizes {
+  std::size_t num_tokens = 0;
+  std::size_t top_k = 0;
+  std::size_t num_assigned_here = 0;       ///< to this rank's own experts
+  std::size_t num_assigned_elsewhere = 0;  ///< to other ranks' experts
+  std::size_t num_expected = 0;            ///< to this rank's experts, from all ranks
+  std::size_t row_bytes = 0;
+
+  std::size_t num_assigned() const { return num_assigned_here + num_assigned_elsewhere; }
+  std::size_t num_expected_from_elsewhere() const { return num_expected - num_assigned_here; }
+};
+
+RoundSizes sizes_of(const RoundShape& shape, const DispatchPlan& plan, Rank self);
+
+/// Rows of one round on their way to some of the ranks, and their outputs on the way back. The exchange calls
 /// dispatch, then collect and give_back until all rows have arrived, then collect_returned until all outputs
 /// are back, then is_idle until it is; nothing here blocks.
 class Path {
@@ -35,9 +59,12 @@ class Path {
 
   virtual PathKind kind() const = 0;
 
+  /// Adds the memory that a round of these sizes needs: what dispatch allocates is no more and no less.
+  virtual void plan_memory(const RoundSizes& sizes, MemoryPlan& memory) const = 0;
+
   /// Hands over what the plan sends to this path's peers. `x` holds the plan's tokens, row by row; plan and x
-  /// stay valid and unchanged until the step's end.
-  virtual void dispatch(const StepShape& shape, const DispatchPlan& plan, std::span<const std::byte> x) = 0;
+  /// stay valid and unchanged until the round's end.
+  virtual void dispatch(const RoundShape& shape, const DispatchPlan& plan, std::span<const std::byte> x) = 0;
 
   /// Appends rows that have arrived since the last call.
   virtual void collect(RowTable& rows) = 0;
@@ -48,7 +75,7 @@ class Path {
   /// Appends outputs that have come back since the last call.
   virtual void collect_returned(ReturnTable& returned) = 0;
 
-  /// True when the rank's memory of this step is no longer read or written by anything in flight here.
+  /// True when the rank's memory of this round is no longer read or written by anything in flight here.
   virtual bool is_idle() = 0;
 };
 

@@ -7,6 +7,7 @@
 
 #include "comm/buffer.hpp"
 #include "placement/expert_id.hpp"
+#include "runtime/memory_plan.hpp"
 
 namespace moewe {
 
@@ -23,15 +24,25 @@ struct Routing {
   /// What experts are selected by, [num_tokens, num_experts]; -infinity for experts that cannot be selected.
   /// Empty when the choice came from a caller who did not tell.
   std::span<const float> selection;
+
+  /// The part of `count` tokens from `first` on.
+  Routing tokens(std::size_t first, std::size_t count) const;
 };
 
 /// Owns a routing whose memory is counted.
 class RoutingTable {
  public:
   explicit RoutingTable(MemoryMeter& meter)
-      : experts_(meter, "routing"), weights_(meter, "routing weights"), selection_(meter, "routing scores") {}
+      : experts_(meter, choice_name), weights_(meter, choice_name), selection_(meter, scores_name) {}
 
-  /// Makes room; the contents are undefined.
+  /// Adds the memory that resize() with these arguments takes.
+  static void plan_memory(std::size_t num_tokens, std::size_t top_k, std::size_t num_experts,
+                          MemoryPlan& memory) {
+    memory.add(choice_name, num_tokens * top_k * (sizeof(ExpertId) + sizeof(float)));
+    memory.add(scores_name, num_tokens * num_experts * sizeof(float));
+  }
+
+  /// Makes room; the contents are undefined. `num_experts` is 0 where no scores are kept.
   void resize(std::size_t num_tokens, std::size_t top_k, std::size_t num_experts);
 
   std::size_t num_tokens() const { return num_tokens_; }
@@ -46,6 +57,9 @@ class RoutingTable {
   }
 
  private:
+  static constexpr std::string_view choice_name = "routing";
+  static constexpr std::string_view scores_name = "routing scores";
+
   std::size_t num_tokens_ = 0;
   std::size_t top_k_ = 0;
   std::size_t num_experts_ = 0;

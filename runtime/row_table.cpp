@@ -6,30 +6,56 @@
 
 namespace moewe {
 
-void RowTable::reset(std::size_t num_slots, std::size_t row_bytes, std::size_t output_bytes) {
+void RowTable::reset(std::span<const std::int64_t> expected_per_slot, std::size_t row_bytes,
+                     std::size_t output_bytes) {
   row_bytes_ = row_bytes;
   output_bytes_ = output_bytes;
-  rows_.resize(num_slots);
-  for (auto& rows : rows_) rows.clear();
+  slots_.clear();
+  num_expected_ = 0;
+  for (const std::int64_t expected : expected_per_slot) {
+    const std::size_t begin = num_expected_;
+    num_expected_ += static_cast<std::size_t>(expected);
+    slots_.push_back({begin, begin, num_expected_});
+  }
+  rows_.resize<Row>(num_expected_);
   num_rows_ = 0;
+  arrived_.clear();
 }
 
 void RowTable::add(const ArrivedRows& arrived) {
+  const std::span<Row> rows = rows_.as<Row>(num_expected_);
   std::byte* output = arrived.outputs;
   for (const PlannedAssignment assignment :
        arrived.assignments) {  // a copy: the peer's memory is only read once
     const std::size_t input = assignment.*arrived.input_index;
-    if (assignment.slot >= rows_.size() || input >= arrived.num_inputs) {
+    if (assignment.slot >= slots_.size() || input >= arrived.num_inputs) {
       throw Error(
           ErrorKind::verification,
           fmt::format("rank {} sent an assignment for slot {} of {}, with row {} of {}",
-                      number(arrived.source), assignment.slot, rows_.size(), input, arrived.num_inputs));
+                      number(arrived.source), assignment.slot, slots_.size(), input, arrived.num_inputs));
     }
-    rows_[assignment.slot].push_back(
-        {arrived.inputs + input * row_bytes_, output, arrived.source, assignment.token, assignment.k});
+    SlotRows& slot = slots_[assignment.slot];
+    if (slot.filled == slot.end) {
+      throw Error(ErrorKind::verification, fmt::format("rank {} sent slot {} more rows than were agreed on",
+                                                       number(arrived.source), assignment.slot));
+    }
+    rows[slot.filled++] = {arrived.inputs + input * row_bytes_, output, arrived.source, assignment.token,
+                           assignment.k};
     output += output_bytes_;
   }
   num_rows_ += arrived.assignments.size();
+  arrived_.push_back(arrived);
+}
+
+void RowTable::hand_out() {
+  for (SlotRows& slot : slots_) slot.begin = slot.filled;
+  num_rows_ = 0;
+  arrived_.clear();
+}
+
+std::span<const Row> RowTable::rows(std::size_t slot) const {
+  const SlotRows& of_slot = slots_[slot];
+  return rows_.as<Row>(num_expected_).subspan(of_slot.begin, of_slot.filled - of_slot.begin);
 }
 
 }  // namespace moewe

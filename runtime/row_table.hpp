@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "comm/buffer.hpp"
 #include "comm/rank.hpp"
 #include "runtime/dispatch_plan.hpp"
 
@@ -31,23 +32,48 @@ struct ArrivedRows {
   std::byte* outputs;
 };
 
-/// Rows that have arrived, by the slot that computes them.
+/// Rows of one round by the slot that computes them. Since it is agreed how many each slot gets, each has its
+/// place from the start; those that have arrived are handed out once.
 class RowTable {
  public:
-  void reset(std::size_t num_slots, std::size_t row_bytes, std::size_t output_bytes);
+  static constexpr std::string_view meter_name = "row table";
+  explicit RowTable(MemoryMeter& meter) : rows_(meter, meter_name) {}
 
-  /// Throws Error(verification), naming the source, when an assignment points outside of slots or inputs.
+  static std::size_t bytes_for(std::size_t num_expected) { return num_expected * sizeof(Row); }
+
+  /// Begins a round in which slot s gets expected_per_slot[s] rows.
+  void reset(std::span<const std::int64_t> expected_per_slot, std::size_t row_bytes,
+             std::size_t output_bytes);
+
+  /// Throws Error(verification), naming the source, when an assignment points outside of slots or inputs, or
+  /// is one more than its slot expects.
   void add(const ArrivedRows& arrived);
 
-  std::size_t num_slots() const { return rows_.size(); }
+  /// What has been added so far counts as handed out.
+  void hand_out();
+
+  std::size_t num_slots() const { return slots_.size(); }
+
+  /// Added since the last hand_out().
   std::size_t num_rows() const { return num_rows_; }
-  std::span<const Row> rows(std::size_t slot) const { return rows_[slot]; }
+  std::span<const Row> rows(std::size_t slot) const;
+  std::span<const ArrivedRows> arrived() const { return arrived_; }
 
  private:
+  /// Where a slot's rows lie in rows_: those not handed out yet from `begin` to `filled`.
+  struct SlotRows {
+    std::size_t begin;
+    std::size_t filled;
+    std::size_t end;
+  };
+
   std::size_t row_bytes_ = 0;
   std::size_t output_bytes_ = 0;
-  std::vector<std::vector<Row>> rows_;
+  GrowingBuffer rows_;
+  std::size_t num_expected_ = 0;
+  std::vector<SlotRows> slots_;
   std::size_t num_rows_ = 0;
+  std::vector<ArrivedRows> arrived_;
 };
 
 }  // namespace moewe

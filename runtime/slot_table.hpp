@@ -8,8 +8,8 @@ namespace moewe {
 
 /// One expert's weights as the matmuls want them.
 struct ExpertWeights {
-  Buffer gate_up;  ///< gate and up, stacked: [2 * intermediate, hidden]
-  Buffer down;     ///< [hidden, intermediate]
+  Buffer in;   ///< gate and up, or up alone
+  Buffer out;  ///< down
 };
 
 /// The weights in a rank's slots of one layer, in slot order.

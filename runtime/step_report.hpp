@@ -4,7 +4,10 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
+
+#include "runtime/overflow.hpp"
 
 namespace moewe {
 
@@ -28,8 +31,11 @@ struct StepPosition {
 struct StepReport {
   /// Time in each phase; waiting for rows counts as dispatch, waiting for outputs as combine.
   std::array<double, num_phases> seconds{};
-  std::vector<std::int64_t> assignments_per_expert;  ///< over all ranks
+  std::vector<std::int64_t> assignments_per_expert;  ///< over all ranks, as routed
+  std::vector<std::int64_t> kept_per_expert;         ///< ... that were not dropped
   std::vector<std::int64_t> computed_per_slot;       ///< on this rank
+  std::optional<OverflowReport> overflow;            ///< where the capacity is bounded
+  std::size_t num_rounds = 0;
 };
 
 /// Charges the time between two marks to the phase that the first began.
@@ -37,7 +43,9 @@ class PhaseClock {
  public:
   using Clock = std::chrono::steady_clock;
 
-  explicit PhaseClock(StepReport& report, StepPosition& position) : report_(report), position_(position) {}
+  PhaseClock(StepReport& report, StepPosition& position, Phase first) : report_(report), position_(position) {
+    position_.phase = first;
+  }
   ~PhaseClock() { charge(); }
   PhaseClock(const PhaseClock&) = delete;
   PhaseClock& operator=(const PhaseClock&) = delete;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <functional>
 
 #include "comm/error.hpp"
 
@@ -66,6 +67,18 @@ void LoopbackCommunicator::all_reduce(const Reduction& values) {
   overwrite(values.sums, sums);
   overwrite(values.minima, minima);
   overwrite(values.maxima, maxima);
+}
+
+void LoopbackCommunicator::exclusive_scan(std::span<std::int64_t> values) {
+  std::vector<std::int64_t> sums(values.size(), 0);
+  share(values, [&] {
+    for (std::size_t rank = 0; rank < index(rank_); ++rank) {
+      const auto& others = of<Values>(rank);
+      expects(others.size() == values.size(), "all ranks scan equally many values");
+      std::transform(sums.begin(), sums.end(), others.begin(), sums.begin(), std::plus<>());
+    }
+  });
+  overwrite(values, sums);
 }
 
 void LoopbackCommunicator::broadcast(std::span<std::byte> bytes, Rank root) {

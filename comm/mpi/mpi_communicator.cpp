@@ -88,6 +88,17 @@ void MpiCommunicator::all_reduce(const Reduction& values) {
   message.unpack(values);
 }
 
+void MpiCommunicator::exclusive_scan(std::span<std::int64_t> values) {
+  const std::vector<std::int64_t> mine(values.begin(), values.end());
+  std::fill(values.begin(), values.end(), std::int64_t{0});  // MPI leaves rank 0's result undefined
+  std::vector<std::int64_t> sums(values.size(), 0);
+  MPI_Request request = MPI_REQUEST_NULL;
+  check_mpi(MPI_Iexscan(mine.data(), sums.data(), int_count(mine.size()), MPI_INT64_T, MPI_SUM, native(),
+                        &request));
+  wait(request, waiter_, "a scan");
+  if (rank_ != Rank{0}) std::copy(sums.begin(), sums.end(), values.begin());
+}
+
 void MpiCommunicator::broadcast(std::span<std::byte> bytes, Rank root) {
   MPI_Request request = MPI_REQUEST_NULL;
   check_mpi(MPI_Ibcast(bytes.data(), int_count(bytes.size()), MPI_BYTE, number(root), native(), &request));

@@ -35,6 +35,7 @@ class MpiCommunicator : public Communicator {
   const Waiter& waiter() const override { return waiter_; }
 
   void all_reduce(const Reduction& values) override;
+  void exclusive_scan(std::span<std::int64_t> values) override;
   void broadcast(std::span<std::byte> bytes, Rank root) override;
   void all_gather(std::span<const std::byte> mine, std::span<std::byte> all) override;
   std::vector<std::byte> gather(std::span<const std::byte> mine, Rank root) override;

@@ -10,7 +10,6 @@ namespace moewe {
 namespace {
 
 constexpr std::size_t cache_line = 64;
-constexpr const char* meter_name = "shared segment";
 
 std::uint64_t* flag_address(const std::byte* segment, std::size_t flag) {
   const std::byte* address = segment + cache_line * (1 + flag);

@@ -28,6 +28,7 @@ class SegmentPeerMemory : public PeerMemory {
   std::size_t num_flags() const override { return num_flags_; }
   std::byte* own() override;
   void grow(std::size_t bytes) override;
+  std::size_t bytes_for(std::size_t bytes) const override { return header_bytes() + bytes; }
   const std::byte* of(Rank peer) const override;
   void publish(std::size_t flag, std::uint64_t generation) override;
   std::uint64_t published(Rank peer, std::size_t flag) const override;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <mutex>
 #include <omp.h>
@@ -62,19 +63,29 @@ struct Matmul::Library {
         .weights_desc();
   }
 
+  ~Library() {
+    for (const auto& primitive : primitives) delete primitive.load();
+  }
+  Library(const Library&) = delete;
+  Library& operator=(const Library&) = delete;
+
   const Primitive& primitive_for(std::size_t num_rows) {
-    const std::lock_guard lock(mutex);
-    std::unique_ptr<Primitive>& cached = primitives[num_rows];
-    if (!cached) {
-      const auto description =
-          onednn::describe_matmul(f32_matrix(num_rows, in, memory::format_tag::ab), packed_weights,
-                                  f32_matrix(num_rows, out, memory::format_tag::ab));
-      cached = std::make_unique<Primitive>(Primitive{description, dnnl::matmul(description)});
-    }
-    return *cached;
+    const Primitive* cached = primitives[num_rows].load(std::memory_order_acquire);
+    return cached != nullptr ? *cached : create_primitive(num_rows);
   }
 
-  void run(const float* x, std::size_t num_rows, const Buffer& packed, float* y) {
+  const Primitive& create_primitive(std::size_t num_rows) {
+    const std::lock_guard lock(mutex);
+    if (const Primitive* made_meanwhile = primitives[num_rows].load()) return *made_meanwhile;
+    const auto description =
+        onednn::describe_matmul(f32_matrix(num_rows, in, memory::format_tag::ab), packed_weights,
+                                f32_matrix(num_rows, out, memory::format_tag::ab));
+    auto primitive = std::make_unique<const Primitive>(Primitive{description, dnnl::matmul(description)});
+    primitives[num_rows].store(primitive.get(), std::memory_order_release);
+    return *primitive.release();
+  }
+
+  void run(const float* x, std::size_t num_rows, const float* packed, float* y) {
     const OneThread one_thread;
     const Primitive& matmul = primitive_for(num_rows);
     const auto& description = matmul.description;
@@ -88,7 +99,7 @@ struct Matmul::Library {
     };
     matmul.primitive.execute(stream,
                              {{DNNL_ARG_SRC, handle(description.src_desc(), x)},
-                              {DNNL_ARG_WEIGHTS, handle(packed_weights, packed.data())},
+                              {DNNL_ARG_WEIGHTS, handle(packed_weights, packed)},
                               {DNNL_ARG_DST, handle(description.dst_desc(), y)},
                               {DNNL_ARG_SCRATCHPAD, handle(description.scratchpad_desc(), scratch.data())}});
     stream.wait();
@@ -97,8 +108,8 @@ struct Matmul::Library {
   std::size_t in;
   std::size_t out;
   memory::desc packed_weights;
-  std::mutex mutex;
-  std::array<std::unique_ptr<Primitive>, max_rows + 1> primitives;
+  std::mutex mutex;  // of whoever creates a primitive; found ones need none
+  std::array<std::atomic<const Primitive*>, max_rows + 1> primitives{};
 };
 
 Matmul::Matmul(std::size_t in, std::size_t out)
@@ -106,38 +117,43 @@ Matmul::Matmul(std::size_t in, std::size_t out)
 
 Matmul::~Matmul() = default;
 
-Buffer Matmul::pack(MemoryMeter& meter, std::string_view name, std::span<const float> weights) const {
+std::size_t Matmul::packed_length() const {
+  return (library_->packed_weights.get_size() + sizeof(float) - 1) / sizeof(float);
+}
+
+void Matmul::pack(std::span<const float> weights, float* packed) const {
   expects(weights.size() == in_ * out_, "a matmul packs weights of its own shape");
-  Buffer packed(meter, name, library_->packed_weights.get_size());
+  const OneThread one_thread;
   const dnnl::engine& engine = onednn::engine();
   dnnl::stream stream(engine);
   // [out, in] row-major is [in, out] column-major, which is what the library multiplies with.
   memory plain(f32_matrix(in_, out_, memory::format_tag::ba), engine, const_cast<float*>(weights.data()));
-  memory target(library_->packed_weights, engine, packed.data());
+  memory target(library_->packed_weights, engine, packed);
   dnnl::reorder(plain, target).execute(stream, plain, target);
   stream.wait();
+}
+
+Buffer Matmul::pack(MemoryMeter& meter, std::string_view name, std::span<const float> weights) const {
+  Buffer packed(meter, name, packed_length() * sizeof(float));
+  pack(weights, packed.as<float>(packed_length()).data());
   return packed;
 }
 
-void Matmul::apply(const float* x, std::size_t num_rows, const Buffer& packed, float* y) const {
+void Matmul::apply(const float* x, std::size_t num_rows, const float* packed, float* y) const {
   expects(num_rows >= 1 && num_rows <= max_rows, "a matmul takes between 1 and max_rows rows");
   apply_as(rows_, x, num_rows, packed, y);
 }
 
-void Matmul::apply_as(Rows rows, const float* x, std::size_t num_rows, const Buffer& packed, float* y) const {
+void Matmul::apply_as(Rows rows, const float* x, std::size_t num_rows, const float* packed, float* y) const {
   switch (rows) {
     case Rows::exact:
       library_->run(x, num_rows, packed, y);
       return;
-    case Rows::padded: {
-      thread_local std::vector<float> padded_x, padded_y;
-      padded_x.assign(max_rows * in_, 0.0F);
-      padded_y.resize(max_rows * out_);
-      std::copy_n(x, num_rows * in_, padded_x.begin());
-      library_->run(padded_x.data(), max_rows, packed, padded_y.data());
-      std::copy_n(padded_y.begin(), num_rows * out_, y);
+    case Rows::padded:
+      for (std::size_t row = 0; row < num_rows; row += padded_rows) {
+        apply_padded(x + row * in_, std::min(padded_rows, num_rows - row), packed, y + row * out_);
+      }
       return;
-    }
     case Rows::single:
       for (std::size_t row = 0; row < num_rows; ++row) {
         library_->run(x + row * in_, 1, packed, y + row * out_);
@@ -146,29 +162,44 @@ void Matmul::apply_as(Rows rows, const float* x, std::size_t num_rows, const Buf
   }
 }
 
-bool Matmul::rows_are_independent(Rows rows, const Buffer& packed) const {
-  const std::vector<float> x = random_values(max_rows * in_);
-  std::vector<float> expected(max_rows * out_);
-  for (std::size_t row = 0; row < max_rows; ++row) {
-    apply_as(rows, x.data() + row * in_, 1, packed, expected.data() + row * out_);
+void Matmul::apply_padded(const float* x, std::size_t num_rows, const float* packed, float* y) const {
+  thread_local std::vector<float> padded_x, padded_y;
+  padded_x.assign(padded_rows * in_, 0.0F);
+  padded_y.resize(padded_rows * out_);
+  std::copy_n(x, num_rows * in_, padded_x.begin());
+  library_->run(padded_x.data(), padded_rows, packed, padded_y.data());
+  std::copy_n(padded_y.begin(), num_rows * out_, y);
+}
+
+/// A few different rows, computed alone, must come out the same wherever they stand in a batch of any size.
+bool Matmul::rows_are_independent(Rows rows, const float* packed) const {
+  constexpr std::size_t num_probes = 7;  // coprime to the sizes of the library's blocks of rows
+  const std::vector<float> probes = random_values(num_probes * in_);
+  std::vector<float> expected(num_probes * out_);
+  for (std::size_t probe = 0; probe < num_probes; ++probe) {
+    apply_as(rows, probes.data() + probe * in_, 1, packed, expected.data() + probe * out_);
   }
-  std::vector<float> together(max_rows * out_);
-  for (const std::size_t count :
-       std::initializer_list<std::size_t>{2, 3, 4, 5, 7, 8, 11, 16, 17, 24, 31, 32, 33, 48, 63, 64}) {
-    const std::size_t first = max_rows - count;
-    apply_as(rows, x.data() + first * in_, count, packed, together.data());
-    if (std::memcmp(together.data(), expected.data() + first * out_, count * out_ * sizeof(float)) != 0) {
-      return false;
+  std::vector<float> batch(max_rows * in_), together(max_rows * out_);
+  for (std::size_t row = 0; row < max_rows; ++row) {
+    std::copy_n(probes.begin() + static_cast<std::ptrdiff_t>(row % num_probes * in_), in_,
+                batch.begin() + static_cast<std::ptrdiff_t>(row * in_));
+  }
+  for (const std::size_t count : std::initializer_list<std::size_t>{
+           2, 3, 4, 5, 7, 8, 11, 16, 17, 24, 31, 32, 33, 48, 63, 64, 100, 128, 255, 256}) {
+    apply_as(rows, batch.data(), count, packed, together.data());
+    for (std::size_t row = 0; row < count; ++row) {
+      const float* alone = expected.data() + row % num_probes * out_;
+      if (std::memcmp(together.data() + row * out_, alone, out_ * sizeof(float)) != 0) return false;
     }
   }
   return true;
 }
 
 Matmul::Rows Matmul::find_rows() const {
-  MemoryMeter meter;
-  const Buffer packed = pack(meter, "matmul test", random_values(in_ * out_));
+  std::vector<float> packed(packed_length());
+  pack(random_values(in_ * out_), packed.data());
   for (const Rows rows : {Rows::exact, Rows::padded}) {
-    if (rows_are_independent(rows, packed)) return rows;
+    if (rows_are_independent(rows, packed.data())) return rows;
   }
   return Rows::single;
 }

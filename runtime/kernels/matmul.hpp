@@ -17,14 +17,15 @@ namespace moewe {
 class Matmul {
  public:
   /// Rows of one call at most.
-  static constexpr std::size_t max_rows = 64;
+  static constexpr std::size_t max_rows = 256;
 
   /// How many rows the library is given at once. Cheapest first; the first that passes the test is used.
   enum class Rows {
     exact,   ///< as many as there are
-    padded,  ///< always max_rows, the rest zero
+    padded,  ///< always padded_rows, the rest zero
     single,  ///< one at a time
   };
+  static constexpr std::size_t padded_rows = 64;
 
   Matmul(std::size_t in, std::size_t out);
   ~Matmul();
@@ -35,17 +36,27 @@ class Matmul {
   std::size_t out() const { return out_; }
   Rows rows() const { return rows_; }
 
-  /// `weights` is [out, in], row-major.
+  /// Floats that packed weights take.
+  std::size_t packed_length() const;
+
+  /// `weights` is [out, in], row-major; `packed` has packed_length() floats. All thread-safe from here on.
+  void pack(std::span<const float> weights, float* packed) const;
+
+  /// The same into memory of its own.
   Buffer pack(MemoryMeter& meter, std::string_view name, std::span<const float> weights) const;
 
-  /// x is [num_rows, in] and y [num_rows, out], both row-major, 1 <= num_rows <= max_rows. Thread-safe.
-  void apply(const float* x, std::size_t num_rows, const Buffer& packed, float* y) const;
+  /// x is [num_rows, in] and y [num_rows, out], both row-major, 1 <= num_rows <= max_rows.
+  void apply(const float* x, std::size_t num_rows, const float* packed, float* y) const;
+  void apply(const float* x, std::size_t num_rows, const Buffer& packed, float* y) const {
+    apply(x, num_rows, packed.as<float>(packed_length()).data(), y);
+  }
 
  private:
   struct Library;
 
-  void apply_as(Rows rows, const float* x, std::size_t num_rows, const Buffer& packed, float* y) const;
-  bool rows_are_independent(Rows rows, const Buffer& packed) const;
+  void apply_as(Rows rows, const float* x, std::size_t num_rows, const float* packed, float* y) const;
+  void apply_padded(const float* x, std::size_t num_rows, const float* packed, float* y) const;
+  bool rows_are_independent(Rows rows, const float* packed) const;
   Rows find_rows() const;
 
   std::size_t in_;

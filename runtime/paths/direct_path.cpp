@@ -46,22 +46,31 @@ DirectPath::DirectPath(Rank self, std::vector<Rank> peers, std::size_t num_ranks
   expects(memory_.num_flags() >= flags_needed(num_ranks), "the direct path has a flag per rank and one more");
 }
 
-void DirectPath::dispatch(const StepShape& shape, const DispatchPlan& plan, std::span<const std::byte> x) {
-  shape_ = shape;
-  plan_ = &plan;
-  std::size_t num_assignments = 0;
-  for (const Rank peer : peers_) num_assignments += plan.to(peer).assignments.size();
-
+DirectPath::Regions DirectPath::lay_out(const RoundSizes& sizes) const {
   Layout layout;
   layout.place(num_ranks_ * (sizeof(Letter) + sizeof(Place)));
-  const std::uint64_t manifests = layout.place(num_assignments * sizeof(PlannedAssignment));
-  const std::uint64_t rows = layout.place(plan.num_tokens() * shape.row_bytes);
-  next_output_ = layout.place(shape.num_expected * shape.output_bytes);
-  outputs_end_ = layout.end();
-  memory_.grow(layout.end());
+  Regions regions{};
+  regions.manifests = layout.place(sizes.num_assigned_elsewhere * sizeof(PlannedAssignment));
+  regions.rows = layout.place(sizes.num_tokens * sizes.row_bytes);
+  regions.outputs = layout.place(sizes.num_expected_from_elsewhere() * sizes.row_bytes);
+  regions.end = layout.end();
+  return regions;
+}
 
-  copy_needed_rows(plan, x, memory_.own() + rows);
-  write_letters(plan, manifests, rows);
+void DirectPath::plan_memory(const RoundSizes& sizes, MemoryPlan& memory) const {
+  memory.add(PeerMemory::meter_name, memory_.bytes_for(lay_out(sizes).end));
+}
+
+void DirectPath::dispatch(const RoundShape& shape, const DispatchPlan& plan, std::span<const std::byte> x) {
+  shape_ = shape;
+  plan_ = &plan;
+  const Regions regions = lay_out(sizes_of(shape, plan, self_));
+  next_output_ = regions.outputs;
+  outputs_end_ = regions.end;
+  memory_.grow(regions.end);
+
+  copy_needed_rows(plan, x, memory_.own() + regions.rows);
+  write_letters(plan, regions.manifests, regions.rows);
   awaited_ = peers_;
   collected_.clear();
   awaited_returns_.clear();
@@ -78,8 +87,8 @@ void DirectPath::copy_needed_rows(const DispatchPlan& plan, std::span<const std:
   }
   for (std::size_t token = 0; token < is_needed_.size(); ++token) {
     if (is_needed_[token] == 0) continue;
-    const std::size_t offset = token * shape_.row_bytes;
-    std::memcpy(rows + offset, x.data() + offset, shape_.row_bytes);
+    const std::size_t offset = token * shape_.row_bytes();
+    std::memcpy(rows + offset, x.data() + offset, shape_.row_bytes());
   }
 }
 
@@ -102,12 +111,13 @@ void DirectPath::collect(RowTable& rows) {
 void DirectPath::collect_from(Rank peer, RowTable& rows) {
   const Letter letter = letter_from(peer);
   const std::uint64_t outputs = next_output_;
-  next_output_ += letter.num_assignments * shape_.output_bytes;
+  next_output_ += letter.num_assignments * shape_.row_bytes();
   if (letter.generation != shape_.generation || next_output_ > outputs_end_) {
-    throw Error(ErrorKind::verification,
-                fmt::format("rank {} announces {} assignments of step {} in step {}, which expects {} in all",
-                            number(peer), letter.num_assignments, letter.generation, shape_.generation,
-                            shape_.num_expected));
+    throw Error(
+        ErrorKind::verification,
+        fmt::format("rank {} announces {} assignments of round {} in round {}, which expects {} in all",
+                    number(peer), letter.num_assignments, letter.generation, shape_.generation,
+                    shape_.num_expected));
   }
   if (letter.num_assignments == 0) return;
   place_for(peer) = outputs;
@@ -131,7 +141,7 @@ void DirectPath::collect_returned(ReturnTable& returned) {
   take_ready(
       awaited_returns_, [&](Rank peer) { return has_published(peer, returned_flag(self_)); },
       [&](Rank peer) {
-        returned.add(plan_->to(peer).assignments, memory_.of(peer) + place_from(peer), shape_.output_bytes);
+        returned.add(plan_->to(peer).assignments, memory_.of(peer) + place_from(peer), shape_.row_bytes());
       });
 }
 

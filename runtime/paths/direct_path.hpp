@@ -10,16 +10,17 @@
 namespace moewe {
 
 /// Between ranks that address one another's memory: nobody packs, sends or unpacks. Each rank lays its own
-/// segment out anew in every step:
+/// segment out anew in every round:
 ///
 ///   | letters, one per rank | places, one per rank | manifests | token rows | outputs by source |
 ///
 /// 1. The token's rank writes rows, manifests and letters, then publishes flag `dispatched`.
-/// 2. The expert's rank reads the rows of a published peer where they are, and writes outputs into its own
-///    segment; then it writes down their place for the peer and publishes that peer's flag `returned`.
+/// 2. The expert's rank reads the rows of a published peer where they are, and writes outputs (or, to be
+///    combined fast, their sums per row) into its own segment; then it writes down their place for the peer
+///    and publishes that peer's flag `returned`.
 /// 3. The token's rank reads the outputs where they are.
 ///
-/// A segment is overwritten in the next step, which no rank enters before all have left this one (agree).
+/// A segment is overwritten in the next round, which no rank enters before all have left this one (agree).
 class DirectPath : public Path {
  public:
   /// Flags that the peer memory must have.
@@ -29,7 +30,8 @@ class DirectPath : public Path {
   DirectPath(Rank self, std::vector<Rank> peers, std::size_t num_ranks, PeerMemory& memory);
 
   PathKind kind() const override { return PathKind::direct; }
-  void dispatch(const StepShape& shape, const DispatchPlan& plan, std::span<const std::byte> x) override;
+  void plan_memory(const RoundSizes& sizes, MemoryPlan& memory) const override;
+  void dispatch(const RoundShape& shape, const DispatchPlan& plan, std::span<const std::byte> x) override;
   void collect(RowTable& rows) override;
   void give_back() override;
   void collect_returned(ReturnTable& returned) override;
@@ -48,6 +50,15 @@ class DirectPath : public Path {
   /// Offset of the outputs for what the reader sent to the writer, in manifest order.
   using Place = std::uint64_t;
 
+  /// Where the parts of a segment begin; `end` is its length.
+  struct Regions {
+    std::uint64_t manifests;
+    std::uint64_t rows;
+    std::uint64_t outputs;
+    std::uint64_t end;
+  };
+
+  Regions lay_out(const RoundSizes& sizes) const;
   void copy_needed_rows(const DispatchPlan& plan, std::span<const std::byte> x, std::byte* rows);
   void write_letters(const DispatchPlan& plan, std::uint64_t manifests, std::uint64_t rows);
   void collect_from(Rank peer, RowTable& rows);
@@ -64,7 +75,7 @@ class DirectPath : public Path {
   std::size_t places_;  // offset in every segment
   PeerMemory& memory_;
 
-  StepShape shape_;
+  RoundShape shape_;
   const DispatchPlan* plan_ = nullptr;
   std::uint64_t next_output_ = 0;  // offset in the own segment
   std::uint64_t outputs_end_ = 0;

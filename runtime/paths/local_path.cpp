@@ -2,18 +2,18 @@
 
 namespace moewe {
 
-void LocalPath::dispatch(const StepShape& shape, const DispatchPlan& plan, std::span<const std::byte> x) {
+void LocalPath::dispatch(const RoundShape& shape, const DispatchPlan& plan, std::span<const std::byte> x) {
   shape_ = shape;
   here_ = plan.to(self_);
   x_ = x;
-  outputs_.reserve(meter_, "local outputs", here_.assignments.size() * shape.output_bytes);
+  first_output_ = outputs_.resize<std::byte>(here_.assignments.size() * shape.row_bytes()).data();
   stage_ = Stage::dispatched;
 }
 
 void LocalPath::collect(RowTable& rows) {
   if (stage_ != Stage::dispatched) return;
-  rows.add({self_, here_.assignments, x_.data(), &PlannedAssignment::token, x_.size() / shape_.row_bytes,
-            outputs_.data()});
+  rows.add({self_, here_.assignments, x_.data(), &PlannedAssignment::token, x_.size() / shape_.row_bytes(),
+            first_output_});
   stage_ = Stage::collected;
 }
 
@@ -23,7 +23,7 @@ void LocalPath::give_back() {
 
 void LocalPath::collect_returned(ReturnTable& returned) {
   if (stage_ != Stage::given_back) return;
-  returned.add(here_.assignments, outputs_.data(), shape_.output_bytes);
+  returned.add(here_.assignments, first_output_, shape_.row_bytes());
   stage_ = Stage::returned;
 }
 

@@ -11,17 +11,23 @@ namespace {
 
 enum class Message { counts, manifest, rows, outputs };
 
-/// Counts have one tag for all steps, because their receive is posted before the step is known. The others
-/// carry the step, so that none is taken for one of another step.
+/// Counts have one tag for all rounds, because their receive is posted before the round is known. The others
+/// carry the round, so that none is taken for one of another.
 Tag tag(Message message, std::uint64_t generation) {
   constexpr std::uint64_t distinct_generations = 4096;
-  const auto step = message == Message::counts ? 0 : static_cast<int>(generation % distinct_generations);
-  return static_cast<Tag>(4 * step + static_cast<int>(message));
+  const auto round = message == Message::counts ? 0 : static_cast<int>(generation % distinct_generations);
+  return static_cast<Tag>(4 * round + static_cast<int>(message));
 }
 
 bool all_done(std::vector<Request>& requests) {
   return std::all_of(requests.begin(), requests.end(), [](Request& request) { return request.is_done(); });
 }
+
+constexpr std::string_view packed_rows_name = "message path: packed rows";
+constexpr std::string_view returned_outputs_name = "message path: returned outputs";
+constexpr std::string_view manifests_name = "message path: manifests";
+constexpr std::string_view received_rows_name = "message path: received rows";
+constexpr std::string_view computed_outputs_name = "message path: computed outputs";
 
 template <typename T>
 std::span<const std::byte> bytes_of(const T& value) {
@@ -35,8 +41,7 @@ struct MessagePath::Outgoing {
   Destination destination;
   Counts counts{};
   std::vector<Chunk> chunks;
-  Buffer rows;
-  Buffer outputs;
+  std::vector<std::span<const std::byte>> outputs;  // one part per chunk
   std::vector<Request> sends;
   std::vector<Request> returns;  // one per chunk
   std::size_t num_returned = 0;  // chunks
@@ -45,24 +50,28 @@ struct MessagePath::Outgoing {
 struct MessagePath::Incoming {
   Rank from;
   Counts counts{};
-  std::vector<PlannedAssignment> manifest;
-  Request manifest_request;   // after the memory that it writes to, as are all requests
+  std::span<PlannedAssignment> manifest;
+  std::span<std::byte> rows;
+  std::span<std::byte> outputs;
   std::vector<Chunk> chunks;  // known once the manifest is there
-  Buffer rows;
-  Buffer outputs;
+  Request manifest_request;
   std::vector<Request> receives;  // one per chunk
   std::vector<Request> sends;
   std::size_t num_collected = 0;   // chunks
   std::size_t num_given_back = 0;  // chunks
 };
 
-MessagePath::MessagePath(std::vector<Rank> peers, std::size_t num_ranks, MessageTransport& transport,
-                         MemoryMeter& meter, std::size_t chunk_bytes)
-    : peers_(std::move(peers)),
+MessagePath::MessagePath(Rank self, std::vector<Rank> peers, MessageTransport& transport, MemoryMeter& meter,
+                         std::size_t chunk_bytes)
+    : self_(self),
+      peers_(std::move(peers)),
       transport_(transport),
-      meter_(meter),
       chunk_bytes_(chunk_bytes),
-      incoming_(num_ranks) {
+      packed_rows_{GrowingBuffer(meter, packed_rows_name), {}},
+      returned_outputs_{GrowingBuffer(meter, returned_outputs_name), {}},
+      manifests_{GrowingBuffer(meter, manifests_name), {}},
+      received_rows_{GrowingBuffer(meter, received_rows_name), {}},
+      computed_outputs_{GrowingBuffer(meter, computed_outputs_name), {}} {
   for (const Rank peer : peers_) {
     outgoing_.push_back(std::make_unique<Outgoing>());
     outgoing_.back()->to = peer;
@@ -72,8 +81,53 @@ MessagePath::MessagePath(std::vector<Rank> peers, std::size_t num_ranks, Message
 
 MessagePath::~MessagePath() = default;
 
+std::span<std::byte> MessagePath::Pool::take(std::size_t bytes) {
+  if (bytes > rest.size()) {
+    throw Error(ErrorKind::verification, "messages announce more assignments than were agreed on");
+  }
+  const std::span<std::byte> taken = rest.first(bytes);
+  rest = rest.subspan(bytes);
+  return taken;
+}
+
+/// Assignments stand for rows where it is not known yet how many of them share one.
+MessagePath::PoolSizes MessagePath::pool_sizes(const RoundSizes& sizes) const {
+  if (peers_.empty()) return {};
+  const std::size_t sent = sizes.num_assigned_elsewhere;
+  const std::size_t expected = sizes.num_expected_from_elsewhere();
+  return {.packed_rows = sent * sizes.row_bytes,
+          .returned_outputs = sent * sizes.row_bytes,
+          .manifests = expected * sizeof(PlannedAssignment),
+          .received_rows = expected * sizes.row_bytes,
+          .computed_outputs = expected * sizes.row_bytes};
+}
+
+void MessagePath::plan_memory(const RoundSizes& sizes, MemoryPlan& memory) const {
+  const PoolSizes pools = pool_sizes(sizes);
+  memory.add(packed_rows_name, pools.packed_rows);
+  memory.add(returned_outputs_name, pools.returned_outputs);
+  memory.add(manifests_name, pools.manifests);
+  memory.add(received_rows_name, pools.received_rows);
+  memory.add(computed_outputs_name, pools.computed_outputs);
+}
+
+void MessagePath::reset_pools(const RoundSizes& sizes) {
+  const PoolSizes pools = pool_sizes(sizes);
+  packed_rows_.reset(pools.packed_rows);
+  returned_outputs_.reset(pools.returned_outputs);
+  manifests_.reset(pools.manifests);
+  received_rows_.reset(pools.received_rows);
+  computed_outputs_.reset(pools.computed_outputs);
+}
+
 std::size_t MessagePath::rows_per_chunk() const {
-  return std::max<std::size_t>(1, chunk_bytes_ / shape_.row_bytes);
+  return std::max<std::size_t>(1, chunk_bytes_ / shape_.row_bytes());
+}
+
+std::size_t MessagePath::returned_bytes(std::span<const PlannedAssignment> manifest,
+                                        const Chunk& chunk) const {
+  const auto assignments = manifest.subspan(chunk.first_assignment, chunk.num_assignments);
+  return shape_.num_returned(assignments) * shape_.row_bytes();
 }
 
 std::vector<MessagePath::Chunk> MessagePath::cut(std::span<const PlannedAssignment> assignments,
@@ -91,9 +145,10 @@ std::vector<MessagePath::Chunk> MessagePath::cut(std::span<const PlannedAssignme
   return chunks;
 }
 
-void MessagePath::dispatch(const StepShape& shape, const DispatchPlan& plan, std::span<const std::byte> x) {
+void MessagePath::dispatch(const RoundShape& shape, const DispatchPlan& plan, std::span<const std::byte> x) {
   shape_ = shape;
-  active_.clear();
+  incoming_.clear();
+  reset_pools(sizes_of(shape, plan, self_));
   for (const auto& peer : outgoing_) {
     peer->destination = plan.to(peer->to);
     send_to(*peer, x);
@@ -104,14 +159,14 @@ void MessagePath::send_to(Outgoing& peer, std::span<const std::byte> x) {
   const auto& [tokens, assignments] = peer.destination;
   peer.sends.clear();
   peer.returns.clear();
+  peer.outputs.clear();
   peer.num_returned = 0;
   peer.chunks = cut(assignments, tokens.size());
   if (tokens.empty()) return;
 
-  peer.outputs.reserve(meter_, "message path: returned outputs", assignments.size() * shape_.output_bytes);
   for (const Chunk& chunk : peer.chunks) {
-    const std::span outputs(peer.outputs.data() + chunk.first_assignment * shape_.output_bytes,
-                            chunk.num_assignments * shape_.output_bytes);
+    const std::span<std::byte> outputs = returned_outputs_.take(returned_bytes(assignments, chunk));
+    peer.outputs.push_back(outputs);
     peer.returns.push_back(transport_.post_recv(peer.to, tag(Message::outputs, shape_.generation), outputs));
   }
 
@@ -121,14 +176,14 @@ void MessagePath::send_to(Outgoing& peer, std::span<const std::byte> x) {
   peer.counts = {shape_.generation, tokens.size(), assignments.size()};
   send(Message::counts, bytes_of(peer.counts));
   send(Message::manifest, std::as_bytes(assignments));
-  peer.rows.reserve(meter_, "message path: packed rows", tokens.size() * shape_.row_bytes);
   for (const Chunk& chunk : peer.chunks) {
-    std::byte* const first = peer.rows.data() + chunk.first_row * shape_.row_bytes;
+    const std::size_t row_bytes = shape_.row_bytes();
+    const std::span<std::byte> rows = packed_rows_.take(chunk.num_rows * row_bytes);
     for (std::size_t row = 0; row < chunk.num_rows; ++row) {
-      const std::byte* from = x.data() + tokens[chunk.first_row + row] * shape_.row_bytes;
-      std::memcpy(first + row * shape_.row_bytes, from, shape_.row_bytes);
+      const std::byte* from = x.data() + tokens[chunk.first_row + row] * row_bytes;
+      std::memcpy(rows.data() + row * row_bytes, from, row_bytes);
     }
-    send(Message::rows, {first, chunk.num_rows * shape_.row_bytes});
+    send(Message::rows, rows);
   }
 }
 
@@ -144,39 +199,32 @@ void MessagePath::collect(RowTable& rows) {
     begin_incoming(counts_request_.source());
     post_counts();
   }
-  for (Incoming* source : active_) collect_from(*source, rows);
+  for (const auto& source : incoming_) collect_from(*source, rows);
 }
 
 void MessagePath::begin_incoming(Rank from) {
   if (counts_.generation != shape_.generation || counts_.num_assignments > shape_.num_expected ||
       counts_.num_rows > counts_.num_assignments || counts_.num_rows == 0) {
-    throw Error(ErrorKind::verification,
-                fmt::format("rank {} announces {} assignments of step {} in step {}, which expects {} in all",
-                            number(from), counts_.num_assignments, counts_.generation, shape_.generation,
-                            shape_.num_expected));
+    throw Error(
+        ErrorKind::verification,
+        fmt::format("rank {} announces {} assignments of round {} in round {}, which expects {} in all",
+                    number(from), counts_.num_assignments, counts_.generation, shape_.generation,
+                    shape_.num_expected));
   }
-  auto& slot = incoming_[index(from)];
-  if (!slot) slot = std::make_unique<Incoming>();
-  Incoming& source = *slot;
+  incoming_.push_back(std::make_unique<Incoming>());
+  Incoming& source = *incoming_.back();
   source.from = from;
   source.counts = counts_;
-  source.receives.clear();
-  source.sends.clear();
-  source.chunks.clear();
-  source.num_collected = 0;
-  source.num_given_back = 0;
-  source.manifest.resize(counts_.num_assignments);
-  source.manifest_request = transport_.post_recv(from, tag(Message::manifest, shape_.generation),
-                                                 std::as_writable_bytes(std::span(source.manifest)));
-  source.rows.reserve(meter_, "message path: received rows", counts_.num_rows * shape_.row_bytes);
-  source.outputs.reserve(meter_, "message path: computed outputs",
-                         counts_.num_assignments * shape_.output_bytes);
+  const std::span<std::byte> manifest = manifests_.take(counts_.num_assignments * sizeof(PlannedAssignment));
+  source.manifest = {reinterpret_cast<PlannedAssignment*>(manifest.data()), counts_.num_assignments};
+  source.manifest_request = transport_.post_recv(from, tag(Message::manifest, shape_.generation), manifest);
+  source.rows = received_rows_.take(counts_.num_rows * shape_.row_bytes());
+  source.outputs = computed_outputs_.take(counts_.num_assignments * shape_.row_bytes());
   for (std::size_t row = 0; row < counts_.num_rows; row += rows_per_chunk()) {
     const std::size_t num_rows = std::min<std::size_t>(rows_per_chunk(), counts_.num_rows - row);
-    const std::span chunk(source.rows.data() + row * shape_.row_bytes, num_rows * shape_.row_bytes);
+    const std::span chunk = source.rows.subspan(row * shape_.row_bytes(), num_rows * shape_.row_bytes());
     source.receives.push_back(transport_.post_recv(from, tag(Message::rows, shape_.generation), chunk));
   }
-  active_.push_back(&source);
 }
 
 void MessagePath::collect_from(Incoming& source, RowTable& rows) {
@@ -197,16 +245,16 @@ void MessagePath::add_chunk(Incoming& source, const Chunk& chunk, RowTable& rows
   const std::span<const PlannedAssignment> manifest(source.manifest);
   rows.add({source.from, manifest.subspan(chunk.first_assignment, chunk.num_assignments), source.rows.data(),
             &PlannedAssignment::row, source.counts.num_rows,
-            source.outputs.data() + chunk.first_assignment * shape_.output_bytes});
+            source.outputs.data() + chunk.first_assignment * shape_.row_bytes()});
 }
 
 void MessagePath::give_back() {
-  for (Incoming* source : active_) {
+  for (const auto& source : incoming_) {
     for (; source->num_given_back < source->num_collected; ++source->num_given_back) {
       const Chunk& chunk = source->chunks[source->num_given_back];
       const std::span<const std::byte> outputs(
-          source->outputs.data() + chunk.first_assignment * shape_.output_bytes,
-          chunk.num_assignments * shape_.output_bytes);
+          source->outputs.data() + chunk.first_assignment * shape_.row_bytes(),
+          returned_bytes(source->manifest, chunk));
       source->sends.push_back(
           transport_.post_send(source->from, tag(Message::outputs, shape_.generation), outputs));
     }
@@ -219,7 +267,7 @@ void MessagePath::collect_returned(ReturnTable& returned) {
     while (peer->num_returned < peer->returns.size() && peer->returns[peer->num_returned].is_done()) {
       const Chunk& chunk = peer->chunks[peer->num_returned];
       returned.add(peer->destination.assignments.subspan(chunk.first_assignment, chunk.num_assignments),
-                   peer->outputs.data() + chunk.first_assignment * shape_.output_bytes, shape_.output_bytes);
+                   peer->outputs[peer->num_returned].data(), shape_.row_bytes());
       ++peer->num_returned;
     }
   }
@@ -228,8 +276,8 @@ void MessagePath::collect_returned(ReturnTable& returned) {
 bool MessagePath::is_idle() {
   transport_.progress();
   return std::all_of(outgoing_.begin(), outgoing_.end(), [](auto& peer) { return all_done(peer->sends); }) &&
-         std::all_of(active_.begin(), active_.end(),
-                     [](Incoming* source) { return all_done(source->sends); });
+         std::all_of(incoming_.begin(), incoming_.end(),
+                     [](auto& source) { return all_done(source->sends); });
 }
 
 }  // namespace moewe

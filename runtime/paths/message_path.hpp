@@ -18,24 +18,25 @@ namespace moewe {
 ///                <-- outputs of chunk 0, outputs of chunk 1 ...     <--
 ///
 /// Counts are received from any source, since a rank knows how many assignments come but not from whom. Their
-/// receive stays posted from step to step; everything else has a receive of its exact size.
+/// receive stays posted from round to round; everything else has a receive of its exact size.
 class MessagePath : public Path {
  public:
   /// `transport` outlives the path and carries nothing else. Rows travel in messages of at most
   /// `chunk_bytes`, or one row where a row is longer; the same on all ranks.
-  MessagePath(std::vector<Rank> peers, std::size_t num_ranks, MessageTransport& transport, MemoryMeter& meter,
+  MessagePath(Rank self, std::vector<Rank> peers, MessageTransport& transport, MemoryMeter& meter,
               std::size_t chunk_bytes);
   ~MessagePath() override;
 
   PathKind kind() const override { return PathKind::message; }
-  void dispatch(const StepShape& shape, const DispatchPlan& plan, std::span<const std::byte> x) override;
+  void plan_memory(const RoundSizes& sizes, MemoryPlan& memory) const override;
+  void dispatch(const RoundShape& shape, const DispatchPlan& plan, std::span<const std::byte> x) override;
   void collect(RowTable& rows) override;
   void give_back() override;
   void collect_returned(ReturnTable& returned) override;
   bool is_idle() override;
 
  private:
-  /// First message of a source in a step.
+  /// First message of a source in a round.
   struct Counts {
     std::uint64_t generation;
     std::uint64_t num_rows;
@@ -50,8 +51,29 @@ class MessagePath : public Path {
     std::size_t num_assignments;
   };
 
+  /// Memory of one kind for all peers of a round: each takes its part when its size is known.
+  struct Pool {
+    GrowingBuffer memory;
+    std::span<std::byte> rest;
+
+    void reset(std::size_t bytes) { rest = memory.resize<std::byte>(bytes); }
+    std::span<std::byte> take(std::size_t bytes);
+  };
+
+  /// Bytes of each pool.
+  struct PoolSizes {
+    std::size_t packed_rows;
+    std::size_t returned_outputs;
+    std::size_t manifests;
+    std::size_t received_rows;
+    std::size_t computed_outputs;
+  };
+
   struct Outgoing;
   struct Incoming;
+
+  PoolSizes pool_sizes(const RoundSizes& sizes) const;
+  void reset_pools(const RoundSizes& sizes);
 
   std::size_t rows_per_chunk() const;
   std::vector<Chunk> cut(std::span<const PlannedAssignment> assignments, std::size_t num_rows) const;
@@ -60,18 +82,24 @@ class MessagePath : public Path {
   void begin_incoming(Rank source);
   void collect_from(Incoming& source, RowTable& rows);
   void add_chunk(Incoming& source, const Chunk& chunk, RowTable& rows) const;
+  std::size_t returned_bytes(std::span<const PlannedAssignment> manifest, const Chunk& chunk) const;
 
+  Rank self_;
   std::vector<Rank> peers_;
   MessageTransport& transport_;
-  MemoryMeter& meter_;
   std::size_t chunk_bytes_;
 
-  StepShape shape_;
+  Pool packed_rows_;
+  Pool returned_outputs_;
+  Pool manifests_;
+  Pool received_rows_;
+  Pool computed_outputs_;
+
+  RoundShape shape_;
   Counts counts_{};
   Request counts_request_;
   std::vector<std::unique_ptr<Outgoing>> outgoing_;  // one per peer
-  std::vector<std::unique_ptr<Incoming>> incoming_;  // one per rank that has ever sent something
-  std::vector<Incoming*> active_;                    // sources of this step
+  std::vector<std::unique_ptr<Incoming>> incoming_;  // sources of this round
 };
 
 }  // namespace moewe

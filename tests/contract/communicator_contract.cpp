@@ -38,6 +38,16 @@ TEST(CommunicatorContract, ReducesManyValues) {
   });
 }
 
+TEST(CommunicatorContract, ScansAddTheValuesOfTheRanksBefore) {
+  on_every_rank([](Communicator& communicator, const Backend&) {
+    const auto rank = static_cast<std::int64_t>(number(communicator.rank()));
+    std::vector<std::int64_t> values{rank, 1, -rank};
+    communicator.exclusive_scan(values);
+    EXPECT_EQ(values, (std::vector<std::int64_t>{sum_up_to(rank), rank, -sum_up_to(rank)}));
+    communicator.exclusive_scan({});
+  });
+}
+
 TEST(CommunicatorContract, BroadcastsFromEveryRoot) {
   on_every_rank([](Communicator& communicator, const Backend&) {
     for (std::size_t root = 0; root < communicator.size(); ++root) {

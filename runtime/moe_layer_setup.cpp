@@ -1,0 +1,156 @@
+#include <fmt/format.h>
+#include <limits>
+#include <utility>
+
+#include "comm/together.hpp"
+#include "runtime/model_config.hpp"
+#include "runtime/moe_layer.hpp"
+
+namespace moewe {
+namespace {
+
+/// Throws InvalidInput for a placement of something else.
+void check_placement(const LayerSpec& spec, const Placement& placement, std::size_t num_ranks) {
+  if (placement.num_ranks() == num_ranks && placement.num_experts() == spec.num_experts) return;
+  throw InvalidInput(fmt::format("the placement is of {} experts on {} ranks, the layer of {} on {}",
+                                 placement.num_experts(), placement.num_ranks(), spec.num_experts,
+                                 num_ranks));
+}
+
+}  // namespace
+
+MoeLayer::MoeLayer(Engine& engine, const LayerSpec& spec, Placement placement, const WeightSource& source,
+                   const LayerOptions& options)
+    : engine_(engine), spec_(spec), options_(options), number_(engine.num_layers()) {
+  construct(std::move(placement), &source);
+}
+
+MoeLayer::MoeLayer(Engine& engine, const LayerSpec& spec, Placement placement, ExpertFunction experts,
+                   const LayerOptions& options)
+    : engine_(engine),
+      spec_(spec),
+      options_(options),
+      function_(std::move(experts)),
+      number_(engine.num_layers()) {
+  construct(std::move(placement), nullptr);
+}
+
+void MoeLayer::construct(Placement placement, const WeightSource* source) {
+  Communicator& communicator = engine_.communicator();
+  StepProposal proposal;
+  proposal.header = header(Operation::construct_layer, placement);
+  proposal.counts_length = engine_.max_experts();
+  try {
+    check_layer_spec(spec_, "a layer");
+    check_placement(spec_, placement, communicator.size());
+    if (source == nullptr && !function_) throw InvalidInput("a layer needs weights or an expert function");
+  } catch (...) {
+    proposal.failure = std::current_exception();
+  }
+  agree(communicator, proposal);
+  together(communicator, [&] {
+    SlotTable slots = source != nullptr ? load(placement, *source) : SlotTable{};
+    epoch_ = std::make_shared<const LayerEpoch>(LayerEpoch{std::move(placement), std::move(slots)});
+  });
+  engine_.add_layer(spec_.num_experts);
+}
+
+SlotTable MoeLayer::load(const Placement& placement, const WeightSource& source) {
+  experts_.emplace(spec_.expert, options_.dtype, options_.dtype, engine_.matmuls());
+  load_router(source);
+  if (spec_.has_shared_expert()) load_shared_expert(source);
+  engine_.workspace().reserve(experts_->scratch_bytes());
+  return load_experts(*experts_, engine_.memory(), source,
+                      placement.experts_of(engine_.communicator().rank()));
+}
+
+void MoeLayer::load_router(const WeightSource& source) {
+  const std::size_t num_values = spec_.num_experts * spec_.expert.hidden;
+  Buffer unpacked(engine_.memory(), "weights being packed", num_values * sizeof(float));
+  source.read_router(unpacked.as<float>(num_values));
+  std::vector<float> bias(spec_.router.has_selection_bias ? spec_.num_experts : 0);
+  if (!bias.empty()) source.read_selection_bias(bias);
+  router_.emplace(spec_.router, engine_.matmuls().get(spec_.expert.hidden, spec_.num_experts),
+                  engine_.memory(), unpacked.as<float>(num_values), bias);
+  engine_.workspace().reserve(router_->scratch_bytes());
+}
+
+void MoeLayer::load_shared_expert(const WeightSource& source) {
+  shared_expert_.emplace(spec_.shared_expert(), options_.dtype, Dtype::f32, engine_.matmuls());
+  const std::size_t length = shared_expert_->num_weights();
+  Buffer unpacked(engine_.memory(), "weights being packed", length * sizeof(float));
+  const ExpertMatrices matrices = shared_expert_->matrices_in(unpacked.as<float>(length));
+  source.read_shared_expert(matrices);
+  shared_weights_ = shared_expert_->pack(engine_.memory(), "shared expert weights", matrices);
+  engine_.workspace().reserve(shared_expert_->scratch_bytes());
+}
+
+std::optional<Matmul::Rows> MoeLayer::matmul_rows() const {
+  return experts_ ? std::optional(experts_->rows()) : std::nullopt;
+}
+
+void MoeLayer::check_sizes(const LayerStep& step) const {
+  const std::size_t hidden = spec_.expert.hidden;
+  if (step.x.dtype != options_.dtype) {
+    throw InvalidInput(fmt::format("layer {}: rows are {}, but the layer runs in {}", number_,
+                                   name_of(step.x.dtype), name_of(options_.dtype)));
+  }
+  const std::size_t num_inputs = step.x.bytes.size() / bytes_of(options_.dtype);
+  if (num_inputs % hidden != 0 || step.y.size() != num_inputs) {
+    throw InvalidInput(fmt::format("layer {}: {} input and {} output values are not both [num_tokens, {}]",
+                                   number_, num_inputs, step.y.size(), hidden));
+  }
+  constexpr std::size_t max_tokens = std::numeric_limits<std::int32_t>::max();
+  if (num_inputs / hidden > max_tokens) {
+    throw InvalidInput(fmt::format("layer {}: {} tokens on one rank are more than {}", number_,
+                                   num_inputs / hidden, max_tokens));
+  }
+}
+
+void MoeLayer::check_given(const LayerStep& step, const Routing& given) const {
+  if (given.num_tokens != step.num_tokens || given.top_k != spec_.router.top_k) {
+    throw InvalidInput(fmt::format("layer {}: routing of {} tokens with top-{} for {} tokens with top-{}",
+                                   number_, given.num_tokens, given.top_k, step.num_tokens,
+                                   spec_.router.top_k));
+  }
+  const bool needs_selection = options_.capacity && options_.capacity->policy == OverflowPolicy::next_choice;
+  if (needs_selection && given.selection.size() != step.num_tokens * spec_.num_experts) {
+    throw InvalidInput(fmt::format(
+        "layer {}: the overflow policy next-choice needs selection values, [{}, {}], with a routing", number_,
+        step.num_tokens, spec_.num_experts));
+  }
+}
+
+StepHeader MoeLayer::header(Operation operation, const Placement& placement) const {
+  StepHeader header;
+  const auto add = [&](const char* name, auto value) { header.add(name, static_cast<std::int64_t>(value)); };
+  add("protocol version", protocol_version);
+  add("operation (0: construct a layer, 1: run a step, 2: run a round)", operation);
+  add("layer", number_);
+  add("step", engine_.position().step);
+  header.add(spec_);
+  header.add(options_);
+  add("own expert function", static_cast<bool>(function_));
+  add("placement epoch", placement.epoch());
+  add("placement (its digest)", placement.digest());
+  add("verification level", engine_.verify());
+  add("memory limit", engine_.has_memory_limit());
+  return header;
+}
+
+void MoeLayer::plan_routing_memory(const LayerStep& step, MemoryPlan& memory) const {
+  const std::size_t top_k = spec_.router.top_k;
+  if (step.is_routed_here) RoutingTable::plan_memory(step.num_tokens, top_k, spec_.num_experts, memory);
+  if (options_.capacity) RoutingTable::plan_memory(step.num_tokens, top_k, 0, memory);
+}
+
+Error MoeLayer::does_not_fit(const LayerStep& step, const StepBounds& bounds) const {
+  const std::size_t least = most_round_bytes(*step.lane, bounds, std::max<std::size_t>(1, step.num_tokens));
+  return Error(
+      ErrorKind::invalid_input,
+      fmt::format("layer {}: even rounds of one token need {} bytes beside the routing, and the memory "
+                  "limit leaves {}",
+                  number_, least, engine_.lane_budget()));
+}
+
+}  // namespace moewe

@@ -1,0 +1,50 @@
+#include "runtime/rounds.hpp"
+
+#include <algorithm>
+
+namespace moewe {
+namespace {
+
+std::size_t round_bytes(const Lane& lane, const RoundSizes& sizes) {
+  MemoryPlan memory;
+  plan_round_memory(lane, sizes, memory);
+  return memory.total();
+}
+
+}  // namespace
+
+void plan_round_memory(const Lane& lane, const RoundSizes& sizes, MemoryPlan& memory) {
+  memory.add(DispatchPlan::meter_name, DispatchPlan::bytes_for(sizes.num_assigned()));
+  lane.exchange().plan_memory(sizes, memory);
+}
+
+std::size_t most_round_bytes(const Lane& lane, const StepBounds& bounds, std::size_t num_rounds) {
+  const std::size_t own_tokens = (bounds.most_tokens_of_rank + num_rounds - 1) / num_rounds;
+  const std::size_t all_tokens = std::min(bounds.num_tokens, own_tokens * bounds.num_ranks);
+  const std::size_t assigned = own_tokens * bounds.top_k;
+  RoundSizes here;
+  here.num_tokens = own_tokens;
+  here.top_k = bounds.top_k;
+  here.row_bytes = bounds.row_bytes;
+  here.num_expected = std::min(bounds.num_expected, all_tokens * bounds.top_k);
+  RoundSizes elsewhere = here;
+  // The memory is linear in where assignments go, so that one of the extremes needs the most.
+  here.num_assigned_here = std::min(assigned, here.num_expected);
+  here.num_assigned_elsewhere = assigned - here.num_assigned_here;
+  elsewhere.num_assigned_elsewhere = assigned;
+  return std::max(round_bytes(lane, here), round_bytes(lane, elsewhere));
+}
+
+std::size_t fewest_rounds(const Lane& lane, const StepBounds& bounds, std::size_t budget) {
+  const std::size_t most = std::max<std::size_t>(1, bounds.most_tokens_of_rank);
+  if (most_round_bytes(lane, bounds, most) > budget) return 0;
+  std::size_t too_few = 0;
+  std::size_t enough = most;
+  while (enough - too_few > 1) {
+    const std::size_t middle = too_few + (enough - too_few) / 2;
+    (most_round_bytes(lane, bounds, middle) <= budget ? enough : too_few) = middle;
+  }
+  return enough;
+}
+
+}  // namespace moewe

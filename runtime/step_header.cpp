@@ -1,0 +1,51 @@
+#include "runtime/step_header.hpp"
+
+#include <bit>
+#include <xxhash.h>
+
+namespace moewe {
+namespace {
+
+template <typename T>
+std::int64_t as_number(T value) {
+  return static_cast<std::int64_t>(value);
+}
+
+}  // namespace
+
+void StepHeader::add(const LayerSpec& spec) {
+  const RouterSpec& router = spec.router;
+  add("hidden size", as_number(spec.expert.hidden));
+  add("intermediate size", as_number(spec.expert.intermediate));
+  add("number of experts", as_number(spec.num_experts));
+  add("top-k", as_number(router.top_k));
+  add("activation", as_number(spec.expert.activation));
+  add("gated experts", as_number(spec.expert.gated));
+  add("shared experts' size", as_number(spec.shared_intermediate));
+  add("router's score", as_number(router.score));
+  add("router's renormalisation", as_number(router.renormalise));
+  add("router's selection bias", as_number(router.has_selection_bias));
+  add("number of groups", as_number(router.num_groups));
+  add("number of kept groups", as_number(router.kept_groups));
+  add("groups' score", as_number(router.group_score));
+  add("router's scale (bits of an f32)", as_number(std::bit_cast<std::uint32_t>(router.scale)));
+}
+
+void StepHeader::add(const LayerOptions& options) {
+  add("dtype", as_number(options.dtype));
+  add("way to combine", as_number(options.combine));
+  add("bounded capacity", as_number(options.capacity.has_value()));
+  const CapacityOptions capacity = options.capacity.value_or(CapacityOptions{});
+  add("capacity factor (bits of an f64)", std::bit_cast<std::int64_t>(capacity.factor));
+  add("capacity rule", as_number(capacity.rule));
+  add("overflow policy", as_number(capacity.policy));
+  add("renormalisation of kept weights", as_number(capacity.renormalise));
+}
+
+std::int64_t StepHeader::digest() const {
+  std::vector<std::int64_t> values;
+  for (const Field& field : fields_) values.push_back(field.value);
+  return static_cast<std::int64_t>(XXH3_64bits(values.data(), values.size() * sizeof(std::int64_t)));
+}
+
+}  // namespace moewe
