@@ -14,8 +14,10 @@ enum class CapacityRule {
   /// DeepSpeed, deepspeed/moe/sharded_moe.py with the minimum of deepspeed/moe/layer.py.
   deepspeed,
 
-  /// ceil(T factor / E), then up to a multiple of 4, so at least 4. k is not multiplied: it belongs into the
-  /// factor, as vmoe's own dispatcher of top-k experts does it. V-MoE, vmoe/moe.py, compute_capacity.
+  /// ceil(T factor / E), then up to a multiple of 4, so at least 4. k is not multiplied: V-MoE's dispatcher
+  /// of
+  /// top-k experts passes T k in the place of T, so give k times its factor to get what it gets.
+  /// V-MoE, vmoe/moe.py, compute_capacity.
   vmoe,
 
   /// factor T / E, rounded, half to even; at least 4; k is not multiplied.
