@@ -30,6 +30,11 @@ TEST(ExpertCapacity, RoundsInTheOrderAndPrecisionOfItsSource) {
   // 100 * 2 / 4 * 1.1 is a little above 55 in double; 100 / 4 * 2.2 is just 55 in f32.
   EXPECT_EQ(expert_capacity(CapacityRule::megatron, 1.1, 100, 2, 4), 56U);
   EXPECT_EQ(expert_capacity(CapacityRule::deepspeed, 1.1, 100, 2, 4), 55U);
+  // Products and quotients that are whole only when taken in another order.
+  EXPECT_EQ(expert_capacity(CapacityRule::megatron, 1.1, 45, 2, 3), 33U);
+  EXPECT_EQ(expert_capacity(CapacityRule::vmoe, 1.1, 360, 1, 3), 136U);
+  EXPECT_EQ(expert_capacity(CapacityRule::flaxformer, 1.1, 45, 1, 3), 17U);
+  EXPECT_EQ(expert_capacity(CapacityRule::mesh, 1.2, 35, 1, 3), 14U);
   // 25 * 1.2 is just 30 in double and a little more in f32.
   EXPECT_EQ(expert_capacity(CapacityRule::megatron, 1.2, 100, 1, 4), 30U);
   EXPECT_EQ(expert_capacity(CapacityRule::deepspeed, 1.2, 100, 1, 4), 31U);
@@ -54,7 +59,7 @@ TEST(ExpertCapacity, HasTheMinimumOfItsRule) {
   EXPECT_EQ(expert_capacity(CapacityRule::flaxformer, 0.001, 100, 1, 8), 4U);
   EXPECT_EQ(expert_capacity(CapacityRule::mesh, 0.001, 100, 1, 8), 4U);
   const double smallest = std::numeric_limits<double>::denorm_min();
-  for (const CapacityRule rule : all_rules) EXPECT_GE(expert_capacity(rule, smallest, 100, 1, 8), 1U);
+  for (const CapacityRule rule : all_rules) EXPECT_GE(expert_capacity(rule, smallest, 3, 1, 8), 1U);
 }
 
 TEST(ExpertCapacity, IsNeverMoreThanThereAreTokens) {
