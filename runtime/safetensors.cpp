@@ -14,16 +14,6 @@ namespace {
 
 constexpr std::size_t bf16_values_at_once = (1 << 20) / sizeof(std::uint16_t);
 
-TensorMap read_header(const InputFile& file) {
-  std::array<std::byte, safetensors_prefix_bytes> prefix{};
-  const auto first_bytes = std::span(prefix).first(
-      std::min<std::size_t>(prefix.size(), static_cast<std::size_t>(file.num_bytes())));
-  file.read(0, first_bytes);
-  std::string header(parse_safetensors_prefix(first_bytes, file.num_bytes(), file.path()), '\0');
-  file.read(safetensors_prefix_bytes, std::as_writable_bytes(std::span(header)));
-  return parse_safetensors_header(header, file.num_bytes(), file.path());
-}
-
 [[noreturn]] void fail(const std::string& path, std::string_view name, const std::string& what) {
   throw InvalidInput(fmt::format("{}: tensor '{}' {}", path, printable(name), what));
 }
@@ -36,8 +26,18 @@ std::size_t TensorInfo::num_elements() const {
   return count;
 }
 
+TensorMap read_safetensors_header(const InputFile& file) {
+  std::array<std::byte, safetensors_prefix_bytes> prefix{};
+  const auto first_bytes = std::span(prefix).first(
+      std::min<std::size_t>(prefix.size(), static_cast<std::size_t>(file.num_bytes())));
+  file.read(0, first_bytes);
+  std::string header(parse_safetensors_prefix(first_bytes, file.num_bytes(), file.path()), '\0');
+  file.read(safetensors_prefix_bytes, std::as_writable_bytes(std::span(header)));
+  return parse_safetensors_header(header, file.num_bytes(), file.path());
+}
+
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
-    : file_(path), tensors_(read_header(file_)) {}
+    : file_(path), tensors_(read_safetensors_header(file_)) {}
 
 const TensorInfo* SafetensorsFile::find(std::string_view name) const {
   const auto found = tensors_.find(name);

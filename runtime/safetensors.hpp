@@ -40,6 +40,9 @@ std::size_t parse_safetensors_prefix(std::span<const std::byte> first_bytes, std
 TensorMap parse_safetensors_header(std::string_view header, std::uint64_t file_bytes,
                                    const std::string& where);
 
+/// The tensors of an open file. Throws InvalidInput when it is no safetensors file.
+TensorMap read_safetensors_header(const InputFile& file);
+
 /// A safetensors file, open for reading. Bytes are read when they are asked for, and only those.
 class SafetensorsFile {
  public:
