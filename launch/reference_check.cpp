@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <fmt/format.h>
+#include <optional>
 #include <set>
 
 #include "comm/error.hpp"
@@ -13,23 +13,73 @@ namespace moewe {
 namespace {
 
 /// Choices whose scores differ by less could go either way with another order of summation.
-constexpr float near_tie = 1e-6F;
+constexpr double near_tie = 1e-6;
 
-std::vector<std::int32_t> read_ids(const TensorView& ids, std::size_t first, std::size_t count) {
-  std::vector<std::int32_t> values(count);
-  std::memcpy(values.data(), ids.data.data() + first * sizeof(std::int32_t), count * sizeof(std::int32_t));
-  return values;
+/// One token of a routing.
+Routing row_of(const Routing& routing, std::size_t token) {
+  const std::size_t num_experts = routing.selection.size() / routing.num_tokens;
+  return {1, routing.top_k, routing.experts.subspan(token * routing.top_k, routing.top_k),
+          routing.weights.subspan(token * routing.top_k, routing.top_k),
+          routing.selection.subspan(token * num_experts, num_experts)};
+}
+
+/// By how much what two experts are selected by differs; infinity where that is not known of both.
+double score_difference(const Routing& row, std::int32_t a, std::int32_t b) {
+  const auto num_experts = static_cast<std::int64_t>(row.selection.size());
+  if (a < 0 || b < 0 || a >= num_experts || b >= num_experts) return HUGE_VAL;
+  const double score_a = row.selection[static_cast<std::size_t>(a)];
+  const double score_b = row.selection[static_cast<std::size_t>(b)];
+  return std::isfinite(score_a) && std::isfinite(score_b) ? std::abs(score_a - score_b) : HUGE_VAL;
+}
+
+double relative(double err, double rms) {
+  if (err == 0) return 0;
+  return rms == 0 ? HUGE_VAL : err / rms;
 }
 
 }  // namespace
+
+std::span<const NearTie> ReferenceResult::ties() const {
+  const auto count = static_cast<std::size_t>(std::max<std::int64_t>(near_ties, 0));
+  return std::span(listed_ties).first(std::min(count, max_listed_ties));
+}
 
 double ReferenceResult::rms() const {
   return num_values == 0 ? 0 : std::sqrt(sum_of_squares / static_cast<double>(num_values));
 }
 
-double ReferenceResult::relative_err() const {
-  if (max_abs_err == 0) return 0;
-  return rms() == 0 ? HUGE_VAL : max_abs_err / rms();
+double ReferenceResult::relative_err() const { return relative(max_abs_err, rms()); }
+
+double ReferenceResult::relative_rms_err() const {
+  if (num_values == 0) return 0;
+  return relative(std::sqrt(sum_of_squared_errs / static_cast<double>(num_values)), rms());
+}
+
+bool ReferenceResult::within(const ReferenceTolerance& tolerance) const {
+  return mismatched == 0 && not_finite == 0 && relative_err() <= tolerance.max_err &&
+         relative_rms_err() <= tolerance.rms_err && max_weight_err <= tolerance.max_weight_err;
+}
+
+void ReferenceResult::add_tie(const NearTie& tie) {
+  if (static_cast<std::size_t>(near_ties) < max_listed_ties) {
+    listed_ties[static_cast<std::size_t>(near_ties)] = tie;
+  }
+  ++near_ties;
+}
+
+void ReferenceResult::add(const ReferenceResult& other) {
+  const std::int64_t not_listed = other.near_ties - static_cast<std::int64_t>(other.ties().size());
+  for (const NearTie& tie : other.ties()) add_tie(tie);
+  near_ties += not_listed;
+  compared_outputs += other.compared_outputs;
+  compared_ids += other.compared_ids;
+  mismatched += other.mismatched;
+  max_abs_err = std::max(max_abs_err, other.max_abs_err);
+  sum_of_squared_errs += other.sum_of_squared_errs;
+  max_weight_err = std::max(max_weight_err, other.max_weight_err);
+  sum_of_squares += other.sum_of_squares;
+  num_values += other.num_values;
+  not_finite += other.not_finite;
 }
 
 ReferenceCheck::ReferenceCheck(const SafetensorsFile* file, const std::vector<std::size_t>& layers,
@@ -39,7 +89,7 @@ ReferenceCheck::ReferenceCheck(const SafetensorsFile* file, const std::vector<st
     check_shape(layer, "output", hidden);
     check_shape(layer, "topk_ids", top_k);
     check_shape(layer, "topk_weights", top_k);
-    const TensorView* ids = find(layer, "topk_ids");
+    const TensorInfo* ids = find(layer, "topk_ids");
     if (ids != nullptr && ids->dtype != "I32") {
       throw InvalidInput(fmt::format("{}: tensor '{}' has dtype {} instead of I32", file_->path(),
                                      layer_tensor(layer, "topk_ids"), ids->dtype));
@@ -47,16 +97,17 @@ ReferenceCheck::ReferenceCheck(const SafetensorsFile* file, const std::vector<st
   }
 }
 
-const TensorView* ReferenceCheck::find(std::size_t layer, const char* what) const {
+const TensorInfo* ReferenceCheck::find(std::size_t layer, const char* what) const {
   return file_ == nullptr ? nullptr : file_->find(layer_tensor(layer, what));
 }
 
 void ReferenceCheck::check_shape(std::size_t layer, const char* what, std::size_t width) const {
-  const TensorView* tensor = find(layer, what);
+  const TensorInfo* tensor = find(layer, what);
   if (tensor == nullptr) return;
-  if (std::string_view(what) != "topk_ids")
-    read_f32(*tensor, layer_tensor(layer, what), 0, {});  // checks the dtype
-  const std::size_t rows = find(layer, "input")->shape[0];
+  if (std::string_view(what) != "topk_ids") {
+    file_->read_f32(layer_tensor(layer, what), 0, {});  // checks the dtype
+  }
+  const std::size_t rows = recorded_tokens(*file_, layer, hidden_);
   if (tensor->shape != std::vector<std::size_t>{rows, width}) {
     throw InvalidInput(fmt::format("{}: tensor '{}' has shape {} instead of [{}, {}]", file_->path(),
                                    layer_tensor(layer, what), describe_shape(tensor->shape), rows, width));
@@ -65,58 +116,66 @@ void ReferenceCheck::check_shape(std::size_t layer, const char* what, std::size_
 
 void ReferenceCheck::compare(std::size_t layer, TokenRange range, const Routing& routing,
                              std::span<const float> y) {
-  const TensorView* const outputs = find(layer, "output");
-  const TensorView* const ids = find(layer, "topk_ids");
-  const TensorView* const weights = find(layer, "topk_weights");
+  const bool has_ids = find(layer, "topk_ids") != nullptr;
+  const bool has_weights = find(layer, "topk_weights") != nullptr;
+  const bool has_outputs = find(layer, "output") != nullptr;
   result_.not_finite += std::count_if(y.begin(), y.end(), [](float value) { return !std::isfinite(value); });
-  for (std::size_t token = 0; token < range.count; ++token) {
-    const std::size_t row = range.first + token;
+  for (std::size_t t = 0; t < range.count; ++t) {
+    const Routing row = row_of(routing, t);
     // Where the experts differ, so do weights and outputs, and they are not an error of their own.
-    if (ids != nullptr && !compare_ids(*ids, row, token, routing)) continue;
-    if (weights != nullptr) compare_weights(*weights, row, token, routing);
-    if (outputs != nullptr) compare_outputs(*outputs, row, y.subspan(token * hidden_, hidden_));
+    if (has_ids && !compare_ids(layer, range.first + t, row)) continue;
+    if (has_weights) compare_weights(layer, range.first + t, row);
+    if (has_outputs) compare_outputs(layer, range.first + t, y.subspan(t * hidden_, hidden_));
   }
 }
 
-bool ReferenceCheck::compare_ids(const TensorView& ids, std::size_t row, std::size_t token,
-                                 const Routing& routing) {
-  const std::vector<std::int32_t> expected = read_ids(ids, row * top_k_, top_k_);
-  const std::size_t num_experts = routing.scores.size() / routing.num_tokens;
-  const float* const scores = routing.scores.data() + token * num_experts;
-  bool same = true;
-  bool tie = std::set(expected.begin(), expected.end()).size() == expected.size();
+bool ReferenceCheck::compare_ids(std::size_t layer, std::size_t token, const Routing& row) {
+  std::vector<std::int32_t> recorded(top_k_);
+  file_->read_bytes(*find(layer, "topk_ids"), token * top_k_ * sizeof(std::int32_t),
+                    std::as_writable_bytes(std::span(recorded)));
+  std::optional<NearTie> first;
+  bool tie = std::set(recorded.begin(), recorded.end()).size() == recorded.size();
   for (std::size_t k = 0; k < top_k_; ++k) {
-    const std::int32_t ours = number(routing.experts[token * top_k_ + k]);
-    if (ours == expected[k]) continue;
-    same = false;
-    const bool exists = expected[k] >= 0 && static_cast<std::size_t>(expected[k]) < num_experts;
-    tie = tie && exists && std::abs(scores[ours] - scores[expected[k]]) < near_tie;
+    const std::int32_t chosen = number(row.experts[k]);
+    if (chosen == recorded[k]) continue;
+    const double difference = score_difference(row, chosen, recorded[k]);
+    if (!first) first = NearTie{layer, token, chosen, recorded[k], difference};
+    tie = tie && difference < near_tie;
   }
   ++result_.compared_ids;
-  if (!same) ++(tie ? result_.near_ties : result_.mismatched);
-  return same;
+  if (!first) return true;
+  if (tie) {
+    result_.add_tie(*first);
+  } else {
+    ++result_.mismatched;
+  }
+  return false;
 }
 
-void ReferenceCheck::compare_weights(const TensorView& weights, std::size_t row, std::size_t token,
-                                     const Routing& routing) {
-  std::vector<float> expected(top_k_);
-  read_f32(weights, "topk_weights", row * top_k_, expected);
+std::vector<float> ReferenceCheck::read_row(std::size_t layer, const char* what, std::size_t token,
+                                            std::size_t width) const {
+  std::vector<float> row(width);
+  file_->read_f32(layer_tensor(layer, what), token * width, row);
+  return row;
+}
+
+void ReferenceCheck::compare_weights(std::size_t layer, std::size_t token, const Routing& row) {
+  const std::vector<float> recorded = read_row(layer, "topk_weights", token, top_k_);
   for (std::size_t k = 0; k < top_k_; ++k) {
-    const double difference =
-        std::abs(static_cast<double>(routing.weights[token * top_k_ + k]) - expected[k]);
+    const double difference = std::abs(static_cast<double>(row.weights[k]) - recorded[k]);
     if (!std::isfinite(difference)) ++result_.not_finite;
     result_.max_weight_err = std::max(result_.max_weight_err, difference);
   }
 }
 
-void ReferenceCheck::compare_outputs(const TensorView& outputs, std::size_t row, std::span<const float> y) {
-  std::vector<float> expected(hidden_);
-  read_f32(outputs, "output", row * hidden_, expected);
+void ReferenceCheck::compare_outputs(std::size_t layer, std::size_t token, std::span<const float> y) {
+  const std::vector<float> recorded = read_row(layer, "output", token, hidden_);
   for (std::size_t h = 0; h < hidden_; ++h) {
-    const double difference = std::abs(static_cast<double>(y[h]) - expected[h]);
+    const double difference = std::abs(static_cast<double>(y[h]) - recorded[h]);
     if (!std::isfinite(difference)) ++result_.not_finite;
     result_.max_abs_err = std::max(result_.max_abs_err, difference);
-    result_.sum_of_squares += static_cast<double>(expected[h]) * expected[h];
+    result_.sum_of_squared_errs += difference * difference;
+    result_.sum_of_squares += static_cast<double>(recorded[h]) * recorded[h];
   }
   result_.num_values += static_cast<std::int64_t>(hidden_);
   ++result_.compared_outputs;
@@ -124,17 +183,7 @@ void ReferenceCheck::compare_outputs(const TensorView& outputs, std::size_t row,
 
 ReferenceResult ReferenceCheck::total(Communicator& communicator) const {
   ReferenceResult total;
-  for (const ReferenceResult& rank : all_gather_values(communicator, result_)) {
-    total.compared_outputs += rank.compared_outputs;
-    total.compared_ids += rank.compared_ids;
-    total.mismatched += rank.mismatched;
-    total.near_ties += rank.near_ties;
-    total.max_abs_err = std::max(total.max_abs_err, rank.max_abs_err);
-    total.max_weight_err = std::max(total.max_weight_err, rank.max_weight_err);
-    total.sum_of_squares += rank.sum_of_squares;
-    total.num_values += rank.num_values;
-    total.not_finite += rank.not_finite;
-  }
+  for (const ReferenceResult& rank : all_gather_values(communicator, result_)) total.add(rank);
   return total;
 }
 

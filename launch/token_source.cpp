@@ -1,10 +1,13 @@
 #include "launch/token_source.hpp"
 
 #include <algorithm>
-#include <cstdio>
+#include <charconv>
+#include <cmath>
 #include <fmt/format.h>
+#include <string_view>
 
 #include "comm/error.hpp"
+#include "runtime/strict_json.hpp"
 
 namespace moewe {
 namespace {
@@ -26,6 +29,15 @@ float to_value(std::uint64_t bits) {
   return static_cast<float>(upper) * (sqrt_3 / static_cast<float>(1 << 23));
 }
 
+constexpr std::string_view input_begin = "layers.";
+constexpr std::string_view input_end = ".input";
+
+bool looks_like_an_input(std::string_view name) {
+  return name.size() >= input_begin.size() + input_end.size() &&
+         name.substr(0, input_begin.size()) == input_begin &&
+         name.substr(name.size() - input_end.size()) == input_end;
+}
+
 }  // namespace
 
 void GeneratedTokens::read(std::size_t layer, std::size_t step, TokenRange range,
@@ -44,10 +56,14 @@ std::string layer_tensor(std::size_t layer, const char* what) {
 std::vector<std::size_t> recorded_layers(const SafetensorsFile& file) {
   std::vector<std::size_t> layers;
   for (const auto& [name, tensor] : file.tensors()) {
+    if (!looks_like_an_input(name)) continue;
     std::size_t layer = 0;
-    if (std::sscanf(name.c_str(), "layers.%zu.", &layer) == 1 && name == layer_tensor(layer, "input")) {
-      layers.push_back(layer);
+    std::from_chars(name.data() + input_begin.size(), name.data() + name.size(), layer);
+    if (name != layer_tensor(layer, "input")) {
+      throw InvalidInput(fmt::format("{}: tensor '{}' is no layer's input; these are called layers.N.input",
+                                     file.path(), printable(name)));
     }
+    layers.push_back(layer);
   }
   std::sort(layers.begin(), layers.end());
   if (layers.empty()) throw InvalidInput(fmt::format("{}: holds no tensor layers.N.input", file.path()));
@@ -56,14 +72,13 @@ std::vector<std::size_t> recorded_layers(const SafetensorsFile& file) {
 
 std::size_t recorded_tokens(const SafetensorsFile& file, std::size_t layer, std::size_t hidden) {
   const std::string name = layer_tensor(layer, "input");
-  const TensorView* tensor = file.find(name);
-  if (tensor == nullptr) throw InvalidInput(fmt::format("{}: tensor '{}' is missing", file.path(), name));
-  if (tensor->shape.size() != 2 || tensor->shape[1] != hidden) {
+  file.read_f32(name, 0, {});  // refuses a tensor that is missing or of a dtype that cannot be read
+  const TensorInfo& tensor = *file.find(name);
+  if (tensor.shape.size() != 2 || tensor.shape[1] != hidden) {
     throw InvalidInput(fmt::format("{}: tensor '{}' has shape {} instead of [tokens, {}]", file.path(), name,
-                                   describe_shape(tensor->shape), hidden));
+                                   describe_shape(tensor.shape), hidden));
   }
-  read_f32(*tensor, name, 0, {});  // refuses a dtype that cannot be read
-  return tensor->shape[0];
+  return tensor.shape[0];
 }
 
 RecordedTokens::RecordedTokens(const SafetensorsFile& file, const std::vector<std::size_t>& layers,
@@ -81,7 +96,12 @@ RecordedTokens::RecordedTokens(const SafetensorsFile& file, const std::vector<st
 void RecordedTokens::read(std::size_t layer, std::size_t /*the same in all*/, TokenRange range,
                           std::span<float> rows) const {
   const std::string name = layer_tensor(layer, "input");
-  read_f32(*file_.find(name), name, range.first * hidden_, rows);
+  file_.read_f32(name, range.first * hidden_, rows);
+  const auto wrong = std::find_if_not(rows.begin(), rows.end(), [](float x) { return std::isfinite(x); });
+  if (wrong == rows.end()) return;
+  const auto place = static_cast<std::size_t>(wrong - rows.begin());
+  throw InvalidInput(fmt::format("{}: tensor '{}' holds {} at token {}, column {}; inputs must be finite",
+                                 file_.path(), name, *wrong, range.first + place / hidden_, place % hidden_));
 }
 
 }  // namespace moewe

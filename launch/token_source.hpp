@@ -20,7 +20,7 @@ class TokenSource {
   /// Per step, over all ranks.
   virtual std::size_t num_tokens() const = 0;
 
-  /// `rows` is [range.count, hidden], row-major. Local.
+  /// `rows` is [range.count, hidden], row-major. Local. May throw InvalidInput where rows come from a file.
   virtual void read(std::size_t layer, std::size_t step, TokenRange range, std::span<float> rows) const = 0;
 };
 
@@ -49,6 +49,8 @@ class RecordedTokens : public TokenSource {
                  std::size_t hidden);
 
   std::size_t num_tokens() const override { return num_tokens_; }
+
+  /// Throws InvalidInput, naming tensor, token and column, for a value that is not finite.
   void read(std::size_t layer, std::size_t step, TokenRange range, std::span<float> rows) const override;
 
  private:
@@ -60,10 +62,12 @@ class RecordedTokens : public TokenSource {
 /// "layers.3.input"
 std::string layer_tensor(std::size_t layer, const char* what);
 
-/// Layers for which a file has an input, ascending.
+/// Layers for which a file has an input, ascending. Throws InvalidInput when there is none, and, naming the
+/// tensor, for names such as layers.01.input that are inputs of no layer.
 std::vector<std::size_t> recorded_layers(const SafetensorsFile& file);
 
-/// Rows of a recorded layer's input. Throws InvalidInput unless it is there and [T, hidden].
+/// Rows of a recorded layer's input. Throws InvalidInput unless it is there, [T, hidden], and F32 or
+/// BF16.
 std::size_t recorded_tokens(const SafetensorsFile& file, std::size_t layer, std::size_t hidden);
 
 }  // namespace moewe

@@ -1,7 +1,12 @@
 #include "runtime/checkpoint.hpp"
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <string>
+#include <utility>
 #include <xxhash.h>
 
 #include "comm/error.hpp"
@@ -9,69 +14,143 @@
 namespace moewe {
 namespace {
 
-std::filesystem::path weights_file(const std::filesystem::path& folder) {
-  const auto single = folder / "model.safetensors";
-  std::error_code unknown;  // what cannot even be looked at is refused, with its reason, when it is opened
-  if (!std::filesystem::exists(single, unknown) &&
-      std::filesystem::exists(folder / "model.safetensors.index.json", unknown)) {
-    throw InvalidInput(
-        fmt::format("{}: checkpoints in several files are not read yet; model.safetensors must hold all",
-                    folder.string()));
-  }
-  return single;
+/// One matrix, or one vector, of a layer.
+struct LayerTensor {
+  std::string name;
+  std::vector<std::size_t> shape;
+};
+
+LayerTensor router_tensor(const ModelConfig& config, std::size_t layer) {
+  return {tensor_name(config.names.router, layer), {config.layer.num_experts, config.layer.expert.hidden}};
 }
 
-void read_matrix(const SafetensorsFile& file, const std::string& name, std::array<std::size_t, 2> shape,
-                 std::span<float> values) {
-  read_f32(file.require(name, shape), name, 0, values);
+LayerTensor selection_bias_tensor(const ModelConfig& config, std::size_t layer) {
+  return {tensor_name(config.names.selection_bias, layer), {config.layer.num_experts}};
+}
+
+/// Names of an expert's three matrices, and what they are as an MLP.
+struct MlpTensors {
+  LayerTensor gate, up, down;
+  bool gated;
+};
+
+MlpTensors mlp_tensors(std::array<std::string, 3> names, const ExpertShape& shape) {
+  const std::vector<std::size_t> in{shape.intermediate, shape.hidden};
+  const std::vector<std::size_t> out{shape.hidden, shape.intermediate};
+  return {{std::move(names[0]), in}, {std::move(names[1]), in}, {std::move(names[2]), out}, shape.gated};
+}
+
+MlpTensors expert_tensors(const ModelConfig& config, std::size_t layer, ExpertId expert) {
+  const auto name = [&](const std::string& pattern) { return tensor_name(pattern, layer, expert); };
+  return mlp_tensors({name(config.names.gate), name(config.names.up), name(config.names.down)},
+                     config.layer.expert);
+}
+
+MlpTensors shared_tensors(const ModelConfig& config, std::size_t layer) {
+  const auto name = [&](const std::string& pattern) { return tensor_name(pattern, layer); };
+  return mlp_tensors(
+      {name(config.names.shared_gate), name(config.names.shared_up), name(config.names.shared_down)},
+      config.layer.shared_expert());
+}
+
+void check(const TensorFiles& files, const LayerTensor& tensor) {
+  files.require(tensor.name, tensor.shape).read_f32(tensor.name, 0, {});  // with no values, only the type
+}
+
+void check(const TensorFiles& files, const MlpTensors& mlp) {
+  if (mlp.gated) check(files, mlp.gate);
+  check(files, mlp.up);
+  check(files, mlp.down);
+}
+
+void read(const TensorFiles& files, const LayerTensor& tensor, std::span<float> values) {
+  const SafetensorsFile& file = files.require(tensor.name, tensor.shape);
+  expects(values.size() == file.find(tensor.name)->num_elements(), "weights are read whole");
+  file.read_f32(tensor.name, 0, values);
+  const auto wrong = std::find_if_not(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
+  if (wrong != values.end()) {
+    throw InvalidInput(fmt::format("{}: tensor '{}' holds {} as its element {}; weights must be finite",
+                                   file.path(), tensor.name, *wrong, wrong - values.begin()));
+  }
+}
+
+void read(const TensorFiles& files, const MlpTensors& mlp, const ExpertMatrices& matrices) {
+  if (mlp.gated) read(files, mlp.gate, matrices.gate);
+  read(files, mlp.up, matrices.up);
+  read(files, mlp.down, matrices.down);
+}
+
+/// Everything in a configuration that results depend on.
+std::string describe(const ModelConfig& config) {
+  const auto& [expert, num_experts, router, shared_intermediate] = config.layer;
+  const TensorNames& names = config.names;
+  return fmt::format("{} {} {} | {} {} {} {} | {} {} | {} {} {} {} {} {} {} {:a} | {} {} {} {} {} {} {} {}",
+                     config.name, config.num_layers, fmt::join(config.moe_layers, ","), expert.hidden,
+                     expert.intermediate, static_cast<int>(expert.activation), expert.gated, num_experts,
+                     shared_intermediate, router.top_k, router.renormalise, static_cast<int>(router.score),
+                     router.has_selection_bias, router.num_groups, router.kept_groups,
+                     static_cast<int>(router.group_score), router.scale, names.router, names.selection_bias,
+                     names.gate, names.up, names.down, names.shared_gate, names.shared_up, names.shared_down);
 }
 
 }  // namespace
 
 Checkpoint::Checkpoint(const std::filesystem::path& folder)
-    : folder_(folder), config_(read_model_config(folder / "config.json")), tensors_(weights_file(folder)) {}
+    : Checkpoint(folder, read_model_config(folder / "config.json")) {}
 
-std::uint64_t Checkpoint::digest() const {
-  const LayerSpec& layer = config_.layer;
-  std::string text =
-      fmt::format("{} {} {} {} {} {} {}\n", config_.family, config_.num_layers, layer.expert.hidden,
-                  layer.expert.intermediate, layer.num_experts, layer.router.top_k, layer.router.renormalise);
-  for (const auto& [name, tensor] : tensors_.tensors()) {
-    text += fmt::format("{} {} {}\n", name, tensor.dtype, describe_shape(tensor.shape));
-  }
-  return XXH3_64bits(text.data(), text.size());
-}
+Checkpoint::Checkpoint(const std::filesystem::path& folder, ModelConfig config)
+    : folder_(folder), config_(std::move(config)), tensors_(folder) {}
 
 void Checkpoint::check_layer(std::size_t layer) const {
-  const auto [hidden, intermediate] = config_.layer.expert;
-  const TensorNames& names = config_.names;
-  const auto check = [&](const std::string& name, std::array<std::size_t, 2> shape) {
-    read_f32(tensors_.require(name, shape), tensors_.path() + ": " + name, 0, {});
-  };
-  check(tensor_name(names.router, layer), {config_.layer.num_experts, hidden});
-  for (std::size_t e = 0; e < config_.layer.num_experts; ++e) {
-    check(tensor_name(names.gate, layer, expert_at(e)), {intermediate, hidden});
-    check(tensor_name(names.up, layer, expert_at(e)), {intermediate, hidden});
-    check(tensor_name(names.down, layer, expert_at(e)), {hidden, intermediate});
+  if (!config_.is_moe_layer(layer)) {
+    throw InvalidInput(fmt::format("{}: layer {} is no MoE layer of the model; these are {}",
+                                   folder_.string(), layer, fmt::join(config_.moe_layers, ", ")));
   }
+  const std::size_t num_experts = config_.layer.num_experts;
+  check(tensors_, router_tensor(config_, layer));
+  if (config_.layer.router.has_selection_bias) check(tensors_, selection_bias_tensor(config_, layer));
+  for (std::size_t e = 0; e < num_experts; ++e) check(tensors_, expert_tensors(config_, layer, expert_at(e)));
+  if (config_.layer.has_shared_expert()) check(tensors_, shared_tensors(config_, layer));
+  const MlpTensors surplus = expert_tensors(config_, layer, expert_at(num_experts));
+  for (const LayerTensor* tensor : {&surplus.gate, &surplus.up, &surplus.down}) {
+    if (const SafetensorsFile* file = tensors_.find(tensor->name)) {
+      throw InvalidInput(fmt::format("{}: holds tensor '{}', but the model has {} experts", file->path(),
+                                     tensor->name, num_experts));
+    }
+  }
+}
+
+std::uint64_t Checkpoint::digest() const {
+  std::string text = describe(config_);
+  std::uint64_t digest = XXH3_64bits(text.data(), text.size());
+  for (const auto& [name, file] : tensors_.tensors()) {
+    const TensorInfo& tensor = *file->find(name);
+    text = fmt::format("{} {} {}\n", name, tensor.dtype, describe_shape(tensor.shape));
+    digest = XXH3_64bits_withSeed(text.data(), text.size(), digest);
+  }
+  return digest;
+}
+
+std::vector<std::filesystem::path> Checkpoint::files_read() const {
+  std::vector<std::filesystem::path> paths = tensors_.paths();
+  paths.push_back(folder_ / "config.json");
+  return paths;
 }
 
 void CheckpointWeights::read_router(std::span<float> weights) const {
-  const ModelConfig& config = checkpoint_.config();
-  read_matrix(checkpoint_.tensors(), tensor_name(config.names.router, layer_),
-              {config.layer.num_experts, config.layer.expert.hidden}, weights);
+  read(checkpoint_.tensors(), router_tensor(checkpoint_.config(), layer_), weights);
+}
+
+void CheckpointWeights::read_selection_bias(std::span<float> bias) const {
+  read(checkpoint_.tensors(), selection_bias_tensor(checkpoint_.config(), layer_), bias);
 }
 
 void CheckpointWeights::read_expert(ExpertId expert, const ExpertMatrices& matrices) const {
-  const ModelConfig& config = checkpoint_.config();
-  const auto [hidden, intermediate] = config.layer.expert;
-  const auto read = [&](const std::string& pattern, std::array<std::size_t, 2> shape,
-                        std::span<float> values) {
-    read_matrix(checkpoint_.tensors(), tensor_name(pattern, layer_, expert), shape, values);
-  };
-  read(config.names.gate, {intermediate, hidden}, matrices.gate);
-  read(config.names.up, {intermediate, hidden}, matrices.up);
-  read(config.names.down, {hidden, intermediate}, matrices.down);
+  read(checkpoint_.tensors(), expert_tensors(checkpoint_.config(), layer_, expert), matrices);
+}
+
+void CheckpointWeights::read_shared_expert(const ExpertMatrices& matrices) const {
+  read(checkpoint_.tensors(), shared_tensors(checkpoint_.config(), layer_), matrices);
 }
 
 }  // namespace moewe

@@ -9,13 +9,15 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/input_file.hpp"
+
 namespace moewe {
 
 /// A tensor inside a safetensors file. Row-major, dense, little-endian.
 struct TensorInfo {
   std::string dtype;  ///< the format's own name: "F32", "BF16", "I32" ...
   std::vector<std::size_t> shape;
-  std::uint64_t offset = 0;     ///< of the first byte, from the start of the file
+  std::uint64_t offset = 0;  ///< of the first byte, from the start of the file
   std::uint64_t num_bytes = 0;
 
   std::size_t num_elements() const;
@@ -33,19 +35,22 @@ std::size_t parse_safetensors_prefix(std::span<const std::byte> first_bytes, std
                                      const std::string& where);
 
 /// Checks a header as the format's reference implementation does, in its order, and beyond it: no key twice,
-/// no NUL in a name, at most 8 dimensions and 2^20 tensors. Throws InvalidInput as above.
-TensorMap parse_safetensors_header(std::string_view header, std::uint64_t file_bytes, const std::string& where);
+/// no NUL in a name, at most 8 dimensions and 2^20 tensors. `file_bytes` is at least the prefix and the
+/// header. Throws InvalidInput as above.
+TensorMap parse_safetensors_header(std::string_view header, std::uint64_t file_bytes,
+                                   const std::string& where);
+
+/// The tensors of an open file. Throws InvalidInput when it is no safetensors file.
+TensorMap read_safetensors_header(const InputFile& file);
 
 /// A safetensors file, open for reading. Bytes are read when they are asked for, and only those.
 class SafetensorsFile {
  public:
   /// Throws InvalidInput when the file cannot be opened or is not what it should be.
   explicit SafetensorsFile(const std::filesystem::path& path);
-  ~SafetensorsFile();
-  SafetensorsFile(const SafetensorsFile&) = delete;
-  SafetensorsFile& operator=(const SafetensorsFile&) = delete;
 
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return file_.path(); }
+  const InputFile& file() const { return file_; }
   const TensorMap& tensors() const { return tensors_; }
 
   /// Null when there is none of this name.
@@ -63,8 +68,7 @@ class SafetensorsFile {
   void read_f32(std::string_view name, std::size_t first, std::span<float> values) const;
 
  private:
-  std::string path_;
-  int fd_ = -1;
+  InputFile file_;
   TensorMap tensors_;
 };
 
