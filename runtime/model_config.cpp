@@ -77,16 +77,17 @@ void ConfigReader::require_known() const {
 }
 
 const Selection& ConfigReader::read_selection() const {
-  const std::string method = text("topk_method", family_.selections[0].topk_method);
-  const std::string scoring = text("scoring_func", family_.selections[0].scoring_func);
+  const std::string method = text("topk_method", family_.selections[0]->topk_method);
+  const std::string scoring = text("scoring_func", family_.selections[0]->scoring_func);
   std::string known;
-  for (const Selection& selection : family_.selections) {
-    if (method == selection.topk_method && scoring == selection.scoring_func) return selection;
-    known +=
-        fmt::format("{}{} with {}", known.empty() ? "" : ", ", selection.topk_method, selection.scoring_func);
+  for (const Selection* selection : family_.selections) {
+    if (selection == nullptr) break;
+    if (method == selection->topk_method && scoring == selection->scoring_func) return *selection;
+    known += fmt::format(" {} with {};", selection->topk_method, selection->scoring_func);
   }
-  refuse(where_, "topk_method {:.60} with scoring_func {:.60} is not known for {}; known: {}", method,
-         scoring, family_.model_type, known);
+  known.pop_back();
+  refuse(where_, "topk_method {:.60} with scoring_func {:.60} is not known for {}; known:{}", method, scoring,
+         family_.model_type, known);
 }
 
 RouterSpec ConfigReader::read_router() const {

@@ -32,7 +32,7 @@ constexpr TensorLayout in_mlp{.router = "model.layers.{layer}.mlp.gate.weight",
 /// is DeepSeek-V3 itself; moe_layer_freq, which it does not know, as in DeepSeek's own configuration class.
 constexpr ModelFamily deepseek_v3{.model_type = "deepseek_v3",
                                   .tensors = in_mlp,
-                                  .selections = {noaux_tc, noaux_tc},
+                                  .selections = {&noaux_tc},
                                   .num_shared = {"n_shared_experts", 1},
                                   .num_groups = {"n_group", 8},
                                   .kept_groups = {"topk_group", 4},
@@ -51,7 +51,7 @@ constexpr ModelFamily make_kimi_k2() {
 constexpr std::array families{
     ModelFamily{.model_type = "mixtral",
                 .tensors = in_block_sparse_moe,
-                .selections = {greedy, greedy},
+                .selections = {&greedy},
                 .intermediate = "intermediate_size",
                 .num_experts = {"num_local_experts", "num_experts"},
                 .renormalise = {.otherwise = true}},
@@ -60,7 +60,7 @@ constexpr std::array families{
     // true. Newer versions of transformers write num_local_experts.
     ModelFamily{.model_type = "qwen3_moe",
                 .tensors = in_mlp,
-                .selections = {greedy, greedy},
+                .selections = {&greedy},
                 .num_experts = {"num_experts", "num_local_experts"},
                 .renormalise = {"norm_topk_prob", false},
                 .period = {"decoder_sparse_step", 1},
@@ -72,7 +72,7 @@ constexpr std::array families{
     // norm_topk_prob of true does to the scale, and no published file has one.
     ModelFamily{.model_type = "deepseek_v2",
                 .tensors = in_mlp,
-                .selections = {greedy, group_limited_greedy},
+                .selections = {&greedy, &group_limited_greedy},
                 .num_shared = {"n_shared_experts"},
                 .num_groups = {"n_group"},
                 .kept_groups = {"topk_group"},
@@ -87,7 +87,7 @@ constexpr std::array families{
     // As in Glm4MoeConfig of transformers.
     ModelFamily{.model_type = "glm4_moe",
                 .tensors = in_mlp,
-                .selections = {noaux_tc, noaux_tc},
+                .selections = {&noaux_tc},
                 .num_shared = {"n_shared_experts", 1},
                 .num_groups = {"n_group", 1},
                 .kept_groups = {"topk_group", 1},
@@ -97,14 +97,14 @@ constexpr std::array families{
 
     ModelFamily{.model_type = "olmoe",
                 .tensors = in_mlp,
-                .selections = {greedy, greedy},
+                .selections = {&greedy},
                 .intermediate = "intermediate_size",
                 .num_experts = {"num_experts", "num_local_experts"},
                 .renormalise = {"norm_topk_prob", false}},
 
     ModelFamily{.model_type = "minimax_m2",
                 .tensors = in_block_sparse_moe,
-                .selections = {noaux_tc, noaux_tc},
+                .selections = {&noaux_tc},
                 .intermediate = "intermediate_size",
                 .num_experts = {"num_local_experts", "num_experts"},
                 .renormalise = {.otherwise = true},

@@ -49,8 +49,7 @@ struct TensorLayout {
 struct ModelFamily {
   const char* model_type;
   TensorLayout tensors;
-  std::array<Selection, 2>
-      selections;  ///< the first holds where the file does not say; may be twice the same
+  std::array<const Selection*, 2> selections;  ///< the first holds where the file does not say
 
   const char* intermediate = "moe_intermediate_size";
   std::array<const char*, 2> num_experts{"n_routed_experts",

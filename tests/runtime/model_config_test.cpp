@@ -270,7 +270,7 @@ TEST(ModelConfig, RefusesWhatIsNotKnown) {
   EXPECT_EQ(
       refusal(deepseek_v2, {{"topk_method", "\"noaux_tc\""}}),
       "config.json: topk_method noaux_tc with scoring_func softmax is not known for deepseek_v2; known: "
-      "greedy with softmax, group_limited_greedy with softmax");
+      "greedy with softmax; group_limited_greedy with softmax");
   EXPECT_NE(refusal(deepseek_v2, {{"scoring_func", "\"sigmoid\""}}), "");
   EXPECT_EQ(refusal(deepseek_v3, {{"scoring_func", "null"}}),
             "config.json: scoring_func must be a string, not null");
