@@ -1,9 +1,11 @@
 #include "runtime/router.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <fmt/format.h>
-#include <numeric>
+#include <limits>
 
 #include "comm/error.hpp"
 #include "runtime/parallel.hpp"
@@ -11,51 +13,121 @@
 namespace moewe {
 namespace {
 
-void require_finite(std::span<const float> logits, std::size_t token) {
-  const auto bad = std::find_if_not(logits.begin(), logits.end(), [](float l) { return std::isfinite(l); });
-  if (bad == logits.end()) return;
-  throw InvalidInput(
-      fmt::format("router: token {} gives expert {} the logit {}; inputs and router weights must be finite",
-                  token, bad - logits.begin(), *bad));
+constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
+
+/// Without a branch per element, so that it costs little beside the matmul.
+bool all_finite(std::span<const float> values) {
+  constexpr std::uint32_t infinity = 0x7F800000U;
+  std::uint32_t largest = 0;
+  for (const float value : values) {
+    largest = std::max(largest, std::bit_cast<std::uint32_t>(value) & 0x7FFFFFFFU);
+  }
+  return largest < infinity;
 }
 
-void divide_by_sum(std::span<float> weights) {
-  const float sum = std::accumulate(weights.begin(), weights.end(), 0.0F);
-  for (float& weight : weights) weight /= sum;
+std::size_t first_not_finite(std::span<const float> values) {
+  const auto found = std::find_if_not(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
+  return static_cast<std::size_t>(found - values.begin());
+}
+
+void require_finite_input(std::span<const float> row, std::size_t token) {
+  if (all_finite(row)) return;
+  const std::size_t column = first_not_finite(row);
+  throw InvalidInput(
+      fmt::format("router: token {} has {} in column {}; inputs must be finite", token, row[column], column));
+}
+
+void require_finite_logits(std::span<const float> logits, std::size_t token) {
+  if (all_finite(logits)) return;
+  const std::size_t expert = first_not_finite(logits);
+  throw InvalidInput(fmt::format(
+      "router: token {} gives expert {} the logit {}; inputs and router weights must be finite and not so "
+      "large that their product is not",
+      token, expert, logits[expert]));
+}
+
+float score_group(GroupScore rule, std::span<const float> group) {
+  float largest = minus_infinity;
+  float second = minus_infinity;
+  for (const float value : group) {
+    second = std::max(second, std::min(largest, value));
+    largest = std::max(largest, value);
+  }
+  return rule == GroupScore::largest ? largest : largest + second;
+}
+
+/// Whether fewer than `kept` groups come before this one.
+bool is_kept(std::span<const float> group_scores, std::size_t group, std::size_t kept) {
+  std::size_t better = 0;
+  for (std::size_t other = 0; other < group_scores.size(); ++other) {
+    const bool first_of_equals = group_scores[other] == group_scores[group] && other < group;
+    if (group_scores[other] > group_scores[group] || first_of_equals) ++better;
+  }
+  return better < kept;
 }
 
 }  // namespace
 
 Router::Router(RouterSpec spec, std::shared_ptr<const Matmul> matmul, MemoryMeter& meter,
-               std::span<const float> weights)
+               std::span<const float> weights, std::span<const float> selection_bias)
     : spec_(spec),
       matmul_(std::move(matmul)),
-      packed_weights_(matmul_->pack(meter, "router weights", weights)) {}
+      packed_weights_(matmul_->pack(meter, "router weights", weights)),
+      selection_bias_(selection_bias.begin(), selection_bias.end()) {
+  expects(selection_bias.size() == (spec_.has_selection_bias ? num_experts() : 0),
+          "a router has a selection bias for every expert or for none, as its specification says");
+  expects(spec_.num_groups > 0 && num_experts() % spec_.num_groups == 0,
+          "groups of experts are equally large");
+  expects(spec_.top_k > 0 && spec_.top_k <= num_experts() / spec_.num_groups * spec_.kept_groups,
+          "a router chooses some of the experts that can be selected");
+  const std::size_t bad = first_not_finite(selection_bias_);
+  if (bad == selection_bias_.size()) return;
+  throw InvalidInput(fmt::format("router: the selection bias of expert {} is {}, but must be finite", bad,
+                                 selection_bias_[bad]));
+}
 
-void Router::route(std::span<const float> x, std::size_t num_tokens, Routing& routing,
+void Router::route(std::span<const float> x, std::size_t num_tokens, RoutingTable& routing,
                    std::size_t num_threads) const {
+  const std::size_t hidden = matmul_->in();
   const std::size_t k = spec_.top_k;
-  routing.num_tokens = num_tokens;
-  routing.top_k = k;
-  routing.experts.resize(num_tokens * k);
-  routing.weights.resize(num_tokens * k);
-  routing.scores.resize(num_tokens * num_experts());
-  const std::span<float> scores(routing.scores);
+  expects(x.size() == num_tokens * hidden, "a router is given num_tokens rows of the hidden size");
+  routing.resize(num_tokens, k, num_experts());
+  const std::span<ExpertId> experts = routing.experts();
+  const std::span<float> weights = routing.weights();
+  const std::span<float> selection = routing.selection();
+  std::vector<float> scratch(std::max<std::size_t>(num_threads, 1) * scratch_size());
   const std::size_t tile = Matmul::max_rows;
-  parallel_for(num_threads, (num_tokens + tile - 1) / tile, [&](std::size_t t, std::size_t) {
+  parallel_for(num_threads, (num_tokens + tile - 1) / tile, [&](std::size_t t, std::size_t thread) {
     const std::size_t begin = t * tile;
     const std::size_t end = std::min(begin + tile, num_tokens);
-    matmul_->apply(x.data() + begin * matmul_->in(), end - begin, packed_weights_,
-                   scores.data() + begin * num_experts());
     for (std::size_t token = begin; token < end; ++token) {
-      const std::span<float> mine = scores.subspan(token * num_experts(), num_experts());
-      require_finite(mine, token);
-      softmax(mine);
-      const std::span<float> weights(routing.weights.data() + token * k, k);
-      choose_top_k(mine, {routing.experts.data() + token * k, k}, weights);
-      if (spec_.renormalise) divide_by_sum(weights);
+      require_finite_input(x.subspan(token * hidden, hidden), token);
+    }
+    matmul_->apply(x.data() + begin * hidden, end - begin, packed_weights_,
+                   selection.data() + begin * num_experts());
+    const std::span<float> mine = std::span(scratch).subspan(thread * scratch_size(), scratch_size());
+    for (std::size_t token = begin; token < end; ++token) {
+      const std::span<float> logits = selection.subspan(token * num_experts(), num_experts());
+      require_finite_logits(logits, token);
+      choose(logits, mine, experts.subspan(token * k, k), weights.subspan(token * k, k));
     }
   });
+}
+
+/// `selection` holds one token's logits at first, and what its experts are selected by in the end.
+void Router::choose(std::span<float> selection, std::span<float> scratch, std::span<ExpertId> experts,
+                    std::span<float> weights) const {
+  spec_.score == Score::softmax ? softmax(selection) : sigmoid(selection);
+  std::span<const float> scores = selection;
+  const std::size_t num_biased = selection_bias_.size();
+  if (num_biased > 0) {
+    scores = scratch.first(num_biased);
+    std::copy(selection.begin(), selection.end(), scratch.begin());
+    for (std::size_t e = 0; e < num_biased; ++e) selection[e] += selection_bias_[e];
+  }
+  if (spec_.kept_groups < spec_.num_groups) mask_groups(spec_, selection, scratch.subspan(num_biased));
+  choose_top_k(selection, experts, weights);
+  weigh_choice(spec_, scores, experts, weights);
 }
 
 void softmax(std::span<float> logits) {
@@ -68,23 +140,56 @@ void softmax(std::span<float> logits) {
   for (float& value : logits) value /= sum;
 }
 
-void choose_top_k(std::span<const float> scores, std::span<ExpertId> experts, std::span<float> weights) {
+void sigmoid(std::span<float> logits) {
+  for (float& value : logits) value = 1.0F / (1.0F + std::exp(-value));
+}
+
+void mask_groups(const RouterSpec& spec, std::span<float> selection, std::span<float> group_scores) {
+  const std::size_t size = selection.size() / spec.num_groups;
+  for (std::size_t g = 0; g < spec.num_groups; ++g) {
+    group_scores[g] = score_group(spec.group_score, selection.subspan(g * size, size));
+  }
+  for (std::size_t g = 0; g < spec.num_groups; ++g) {
+    if (is_kept(group_scores, g, spec.kept_groups)) continue;
+    std::fill_n(selection.begin() + static_cast<std::ptrdiff_t>(g * size), size, minus_infinity);
+  }
+}
+
+void choose_top_k(std::span<const float> selection, std::span<ExpertId> experts, std::span<float> values) {
   std::size_t num_chosen = 0;
-  for (std::size_t e = 0; e < scores.size(); ++e) {
+  for (std::size_t e = 0; e < selection.size(); ++e) {
     if (num_chosen < experts.size()) {
       ++num_chosen;
-    } else if (!(scores[e] > weights.back())) {
+    } else if (!(selection[e] > values.back())) {
       continue;
     }
-    // Ids come in ascending order, so that moving only smaller scores down keeps the lower id first.
+    // Ids come in ascending order, so that moving only smaller values down keeps the lower id first.
     std::size_t place = num_chosen - 1;
-    for (; place > 0 && scores[e] > weights[place - 1]; --place) {
-      weights[place] = weights[place - 1];
+    for (; place > 0 && selection[e] > values[place - 1]; --place) {
+      values[place] = values[place - 1];
       experts[place] = experts[place - 1];
     }
-    weights[place] = scores[e];
+    values[place] = selection[e];
     experts[place] = expert_at(e);
   }
+}
+
+void weigh_choice(const RouterSpec& spec, std::span<const float> scores, std::span<const ExpertId> experts,
+                  std::span<float> weights) {
+  float sum = 0.0F;
+  for (std::size_t k = 0; k < experts.size(); ++k) {
+    weights[k] = scores[index(experts[k])];
+    sum += weights[k];
+  }
+  // Published routers of sigmoid scores add this, lest they divide by 0 where all the chosen scores are 0.
+  // Those of softmax scores add nothing: the largest score is chosen and at least 1 / num_experts, and beside
+  // such a sum this is less than half a unit in the last place. So adding it always changes no bit of theirs,
+  // and is right too for softmax scores with a bias, where the chosen ones may all be 0.
+  if (spec.renormalise) {
+    sum += 1e-20F;
+    for (float& weight : weights) weight /= sum;
+  }
+  for (float& weight : weights) weight *= spec.scale;
 }
 
 }  // namespace moewe

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "comm/buffer.hpp"
 #include "runtime/kernels/matmul.hpp"
@@ -11,32 +12,49 @@
 
 namespace moewe {
 
-/// Softmax top-k: score_e = exp(l_e - max l) / sum exp(l - max l) over the logits l = W x, all in f32. The k
-/// best scores are chosen, equal ones by lower expert id. Weights are summed in the order of the choice.
+/// Routes as RouterSpec says, from the logits l = W x, all in f32. Equal groups are kept and equal experts
+/// chosen by lower number.
 class Router {
  public:
-  /// `weights` is [num_experts, hidden], row-major.
+  /// `weights` is [num_experts, hidden], row-major; `selection_bias` [num_experts], or empty where the model
+  /// has none. Throws InvalidInput, naming the expert, when a bias is not finite.
   Router(RouterSpec spec, std::shared_ptr<const Matmul> matmul, MemoryMeter& meter,
-         std::span<const float> weights);
+         std::span<const float> weights, std::span<const float> selection_bias);
 
   std::size_t num_experts() const { return matmul_->out(); }
   std::size_t top_k() const { return spec_.top_k; }
 
   /// Local. `x` is [num_tokens, hidden], row-major. A token's choice depends on that token alone. Throws
-  /// InvalidInput, naming the token, when a logit is not finite.
-  void route(std::span<const float> x, std::size_t num_tokens, Routing& routing,
+  /// InvalidInput when an input or a logit is not finite, naming the token by its place in `x`, and the
+  /// column or the expert.
+  void route(std::span<const float> x, std::size_t num_tokens, RoutingTable& routing,
              std::size_t num_threads) const;
 
  private:
+  void choose(std::span<float> selection, std::span<float> scratch, std::span<ExpertId> experts,
+              std::span<float> weights) const;
+  std::size_t scratch_size() const { return selection_bias_.size() + spec_.num_groups; }
+
   RouterSpec spec_;
   std::shared_ptr<const Matmul> matmul_;
   Buffer packed_weights_;
+  std::vector<float> selection_bias_;
 };
 
-/// Turns one token's logits into scores in place.
+/// Turn one token's logits, which are finite, into scores in place.
 void softmax(std::span<float> logits);
+void sigmoid(std::span<float> logits);
 
-/// The k best of `scores`, best first, equal ones by lower id. `experts` and `weights` have k elements.
-void choose_top_k(std::span<const float> scores, std::span<ExpertId> experts, std::span<float> weights);
+/// Makes -infinity of all but the best `kept_groups` groups of `selection`. `group_scores` is scratch, of
+/// num_groups elements.
+void mask_groups(const RouterSpec& spec, std::span<float> selection, std::span<float> group_scores);
+
+/// The k best of `selection`, best first, equal ones by lower id, and what they were selected by. `experts`
+/// and `values` have k elements. Nothing is NaN.
+void choose_top_k(std::span<const float> selection, std::span<ExpertId> experts, std::span<float> values);
+
+/// The weights of the chosen experts, summed in the order of the choice.
+void weigh_choice(const RouterSpec& spec, std::span<const float> scores, std::span<const ExpertId> experts,
+                  std::span<float> weights);
 
 }  // namespace moewe
