@@ -19,8 +19,8 @@ constexpr OverflowPolicy all_policies[] = {OverflowPolicy::drop_last, OverflowPo
 constexpr std::uint64_t num_cases = 400;
 
 std::vector<ExpertId> ids(const std::vector<int>& numbers) {
-  std::vector<ExpertId> experts;
-  for (const int n : numbers) experts.push_back(ExpertId{n});
+  std::vector<ExpertId> experts(numbers.size());
+  std::transform(numbers.begin(), numbers.end(), experts.begin(), [](int n) { return ExpertId{n}; });
   return experts;
 }
 
