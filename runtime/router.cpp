@@ -8,12 +8,23 @@
 #include <limits>
 
 #include "comm/error.hpp"
+#include "runtime/kernels/elementwise.hpp"
 #include "runtime/parallel.hpp"
 
 namespace moewe {
 namespace {
 
 constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
+
+/// Tokens whose logits are computed together.
+constexpr std::size_t tile_rows = 64;
+
+/// The values of `x` from `first` on: where they lie if they are f32, else widened into `scratch`.
+const float* rows_in_f32(const TokenRows& x, std::size_t first, std::span<float> scratch) {
+  if (x.dtype == Dtype::f32) return reinterpret_cast<const float*>(x.bytes.data()) + first;
+  widen_bf16({reinterpret_cast<const Bf16*>(x.bytes.data()) + first, scratch.size()}, scratch);
+  return scratch.data();
+}
 
 /// Without a branch per element, so that it costs little beside the matmul.
 bool all_finite(std::span<const float> values) {
@@ -86,32 +97,38 @@ Router::Router(RouterSpec spec, std::shared_ptr<const Matmul> matmul, MemoryMete
                                  selection_bias_[bad]));
 }
 
-void Router::route(std::span<const float> x, std::size_t num_tokens, RoutingTable& routing,
-                   std::size_t num_threads) const {
+std::size_t Router::scratch_bytes() const {
+  return (tile_rows * matmul_->in() + choice_scratch_length()) * sizeof(float);
+}
+
+void Router::route(const TokenRows& x, std::size_t num_tokens, RoutingTable& routing,
+                   Workspace& workspace) const {
+  routing.resize(num_tokens, spec_.top_k, num_experts());
+  workspace.reserve(scratch_bytes());
+  parallel_for(workspace.num_threads(), (num_tokens + tile_rows - 1) / tile_rows,
+               [&](std::size_t tile, std::size_t thread) {
+                 const std::size_t first = tile * tile_rows;
+                 const std::span bytes = workspace.of_thread(thread, scratch_bytes());
+                 auto* const scratch = reinterpret_cast<float*>(bytes.data());
+                 route_tile(x, first, std::min(tile_rows, num_tokens - first), routing, scratch);
+               });
+}
+
+void Router::route_tile(const TokenRows& x, std::size_t first, std::size_t count, RoutingTable& routing,
+                        float* scratch) const {
   const std::size_t hidden = matmul_->in();
   const std::size_t k = spec_.top_k;
-  expects(x.size() == num_tokens * hidden, "a router is given num_tokens rows of the hidden size");
-  routing.resize(num_tokens, k, num_experts());
-  const std::span<ExpertId> experts = routing.experts();
-  const std::span<float> weights = routing.weights();
-  const std::span<float> selection = routing.selection();
-  std::vector<float> scratch(std::max<std::size_t>(num_threads, 1) * scratch_size());
-  const std::size_t tile = Matmul::max_rows;
-  parallel_for(num_threads, (num_tokens + tile - 1) / tile, [&](std::size_t t, std::size_t thread) {
-    const std::size_t begin = t * tile;
-    const std::size_t end = std::min(begin + tile, num_tokens);
-    for (std::size_t token = begin; token < end; ++token) {
-      require_finite_input(x.subspan(token * hidden, hidden), token);
-    }
-    matmul_->apply(x.data() + begin * hidden, end - begin, packed_weights_,
-                   selection.data() + begin * num_experts());
-    const std::span<float> mine = std::span(scratch).subspan(thread * scratch_size(), scratch_size());
-    for (std::size_t token = begin; token < end; ++token) {
-      const std::span<float> logits = selection.subspan(token * num_experts(), num_experts());
-      require_finite_logits(logits, token);
-      choose(logits, mine, experts.subspan(token * k, k), weights.subspan(token * k, k));
-    }
-  });
+  const float* const rows = rows_in_f32(x, first * hidden, {scratch, count * hidden});
+  const std::span<float> choice_scratch(scratch + tile_rows * hidden, choice_scratch_length());
+  const std::span<float> logits = routing.selection().subspan(first * num_experts(), count * num_experts());
+  for (std::size_t t = 0; t < count; ++t) require_finite_input({rows + t * hidden, hidden}, first + t);
+  matmul_->apply(rows, count, packed_weights_, logits.data());
+  for (std::size_t t = 0; t < count; ++t) {
+    const std::span<float> mine = logits.subspan(t * num_experts(), num_experts());
+    require_finite_logits(mine, first + t);
+    choose(mine, choice_scratch, routing.experts().subspan((first + t) * k, k),
+           routing.weights().subspan((first + t) * k, k));
+  }
 }
 
 /// `selection` holds one token's logits at first, and what its experts are selected by in the end.

@@ -9,6 +9,8 @@
 #include "runtime/kernels/matmul.hpp"
 #include "runtime/layer_spec.hpp"
 #include "runtime/routing.hpp"
+#include "runtime/token_rows.hpp"
+#include "runtime/workspace.hpp"
 
 namespace moewe {
 
@@ -24,16 +26,20 @@ class Router {
   std::size_t num_experts() const { return matmul_->out(); }
   std::size_t top_k() const { return spec_.top_k; }
 
-  /// Local. `x` is [num_tokens, hidden], row-major. A token's choice depends on that token alone. Throws
+  /// Local. `x` is [num_tokens, hidden] of either dtype. A token's choice depends on that token alone. Throws
   /// InvalidInput when an input or a logit is not finite, naming the token by its place in `x`, and the
   /// column or the expert.
-  void route(std::span<const float> x, std::size_t num_tokens, RoutingTable& routing,
-             std::size_t num_threads) const;
+  void route(const TokenRows& x, std::size_t num_tokens, RoutingTable& routing, Workspace& workspace) const;
+
+  /// That route() works in, per thread.
+  std::size_t scratch_bytes() const;
 
  private:
   void choose(std::span<float> selection, std::span<float> scratch, std::span<ExpertId> experts,
               std::span<float> weights) const;
-  std::size_t scratch_size() const { return selection_bias_.size() + spec_.num_groups; }
+  void route_tile(const TokenRows& x, std::size_t first, std::size_t count, RoutingTable& routing,
+                  float* scratch) const;
+  std::size_t choice_scratch_length() const { return selection_bias_.size() + spec_.num_groups; }
 
   RouterSpec spec_;
   std::shared_ptr<const Matmul> matmul_;

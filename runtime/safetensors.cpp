@@ -74,10 +74,10 @@ void SafetensorsFile::read_f32(std::string_view name, std::size_t first, std::sp
          fmt::format("has {} elements; {} from {} on are not there", length, values.size(), first));
   }
   if (!is_bf16) return read_bytes(*tensor, first * sizeof(float), std::as_writable_bytes(values));
-  std::vector<std::uint16_t> piece(std::min(values.size(), bf16_values_at_once));
+  std::vector<Bf16> piece(std::min(values.size(), bf16_values_at_once));
   for (; !values.empty(); values = values.subspan(piece.size())) {
     piece.resize(std::min(values.size(), piece.size()));
-    read_bytes(*tensor, first * sizeof(std::uint16_t), std::as_writable_bytes(std::span(piece)));
+    read_bytes(*tensor, first * sizeof(Bf16), std::as_writable_bytes(std::span(piece)));
     widen_bf16(piece, values.first(piece.size()));
     first += piece.size();
   }

@@ -10,17 +10,19 @@ namespace {
 float combined(const std::vector<float>& outputs, const std::vector<float>& weights, std::size_t num_sent,
                std::size_t num_threads) {
   const std::size_t k = outputs.size();
-  Routing routing{1, k, {}, weights, {}};
-  for (std::size_t e = 0; e < k; ++e) routing.experts.push_back(expert_at(e));
-  DispatchPlan plan;
+  std::vector<ExpertId> experts;
+  for (std::size_t e = 0; e < k; ++e) experts.push_back(expert_at(e));
+  const Routing routing{1, k, experts, weights, {}};
+  MemoryMeter meter;
+  DispatchPlan plan(meter);
   plan.build(routing, contiguous_placement(k, 1));
-  ReturnTable returned;
-  returned.reset(plan);
+  ReturnTable returned(meter);
+  returned.reset(plan, Combine::reproducible);
   const auto assignments = plan.to(Rank{0}).assignments;
   returned.add(assignments.first(num_sent), reinterpret_cast<const std::byte*>(outputs.data()),
                sizeof(float));
   std::vector<float> y{-1.0F};
-  combine(routing, returned, y, 1, num_threads);
+  combine(routing, returned, {1, Dtype::f32}, false, y, num_threads);
   return y[0];
 }
 

@@ -1,5 +1,6 @@
 #include "runtime/dispatch_plan.hpp"
 
+#include <cmath>
 #include <gtest/gtest.h>
 #include <set>
 
@@ -10,12 +11,13 @@ namespace moewe {
 namespace {
 
 TEST(DispatchPlan, SendsEachTokenOnceToEachRankAndEveryAssignmentToItsSlot) {
-  DispatchPlan plan;  // the same one for all cases, so that left-overs would show
+  MemoryMeter meter;
+  DispatchPlan plan(meter);  // the same one for all cases, so that left-overs would show
   for (const test::RoutingCase& c : test::routing_cases()) {
     for (const std::size_t num_ranks : {1U, 2U, 3U, 8U}) {
       SCOPED_TRACE(c.name + " on " + std::to_string(num_ranks));
       const Placement placement = contiguous_placement(c.spec.num_experts, num_ranks);
-      const Routing routing = test::make_routing(c, 0, c.num_tokens);
+      const test::OwnedRouting routing = test::make_routing(c, 0, c.num_tokens);
       plan.build(routing, placement);
       std::set<std::pair<std::size_t, std::size_t>> seen;
       for (std::size_t rank = 0; rank < num_ranks; ++rank) {
@@ -42,12 +44,31 @@ TEST(DispatchPlan, SendsEachTokenOnceToEachRankAndEveryAssignmentToItsSlot) {
   }
 }
 
+TEST(DispatchPlan, SendsNothingForWhatWasDropped) {
+  const test::OwnedRouting routing{
+      3, 2, {ExpertId{0}, no_expert, no_expert, no_expert, no_expert, ExpertId{1}}, {1, 0, 0, 0, 0, 1}};
+  MemoryMeter meter;
+  DispatchPlan plan(meter);
+  plan.build(routing, contiguous_placement(2, 2));
+  EXPECT_EQ(plan.num_assignments(), 2U);
+  ASSERT_EQ(plan.to(Rank{0}).tokens.size(), 1U);
+  EXPECT_EQ(plan.to(Rank{0}).tokens[0], 0U);
+  ASSERT_EQ(plan.to(Rank{1}).assignments.size(), 1U);
+  EXPECT_EQ(plan.to(Rank{1}).assignments[0].token, 2U);
+  EXPECT_EQ(plan.to(Rank{1}).assignments[0].k, 1U);
+}
+
 TEST(CountAssignments, RefusesWhatCannotBeRouted) {
-  Routing routing{2, 1, {ExpertId{0}, ExpertId{4}}, {1.0F, 1.0F}, {}};
+  test::OwnedRouting routing{2, 1, {ExpertId{0}, ExpertId{4}}, {1.0F, 1.0F}};
   EXPECT_EQ(count_assignments(routing, 5), (std::vector<std::int64_t>{1, 0, 0, 0, 1}));
   EXPECT_THROW(count_assignments(routing, 4), InvalidInput);
   routing.experts[0] = ExpertId{-1};
   EXPECT_THROW(count_assignments(routing, 5), InvalidInput);
+  routing.experts[0] = ExpertId{0};
+  routing.weights[1] = std::nanf("");
+  EXPECT_THROW(count_assignments(routing, 5), InvalidInput);
+  routing.weights[1] = 1.0F;
+  EXPECT_NO_THROW(count_assignments(routing, 5));
   routing.experts.pop_back();
   EXPECT_THROW(count_assignments(routing, 5), InvalidInput);
 }

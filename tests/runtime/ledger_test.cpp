@@ -18,7 +18,8 @@ std::string refusal(const std::vector<std::int64_t>& promised, const std::vector
     for (std::size_t i = 0; i < computed[slot]; ++i) ledger.count_computed(slot, 1);
   }
   try {
-    ledger.close(num_assigned, num_returned);
+    ledger.count_returned(num_assigned, num_returned);
+    ledger.close(num_assigned);
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::verification);
     return error.what();
@@ -31,7 +32,7 @@ TEST(Ledger, BalancesOnlyWhenEverySlotDidWhatWasPromised) {
   EXPECT_EQ(refusal({3, 0, 2}, {3, 0, 0}, 4, 4), "ledger: slot 2 was promised 2 assignments and computed 0");
   EXPECT_EQ(refusal({3, 0, 2}, {3, 1, 2}, 4, 4), "ledger: slot 1 was promised 0 assignments and computed 1");
   EXPECT_EQ(refusal({3, 0, 2}, {3, 0, 2}, 4, 3),
-            "ledger: 4 assignments were sent out and 3 outputs came back");
+            "ledger: of 4 assignments 4 were sent out and 3 outputs came back");
   EXPECT_EQ(refusal({3, 0, 2}, {3, 0, 0}, 4, 3, VerifyLevel::off), "");
 }
 
@@ -40,10 +41,10 @@ TEST(Ledger, BeginsEveryStepAnewAndOnlyAfterTheLastWasClosed) {
   ledger.open(VerifyLevel::ledger, {1});
   ledger.count_computed(0, 1);
   EXPECT_THROW(ledger.open(VerifyLevel::ledger, {1}), Error);
-  ledger.close(0, 0);
+  ledger.close(0);
   ledger.open(VerifyLevel::ledger, {1});
   EXPECT_EQ(ledger.computed_per_slot()[0], 0);
-  EXPECT_THROW(ledger.close(0, 0), Error);
+  EXPECT_THROW(ledger.close(0), Error);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "runtime/dtype.hpp"
 #include "runtime/layer_spec.hpp"
 #include "runtime/weight_source.hpp"
 
@@ -28,17 +29,27 @@ class GeneratedWeights : public WeightSource {
   void read_router(std::span<float> weights) const override { fill(weights, 0, spec_.expert.hidden); }
 
   void read_expert(ExpertId expert, const ExpertMatrices& matrices) const override {
-    const std::uint64_t first = 1 + 3 * index(expert);
-    fill(matrices.gate, first, spec_.expert.hidden);
-    fill(matrices.up, first + 1, spec_.expert.hidden);
-    fill(matrices.down, first + 2, spec_.expert.intermediate);
+    fill_matrices(matrices, 1 + 3 * index(expert), spec_.expert.intermediate);
+  }
+
+  void read_selection_bias(std::span<float> bias) const override { fill(bias, 1000001, 100); }
+
+  void read_shared_expert(const ExpertMatrices& matrices) const override {
+    fill_matrices(matrices, 1000002, spec_.shared_intermediate);
   }
 
  private:
+  void fill_matrices(const ExpertMatrices& matrices, std::uint64_t first, std::size_t intermediate) const {
+    fill(matrices.gate, first, spec_.expert.hidden);
+    fill(matrices.up, first + 1, spec_.expert.hidden);
+    fill(matrices.down, first + 2, intermediate);
+  }
+
+  /// Values that bf16 holds, so that a layer has the same weights in either dtype.
   void fill(std::span<float> weights, std::uint64_t tensor, std::size_t inputs) const {
     const std::vector<float> values = random_floats(weights.size(), seed_ * 1000003 + tensor);
     const float scale = 1.0F / std::sqrt(static_cast<float>(inputs));
-    for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = values[i] * scale;
+    for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = widen(round_to_bf16(values[i] * scale));
   }
 
   LayerSpec spec_;

@@ -1,6 +1,7 @@
 #include "tests/support/oracle.hpp"
 
 #include <cmath>
+#include <numbers>
 
 namespace moewe::test {
 namespace {
@@ -15,19 +16,34 @@ std::vector<double> multiply(const std::vector<float>& w, const std::vector<doub
   return y;
 }
 
+double activated(Activation activation, double t) {
+  switch (activation) {
+    case Activation::silu:
+      return t / (1 + std::exp(-t));
+    case Activation::gelu:
+      return 0.5 * t * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (t + 0.044715 * t * t * t)));
+    case Activation::relu:
+      return t > 0 ? t : 0;
+  }
+  return 0;
+}
+
 struct PlainExpert {
+  ExpertShape shape;
   std::vector<float> gate, up, down;
 
-  PlainExpert(const ExpertShape& shape, const WeightSource& source, ExpertId id)
-      : gate(shape.hidden * shape.intermediate), up(gate.size()), down(gate.size()) {
-    source.read_expert(id, {gate, up, down});
-  }
+  explicit PlainExpert(const ExpertShape& s)
+      : shape(s),
+        gate(s.gated ? s.hidden * s.intermediate : 0),
+        up(s.hidden * s.intermediate),
+        down(up.size()) {}
 
   std::vector<double> operator()(const std::vector<double>& x) const {
-    std::vector<double> hidden = multiply(gate, x);
     const std::vector<double> raised = multiply(up, x);
-    for (std::size_t i = 0; i < hidden.size(); ++i)
-      hidden[i] = hidden[i] / (1 + std::exp(-hidden[i])) * raised[i];
+    std::vector<double> hidden = shape.gated ? multiply(gate, x) : raised;
+    for (std::size_t i = 0; i < hidden.size(); ++i) {
+      hidden[i] = activated(shape.activation, hidden[i]) * (shape.gated ? raised[i] : 1);
+    }
     return multiply(down, hidden);
   }
 };
@@ -37,15 +53,24 @@ struct PlainExpert {
 std::vector<double> plain_moe(const LayerSpec& spec, const WeightSource& source, const Routing& routing,
                               std::span<const float> x) {
   const std::size_t hidden = spec.expert.hidden;
-  std::vector<PlainExpert> experts;
-  for (std::size_t e = 0; e < spec.num_experts; ++e) experts.emplace_back(spec.expert, source, expert_at(e));
+  std::vector<PlainExpert> experts(spec.num_experts, PlainExpert(spec.expert));
+  for (std::size_t e = 0; e < spec.num_experts; ++e) {
+    source.read_expert(expert_at(e), {experts[e].gate, experts[e].up, experts[e].down});
+  }
+  PlainExpert shared(spec.shared_expert());
+  if (spec.has_shared_expert()) source.read_shared_expert({shared.gate, shared.up, shared.down});
   std::vector<double> y(x.size(), 0.0);
-  for (std::size_t i = 0; i < routing.num_tokens * routing.top_k; ++i) {
-    const std::size_t token = i / routing.top_k;
+  for (std::size_t token = 0; token < routing.num_tokens; ++token) {
     const std::vector<double> row(x.begin() + static_cast<std::ptrdiff_t>(token * hidden),
                                   x.begin() + static_cast<std::ptrdiff_t>((token + 1) * hidden));
-    const std::vector<double> output = experts[index(routing.experts[i])](row);
-    for (std::size_t h = 0; h < hidden; ++h) y[token * hidden + h] += routing.weights[i] * output[h];
+    const auto add = [&](double weight, const PlainExpert& expert) {
+      const std::vector<double> output = expert(row);
+      for (std::size_t h = 0; h < hidden; ++h) y[token * hidden + h] += weight * output[h];
+    };
+    for (std::size_t i = token * routing.top_k; i < (token + 1) * routing.top_k; ++i) {
+      if (routing.experts[i] != no_expert) add(routing.weights[i], experts[index(routing.experts[i])]);
+    }
+    if (spec.has_shared_expert()) add(1, shared);
   }
   return y;
 }

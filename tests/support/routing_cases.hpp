@@ -49,9 +49,21 @@ inline std::vector<RoutingCase> routing_cases() {
   };
 }
 
+/// A routing with memory of its own.
+struct OwnedRouting {
+  std::size_t num_tokens = 0;
+  std::size_t top_k = 0;
+  std::vector<ExpertId> experts;
+  std::vector<float> weights;
+
+  operator Routing() const {  // NOLINT(google-explicit-constructor): a view of it
+    return {num_tokens, top_k, experts, weights, {}};
+  }
+};
+
 /// The routing of global tokens [first, first + count) of a case.
-inline Routing make_routing(const RoutingCase& c, std::size_t first, std::size_t count) {
-  Routing routing{count, c.spec.router.top_k, {}, {}, {}};
+inline OwnedRouting make_routing(const RoutingCase& c, std::size_t first, std::size_t count) {
+  OwnedRouting routing{count, c.spec.router.top_k, {}, {}};
   for (std::size_t token = first; token < first + count; ++token) {
     std::mt19937_64 generator(token + 1);
     std::vector<ExpertId> shuffled;
