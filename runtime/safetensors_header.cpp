@@ -204,7 +204,8 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 };
 
 std::uint64_t bytes_of(const TensorMap::value_type& tensor, const std::string& where) {
-  const auto& [name, info] = tensor;
+  const std::string& name = tensor.first;
+  const TensorInfo& info = tensor.second;
   std::uint64_t bits = 1;
   const auto multiply = [&](std::uint64_t factor) {
     if (__builtin_mul_overflow(bits, factor, &bits)) {
