@@ -1,15 +1,14 @@
 #include "launch/options.hpp"
 
-#include <algorithm>
 #include <boost/program_options.hpp>
-#include <charconv>
-#include <cmath>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <set>
 #include <sstream>
 
-#include "comm/error.hpp"
+#include "launch/option_values.hpp"
+#include "launch/run_help.hpp"
+#include "runtime/model_config.hpp"
 
 namespace moewe {
 namespace {
@@ -20,46 +19,33 @@ constexpr std::size_t max_ranks = 1024;
 constexpr std::size_t max_tokens = std::size_t{1} << 31;
 constexpr std::size_t max_steps = 1'000'000'000;
 constexpr std::size_t max_layers = 10'000;
+constexpr std::size_t max_size = std::size_t{1} << 20;
 constexpr double max_timeout_s = 1e6;
+constexpr double max_capacity_factor = 1e6;
 
-po::options_description describe_options() {
-  const auto text = [](const char* name) { return po::value<std::string>()->value_name(name); };
-  po::options_description model("Model and tokens");
-  model.add_options()("checkpoint", text("DIR"), "folder with config.json and model.safetensors (required)")(
-      "input", text("FILE"),
-      "safetensors with layers.N.input [T, hidden]; where it also holds layers.N.output, .topk_ids or "
-      ".topk_weights, the results are compared with them. Without it, tokens are generated")(
-      "tokens", text("N"), "tokens per step, over all ranks; with --input its first N (default: all)")(
-      "layers", text("LIST"), "layers to run, such as 0,2-3 (default: those of the input, else all)")(
-      "steps", text("N"), "how many times to run all layers (default 1)")(
-      "seed", text("N"), "seed of generated tokens (default 0)")(
-      "output", text("FILE"), "write the last step's outputs, ids and weights as safetensors");
-  po::options_description ranks("Ranks and exchange");
-  ranks.add_options()("ranks", text("N"),
-                      "run N ranks as threads of this process; under mpirun or srun omit it")(
-      "threads", text("N"), "cores per rank (default: OMP_NUM_THREADS, else cores / ranks on the node)")(
-      "placement", text("NAME"), "contiguous: expert e of E on rank floor(e * ranks / E) (the default)")(
-      "path", text("NAME"),
-      "auto: direct inside a node, message between nodes (the default); direct; message")(
-      "dtype", text("NAME"), "f32: type of weights, rows and wire (the default)")(
-      "timeout", text("SECONDS"), "end the job when a rank waits longer than this (default 120)");
-  po::options_description results("Results");
-  results.add_options()("verify", text("LEVEL"),
-                        "ledger: prove in every step that no assignment is lost (the default); off")(
-      "json", text("FILE"), "write all results as JSON")("help,h", "show this text");
-  po::options_description all(
-      "moewe run: execute the MoE layers of a checkpoint across ranks\n\n"
-      "  mpirun -n 4 moewe run --checkpoint DIR --input FILE\n"
-      "  moewe run --ranks 4 --checkpoint DIR --tokens 4096 --steps 10\n\nOptions");
-  all.add(model).add(ranks).add(results);
-  return all;
-}
+// The first of each is the default.
+const Choices<PathRequest> path_choices{
+    {"auto", PathRequest::automatic}, {"direct", PathRequest::direct}, {"message", PathRequest::message}};
+const Choices<VerifyLevel> verify_choices{{"ledger", VerifyLevel::ledger}, {"off", VerifyLevel::off}};
+const Choices<Dtype> dtype_choices{{"f32", Dtype::f32}, {"bf16", Dtype::bf16}};
+const Choices<Combine> combine_choices{{"reproducible", Combine::reproducible}, {"fast", Combine::fast}};
+const Choices<Activation> activation_choices{
+    {"silu", Activation::silu}, {"gelu", Activation::gelu}, {"relu", Activation::relu}};
+const Choices<CapacityRule> rule_choices{{"megatron", CapacityRule::megatron},
+                                         {"deepspeed", CapacityRule::deepspeed},
+                                         {"vmoe", CapacityRule::vmoe},
+                                         {"flaxformer", CapacityRule::flaxformer},
+                                         {"mesh", CapacityRule::mesh}};
+const Choices<OverflowPolicy> overflow_choices{{"drop-last", OverflowPolicy::drop_last},
+                                               {"drop-lowest-weight", OverflowPolicy::drop_lowest_weight},
+                                               {"next-choice", OverflowPolicy::next_choice},
+                                               {"error", OverflowPolicy::error}};
 
-po::variables_map parse(const std::vector<std::string>& arguments) {
+OptionValues parse(const std::vector<std::string>& arguments) {
   const auto style = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
-  po::variables_map values;
+  OptionValues values;
   try {
-    const po::options_description known = describe_options();
+    const po::options_description known = describe_run_options();
     const auto parsed = po::command_line_parser(arguments).options(known).style(style).run();
     for (const po::option& option : parsed.options) {
       if (option.position_key >= 0)
@@ -72,80 +58,84 @@ po::variables_map parse(const std::vector<std::string>& arguments) {
   return values;
 }
 
-std::optional<std::string> find(const po::variables_map& values, const char* name) {
-  if (values.count(name) == 0) return std::nullopt;
-  auto text = values[name].as<std::string>();
-  if (text.empty()) throw InvalidInput(fmt::format("--{} is empty", name));
-  return text;
-}
-
-std::optional<std::uint64_t> parse_number(const std::string& text) {
-  std::uint64_t number = 0;
-  const char* end = text.data() + text.size();
-  const auto [stopped, failure] = std::from_chars(text.data(), end, number);
-  if (failure != std::errc{} || stopped != end) return std::nullopt;
-  return number;
-}
-
-std::optional<std::uint64_t> find_number(const po::variables_map& values, const char* name,
-                                         std::uint64_t least, std::uint64_t most) {
-  const auto text = find(values, name);
-  if (!text) return std::nullopt;
-  const auto number = parse_number(*text);
-  if (!number || *number < least || *number > most) {
-    throw InvalidInput(
-        fmt::format("--{} must be a whole number from {} to {}, not '{}'", name, least, most, *text));
-  }
-  return number;
-}
-
-template <typename T>
-struct Choice {
-  const char* name;
-  T value;
-};
-
-/// The value of the choice that was named, or of the first one.
-template <typename T>
-T find_choice(const po::variables_map& values, const char* name, const std::vector<Choice<T>>& choices) {
-  const auto text = find(values, name);
-  if (!text) return choices.front().value;
-  std::string known;
-  for (const Choice<T>& choice : choices) {
-    if (*text == choice.name) return choice.value;
-    known += fmt::format("{}{}", known.empty() ? "" : ", ", choice.name);
-  }
-  throw InvalidInput(fmt::format("--{} {} is not available; choose from: {}", name, *text, known));
-}
-
-const std::vector<Choice<PathRequest>> path_choices{
-    {"auto", PathRequest::automatic}, {"direct", PathRequest::direct}, {"message", PathRequest::message}};
-const std::vector<Choice<VerifyLevel>> verify_choices{{"ledger", VerifyLevel::ledger},
-                                                      {"off", VerifyLevel::off}};
-
-template <typename T>
-std::string name_of(const std::vector<Choice<T>>& choices, T value) {
-  const auto found =
-      std::find_if(choices.begin(), choices.end(), [&](const auto& c) { return c.value == value; });
-  return found->name;
-}
-
-double parse_timeout(const po::variables_map& values, double otherwise) {
-  const auto text = find(values, "timeout");
-  if (!text) return otherwise;
-  std::istringstream stream(*text);
-  double seconds = 0;
-  stream >> seconds;
-  if (!stream || !stream.eof() || !(seconds > 0) || seconds > max_timeout_s) {
-    throw InvalidInput(fmt::format("--timeout must be a number of seconds above 0 and up to {}, not '{}'",
-                                   max_timeout_s, *text));
-  }
-  return seconds;
-}
-
 [[noreturn]] void reject_layers(const std::string& text) {
   throw InvalidInput(
       fmt::format("--layers must be numbers and ranges such as 0,2-3, each layer once, not '{}'", text));
+}
+
+/// Throws where one of `names` is given although `needed` is not.
+void require_with(const OptionValues& values, bool needed, const char* what,
+                  std::initializer_list<const char*> names) {
+  for (const char* name : names) {
+    if (!needed && values.count(name) > 0) throw InvalidInput(fmt::format("--{} needs {}", name, what));
+  }
+}
+
+void exclude_both(const OptionValues& values, const char* one, const char* other) {
+  if (values.count(one) > 0 && values.count(other) > 0) {
+    throw InvalidInput(fmt::format("--{} and --{} contradict each other", one, other));
+  }
+}
+
+LayerSpec parse_custom(const OptionValues& values) {
+  const auto size = [&](const char* name) {
+    const auto number = find_number(values, name, 1, max_size);
+    if (!number) throw InvalidInput(fmt::format("--model custom needs --{} N", name));
+    return static_cast<std::size_t>(*number);
+  };
+  LayerSpec spec;
+  spec.expert = {size("hidden"), size("intermediate"), find_choice(values, "activation", activation_choices),
+                 true};
+  spec.expert.gated = spec.expert.activation != Activation::relu && values.count("two-matrix") == 0;
+  spec.num_experts = size("experts");
+  spec.router.top_k = size("topk");
+  check_layer_spec(spec, "--model custom");
+  return spec;
+}
+
+ModelChoice parse_model(const OptionValues& values) {
+  exclude_both(values, "checkpoint", "model");
+  ModelChoice choice;
+  choice.checkpoint = find_text(values, "checkpoint");
+  const auto model = find_text(values, "model");
+  const bool is_custom = model == "custom";
+  require_with(values, is_custom, "--model custom",
+               {"hidden", "intermediate", "experts", "topk", "activation", "two-matrix"});
+  if (is_custom) {
+    choice.custom = parse_custom(values);
+  } else {
+    choice.preset = model;
+  }
+  if (!choice.checkpoint && !model) {
+    throw InvalidInput("either --checkpoint DIR or --model NAME is required; see moewe run --help");
+  }
+  return choice;
+}
+
+RoutingChoice parse_routing(const OptionValues& values) {
+  const auto text = find_text(values, "routing");
+  if (!text || *text == "router") return {};
+  constexpr std::string_view trace = "trace:";
+  if (text->rfind(trace, 0) != 0) return {.forced = parse_forced_routing(*text), .trace = {}};
+  const std::string file = text->substr(trace.size());
+  if (file.empty()) throw InvalidInput("--routing trace:FILE needs a file");
+  return {.forced = {}, .trace = file};
+}
+
+std::optional<CapacityOptions> parse_capacity(const OptionValues& values) {
+  const auto factor = find_positive(values, "capacity-factor", max_capacity_factor);
+  require_with(values, factor.has_value(), "--capacity-factor", {"capacity-rule", "overflow", "renormalise"});
+  if (!factor) return std::nullopt;
+  return CapacityOptions{find_choice(values, "capacity-rule", rule_choices), *factor,
+                         find_choice(values, "overflow", overflow_choices), values.count("renormalise") > 0};
+}
+
+void parse_tokens(const OptionValues& values, RunOptions& options) {
+  exclude_both(values, "tokens", "tokens-per-rank");
+  options.tokens = find_number(values, "tokens", 0, max_tokens);
+  options.tokens_per_rank = find_number(values, "tokens-per-rank", 0, max_tokens);
+  const bool is_known = options.tokens || options.tokens_per_rank || options.input || options.routing.trace;
+  if (!is_known) throw InvalidInput("one of --input FILE, --tokens N and --tokens-per-rank N is required");
 }
 
 }  // namespace
@@ -166,48 +156,84 @@ std::vector<std::size_t> parse_layers(const std::string& text) {
 }
 
 RunOptions parse_run_options(const std::vector<std::string>& arguments) {
-  const po::variables_map values = parse(arguments);
+  const OptionValues values = parse(arguments);
   RunOptions options;
   options.help = values.count("help") > 0;
   if (options.help) return options;
 
-  const auto checkpoint = find(values, "checkpoint");
-  if (!checkpoint) throw InvalidInput("--checkpoint DIR is required; see moewe run --help");
-  options.checkpoint = *checkpoint;
-  options.input = find(values, "input");
-  options.output = find(values, "output");
-  options.json = find(values, "json");
-  if (const auto layers = find(values, "layers")) options.layers = parse_layers(*layers);
-  options.tokens = find_number(values, "tokens", 0, max_tokens);
-  if (!options.tokens && !options.input) throw InvalidInput("either --input FILE or --tokens N is required");
+  options.model = parse_model(values);
+  options.routing = parse_routing(values);
+  options.input = find_text(values, "input");
+  options.output = find_text(values, "output");
+  options.json = find_text(values, "json");
+  if (const auto layers = find_text(values, "layers")) options.layers = parse_layers(*layers);
+  parse_tokens(values, options);
   options.steps = find_number(values, "steps", 1, max_steps).value_or(options.steps);
   options.seed = find_number(values, "seed", 0, UINT64_MAX).value_or(options.seed);
+  options.layer = {find_choice(values, "dtype", dtype_choices),
+                   find_choice(values, "combine", combine_choices), parse_capacity(values)};
   options.ranks = find_number(values, "ranks", 1, max_ranks);
   options.threads = find_number(values, "threads", 1, max_ranks);
+  options.memory_limit = find_bytes(values, "memory-limit");
   options.path = find_choice(values, "path", path_choices);
   options.verify = find_choice(values, "verify", verify_choices);
-  options.timeout_s = parse_timeout(values, options.timeout_s);
+  options.timeout_s = find_positive(values, "timeout", max_timeout_s).value_or(options.timeout_s);
   find_choice<int>(values, "placement", {{"contiguous", 0}});
-  find_choice<int>(values, "dtype", {{"f32", 0}});
   return options;
 }
 
 std::vector<std::string> RunOptions::shared_settings() const {
-  return {fmt::format("--layers {}", layers ? fmt::format("{}", fmt::join(*layers, ",")) : "(default)"),
-          fmt::format("--tokens {}", tokens ? std::to_string(*tokens) : "(default)"),
+  const auto number = [](const char* name, const auto& value) {
+    return fmt::format("--{} {}", name, value ? std::to_string(*value) : "(default)");
+  };
+  const auto file = [](const char* name, const auto& given) {
+    return fmt::format("--{} {}", name, given ? "FILE" : "(none)");
+  };
+  const LayerSpec custom = model.custom.value_or(LayerSpec{});
+  return {file("checkpoint", model.checkpoint),
+          fmt::format("--model {}", model.custom ? "custom" : model.preset.value_or("(none)")),
+          fmt::format("--hidden {}", custom.expert.hidden),
+          fmt::format("--intermediate {}", custom.expert.intermediate),
+          fmt::format("--experts {}", custom.num_experts),
+          fmt::format("--topk {}", custom.router.top_k),
+          fmt::format("--activation {}", name_of(activation_choices, custom.expert.activation)),
+          fmt::format("--two-matrix {}", !custom.expert.gated),
+          fmt::format("--layers {}", layers ? fmt::format("{}", fmt::join(*layers, ",")) : "(default)"),
+          number("tokens", tokens),
+          number("tokens-per-rank", tokens_per_rank),
           fmt::format("--steps {}", steps),
           fmt::format("--seed {}", seed),
+          fmt::format("--routing {}", routing.trace ? "trace:FILE" : describe(routing)),
+          fmt::format("--dtype {}", name_of(layer.dtype)),
+          fmt::format("--combine {}", name_of(layer.combine)),
+          fmt::format("--capacity-factor {}", describe(layer.capacity)),
+          number("memory-limit", memory_limit),
           fmt::format("--path {}", name_of(path_choices, path)),
           fmt::format("--verify {}", name_of(verify_choices, verify)),
           fmt::format("--timeout {}", timeout_s),
-          fmt::format("--input {}", input ? "FILE" : "(none)"),
-          fmt::format("--output {}", output ? "FILE" : "(none)")};
+          file("input", input),
+          file("output", output)};
 }
 
 std::string run_help() {
   std::ostringstream text;
-  text << describe_options();
+  text << describe_run_options();
   return text.str();
 }
+
+std::string describe(const RoutingChoice& routing) {
+  if (routing.trace) return "trace:" + routing.trace->string();
+  return routing.forced ? describe(*routing.forced) : "router";
+}
+
+std::string describe(const std::optional<CapacityOptions>& capacity) {
+  if (!capacity) return "none (dropless)";
+  return fmt::format("{} --capacity-rule {} --overflow {}{}", capacity->factor, name_of(capacity->rule),
+                     name_of(capacity->policy), capacity->renormalise ? " --renormalise" : "");
+}
+
+const char* name_of(CapacityRule rule) { return name_of(rule_choices, rule); }
+const char* name_of(OverflowPolicy policy) { return name_of(overflow_choices, policy); }
+const char* name_of(Combine combine) { return name_of(combine_choices, combine); }
 
 }  // namespace moewe

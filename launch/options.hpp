@@ -7,26 +7,48 @@
 #include <string>
 #include <vector>
 
+#include "launch/forced_routing.hpp"
+#include "runtime/layer_options.hpp"
+#include "runtime/layer_spec.hpp"
 #include "runtime/ledger.hpp"
 #include "runtime/path_choice.hpp"
 
 namespace moewe {
 
+/// Which model is run: exactly one of these.
+struct ModelChoice {
+  std::optional<std::filesystem::path> checkpoint;
+  std::optional<std::string> preset;
+  std::optional<LayerSpec> custom;
+};
+
+/// What chooses the experts: the router unless one of these is set.
+struct RoutingChoice {
+  std::optional<ForcedRoutingSpec> forced;
+  std::optional<std::filesystem::path> trace;
+
+  bool is_forced() const { return forced || trace; }
+};
+
 /// What `moewe run` was asked for.
 struct RunOptions {
-  std::filesystem::path checkpoint;
+  ModelChoice model;
+  RoutingChoice routing;
   std::optional<std::filesystem::path> input;
   std::optional<std::filesystem::path> output;
   std::optional<std::filesystem::path> json;
 
   std::optional<std::vector<std::size_t>> layers;  ///< ascending
   std::optional<std::size_t> tokens;               ///< per step, over all ranks
+  std::optional<std::size_t> tokens_per_rank;
   std::size_t steps = 1;
   std::uint64_t seed = 0;
 
+  LayerOptions layer;
   PathRequest path = PathRequest::automatic;
   VerifyLevel verify = VerifyLevel::ledger;
-  std::optional<std::size_t> threads;  ///< per rank; none: chosen from the machine
+  std::optional<std::size_t> threads;       ///< per rank; none: chosen from the machine
+  std::optional<std::size_t> memory_limit;  ///< bytes per rank; none: what the machine has
   double timeout_s = 120;
   std::optional<std::size_t> ranks;  ///< threads of this process that act as ranks
 
@@ -43,5 +65,12 @@ std::string run_help();
 
 /// "0,2-4" -> 0 2 3 4. Throws InvalidInput.
 std::vector<std::size_t> parse_layers(const std::string& text);
+
+// As they would be typed.
+std::string describe(const RoutingChoice& routing);
+std::string describe(const std::optional<CapacityOptions>& capacity);
+const char* name_of(CapacityRule rule);
+const char* name_of(OverflowPolicy policy);
+const char* name_of(Combine combine);
 
 }  // namespace moewe

@@ -1,7 +1,6 @@
 #include "launch/run_inputs.hpp"
 
 #include <fmt/format.h>
-#include <numeric>
 #include <xxhash.h>
 
 #include "comm/error.hpp"
@@ -43,35 +42,45 @@ std::uint64_t digest(const SafetensorsFile& file) {
 
 }  // namespace
 
-RunInputs::RunInputs(Communicator& communicator, const RunOptions& options) {
+RunInputs::RunInputs(Communicator& communicator, const RunOptions& options, std::size_t num_threads) {
   require_same_options(communicator, options);
-  together(communicator, [&] { open(options); });
-  require_same_text(communicator, fmt::format("{:016x}", checkpoint_->digest()), [&](const auto&) {
+  together(communicator, [&] { open(communicator.size(), options, num_threads); });
+  require_same_text(communicator, fmt::format("{:016x}", model_->digest()), [&](const auto&) {
     return fmt::format("{}: configuration or tensor headers are not those of rank 0's checkpoint",
-                       options.checkpoint.string());
+                       model_->name());
   });
-  if (!input_) return;
-  require_same_text(communicator, fmt::format("{:016x}", digest(*input_)), [&](const auto&) {
+  require_same_text(communicator, fmt::format("{:016x}", input_ ? digest(*input_) : 0), [&](const auto&) {
     return fmt::format("{}: tensor headers are not those of rank 0's input", input_->path());
+  });
+  require_same_text(communicator, std::to_string(tokens_->num_tokens()), [&](const auto& of_rank_0) {
+    return fmt::format("{} tokens per step here, but {} on rank 0", tokens_->num_tokens(), of_rank_0);
   });
 }
 
-void RunInputs::open(const RunOptions& options) {
-  checkpoint_ = std::make_unique<Checkpoint>(options.checkpoint);
+void RunInputs::open(std::size_t num_ranks, const RunOptions& options, std::size_t num_threads) {
+  model_ = open_model(options, num_threads);
   if (options.input) input_ = std::make_unique<SafetensorsFile>(*options.input);
-  refuse_to_overwrite(options);
+  has_reference_ = !options.routing.is_forced() && !options.layer.capacity;
   layers_ = choose_layers(options);
-  for (const std::size_t layer : layers_) checkpoint_->check_layer(layer);
-  const std::size_t hidden = checkpoint_->config().layer.expert.hidden;
+  for (const std::size_t layer : layers_) model_->check_layer(layer);
+  routing_ = open_routing(options, model_->config(), layers_);
+  open_tokens(num_ranks, options);
+  refuse_to_overwrite(options);
+}
+
+void RunInputs::open_tokens(std::size_t num_ranks, const RunOptions& options) {
+  const std::size_t hidden = spec().expert.hidden;
+  std::optional<std::size_t> asked_for = options.tokens;
+  if (options.tokens_per_rank) asked_for = *options.tokens_per_rank * num_ranks;
+  if (!asked_for && routing_) asked_for = routing_->tokens_per_step();
   if (!input_) {
-    tokens_ = std::make_unique<GeneratedTokens>(options.seed, *options.tokens, hidden);
+    tokens_ = std::make_unique<GeneratedTokens>(options.seed, asked_for.value(), hidden);
     return;
   }
-  const std::size_t num_tokens =
-      options.tokens ? *options.tokens : recorded_tokens(*input_, layers_.front(), hidden);
+  const std::size_t num_tokens = asked_for.value_or(recorded_tokens(*input_, layers_.front(), hidden));
   for (const std::size_t layer : layers_) {
     const std::size_t recorded = recorded_tokens(*input_, layer, hidden);
-    if (!options.tokens && recorded != num_tokens) {
+    if (!asked_for && recorded != num_tokens) {
       throw InvalidInput(
           fmt::format("{}: layer {} has {} tokens and layer {} has {}; --tokens N takes the first N of each",
                       input_->path(), layers_.front(), num_tokens, layer, recorded));
@@ -81,7 +90,10 @@ void RunInputs::open(const RunOptions& options) {
 }
 
 void RunInputs::refuse_to_overwrite(const RunOptions& options) const {
-  std::vector<std::filesystem::path> read{options.checkpoint / "config.json", checkpoint_->tensors().path()};
+  std::vector<std::filesystem::path> read = model_->files_read();
+  if (routing_) {
+    for (const auto& file : routing_->files_read()) read.push_back(file);
+  }
   if (options.input) read.push_back(*options.input);
   for (const auto& written : {options.output, options.json}) {
     for (const auto& file : read) {
@@ -97,16 +109,8 @@ void RunInputs::refuse_to_overwrite(const RunOptions& options) const {
 }
 
 std::vector<std::size_t> RunInputs::choose_layers(const RunOptions& options) const {
-  const std::size_t num_layers = checkpoint_->config().num_layers;
-  std::vector<std::size_t> layers(num_layers);
-  std::iota(layers.begin(), layers.end(), std::size_t{0});
-  if (input_) layers = recorded_layers(*input_);
-  if (options.layers) layers = *options.layers;
-  if (layers.back() >= num_layers) {
-    throw InvalidInput(fmt::format("layer {} was asked for, but {} has layers 0 to {}", layers.back(),
-                                   options.checkpoint.string(), num_layers - 1));
-  }
-  return layers;
+  if (options.layers) return *options.layers;
+  return input_ ? recorded_layers(*input_) : model_->config().moe_layers;
 }
 
 }  // namespace moewe

@@ -6,9 +6,10 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "launch/model_source.hpp"
 #include "launch/options.hpp"
+#include "launch/routing_source.hpp"
 #include "launch/token_source.hpp"
-#include "runtime/checkpoint.hpp"
 
 namespace moewe {
 
@@ -16,25 +17,33 @@ namespace moewe {
 class RunInputs {
  public:
   /// Collective. Throws a shared InvalidInput when options differ between ranks, when a file is unusable, or
-  /// when ranks found different configurations or tensor headers in theirs.
-  RunInputs(Communicator& communicator, const RunOptions& options);
+  /// when ranks found different models or tensor headers in theirs. `num_threads` is this rank's.
+  RunInputs(Communicator& communicator, const RunOptions& options, std::size_t num_threads);
 
-  const Checkpoint& checkpoint() const { return *checkpoint_; }
+  const ModelSource& model() const { return *model_; }
+  const LayerSpec& spec() const { return model_->config().layer; }
   const std::vector<std::size_t>& layers() const { return layers_; }
   const TokenSource& tokens() const { return *tokens_; }
 
-  /// The input file, or null where tokens are generated.
-  const SafetensorsFile* input() const { return input_.get(); }
+  /// Null where the router chooses.
+  const RoutingSource* routing() const { return routing_.get(); }
+
+  /// The file that results are compared with, or null where there is none, or where they cannot be what was
+  /// recorded since the routing is forced or assignments may be dropped.
+  const SafetensorsFile* reference() const { return has_reference_ ? input_.get() : nullptr; }
 
  private:
-  void open(const RunOptions& options);
+  void open(std::size_t num_ranks, const RunOptions& options, std::size_t num_threads);
+  void open_tokens(std::size_t num_ranks, const RunOptions& options);
   void refuse_to_overwrite(const RunOptions& options) const;
   std::vector<std::size_t> choose_layers(const RunOptions& options) const;
 
-  std::unique_ptr<Checkpoint> checkpoint_;
+  std::unique_ptr<ModelSource> model_;
   std::unique_ptr<SafetensorsFile> input_;
   std::vector<std::size_t> layers_;
+  std::unique_ptr<RoutingSource> routing_;
   std::unique_ptr<TokenSource> tokens_;
+  bool has_reference_ = false;
 };
 
 }  // namespace moewe

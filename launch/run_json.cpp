@@ -29,6 +29,57 @@ Json time_json(const RunResult& result) {
   return time;
 }
 
+Json ledger_json(const RunResult& result) {
+  return {{"assigned", result.assigned},
+          {"computed", result.computed()},
+          {"computed_per_rank", result.computed_per_rank},
+          {"dropped",
+           {{"over_capacity", result.dropped_over_capacity()}, {"no_room", result.dropped_without_room()}}},
+          {"rerouted", result.rerouted()},
+          {"lost", result.lost()}};
+}
+
+/// Per layer and expert, over all steps.
+Json overflow_json(const RunResult& result) {
+  Json layers = Json::array();
+  for (std::size_t i = 0; i < result.overflow.size(); ++i) {
+    const OverflowReport& layer = result.overflow[i];
+    layers.push_back({{"layer", result.layers[i]},
+                      {"capacity", layer.capacity},
+                      {"assigned", layer.assigned},
+                      {"kept", layer.kept},
+                      {"over_capacity", layer.over_capacity},
+                      {"no_room", layer.no_room},
+                      {"rerouted_from", layer.rerouted_from},
+                      {"rerouted_to", layer.rerouted_to}});
+  }
+  return layers;
+}
+
+Json memory_json(const RunResult& result) {
+  return {{"planned_bytes", RunResult::most(result.planned_bytes_per_rank)},
+          {"peak_bytes", RunResult::most(result.peak_bytes_per_rank)},
+          {"process_bytes", RunResult::most(result.process_bytes_per_rank)},
+          {"limit_bytes", RunResult::most(result.limit_bytes_per_rank)},
+          {"planned_bytes_per_rank", result.planned_bytes_per_rank},
+          {"peak_bytes_per_rank", result.peak_bytes_per_rank},
+          {"process_bytes_per_rank", result.process_bytes_per_rank},
+          {"peak_bytes_by_name", result.peak_bytes_by_name},
+          {"rounds", result.most_rounds}};
+}
+
+Json near_ties_json(const ReferenceResult& reference) {
+  Json ties = Json::array();
+  for (const NearTie& tie : reference.ties()) {
+    ties.push_back({{"layer", tie.layer},
+                    {"token", tie.token},
+                    {"chosen", tie.chosen},
+                    {"recorded", tie.recorded},
+                    {"score_difference", tie.score_difference}});
+  }
+  return ties;
+}
+
 Json verify_json(const RunResult& result) {
   const ReferenceResult& reference = result.reference;
   return {{"level", result.verify_level},
@@ -37,9 +88,11 @@ Json verify_json(const RunResult& result) {
           {"compared_ids", reference.compared_ids},
           {"mismatched", reference.mismatched},
           {"near_ties", reference.near_ties},
+          {"near_ties_listed", near_ties_json(reference)},
           {"not_finite", reference.not_finite},
           {"max_abs_err", reference.max_abs_err},
           {"max_abs_err_over_rms", reference.relative_err()},
+          {"rms_err_over_rms", reference.relative_rms_err()},
           {"max_weight_err", reference.max_weight_err}};
 }
 
@@ -54,25 +107,25 @@ std::string to_json(const RunResult& result) {
             {"matmul_rows", result.matmul_rows},
             {"threads", result.threads},
             {"model", result.model},
-            {"dtype", "f32"},
+            {"dtype", result.dtype},
+            {"combine", result.combine},
+            {"routing", result.routing},
+            {"capacity", result.capacity},
             {"layers", result.layers},
             {"tokens", result.tokens},
             {"steps", result.steps},
             {"seed", result.seed}};
   json["exchange"] = exchange_json(result);
   json["output_sha256"] = result.output_sha256;
-  json["ledger"] = {{"assigned", result.assigned},
-                    {"computed", result.computed()},
-                    {"computed_per_rank", result.computed_per_rank},
-                    {"dropped", Json::object()},
-                    {"lost", result.lost()}};
+  json["ledger"] = ledger_json(result);
+  json["overflow"] = overflow_json(result);
   json["time_s"] = time_json(result);
   json["throughput"] = {{"tokens_per_s", result.tokens_per_s()},
                         {"expert_flops_per_s", result.expert_flops_per_s()}};
   json["imbalance"] = {{"first", mean(result.first_imbalance)},
                        {"last", mean(result.last_imbalance)},
                        {"per_layer", result.last_imbalance}};
-  json["memory"] = {{"peak_bytes", result.peak_bytes()}, {"peak_bytes_per_rank", result.peak_bytes_per_rank}};
+  json["memory"] = memory_json(result);
   json["verify"] = verify_json(result);
   return json.dump(2) + "\n";
 }

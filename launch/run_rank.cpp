@@ -8,8 +8,10 @@
 #include <sstream>
 
 #include "comm/together.hpp"
+#include "launch/available_memory.hpp"
 #include "launch/environment.hpp"
 #include "launch/run_inputs.hpp"
+#include "launch/run_plan.hpp"
 #include "launch/run_position.hpp"
 #include "launch/run_result.hpp"
 #include "launch/step_loop.hpp"
@@ -18,13 +20,38 @@
 namespace moewe {
 namespace {
 
-EngineOptions engine_options(const Communicator& communicator, const RunOptions& options) {
+std::size_t ranks_on_node(const Communicator& communicator) {
+  return communicator.topology().node_ranks(communicator.rank()).size();
+}
+
+EngineOptions engine_options(std::size_t num_threads, const RunOptions& options) {
   EngineOptions engine;
   engine.exchange.path = options.path;
   engine.verify = options.verify;
-  const std::size_t ranks_on_node = communicator.topology().node_ranks(communicator.rank()).size();
-  engine.threads = options.threads.value_or(default_threads(ranks_on_node));
+  engine.threads = num_threads;
+  engine.lanes = 1;
   return engine;
+}
+
+/// Collective. What this rank needs, if that can be had.
+RunPlan plan_memory(Engine& engine, const RunInputs& inputs, const RunOptions& options) {
+  Communicator& communicator = engine.communicator();
+  const Rank rank = communicator.rank();
+  const Placement placement = contiguous_placement(inputs.spec().num_experts, communicator.size());
+  const TokenRange tokens = tokens_of_rank(inputs.tokens().num_tokens(), communicator.size(), rank);
+  const RunPlan plan =
+      plan_run(engine, inputs, options.layer, placement.experts_of(rank).size(), tokens.count);
+  // Where the system does not tell what it has, nothing is refused.
+  const std::size_t on_node = available_memory() == 0 ? SIZE_MAX / 2 : available_memory();
+  require_fit(engine, plan, options.memory_limit.value_or(on_node / ranks_on_node(communicator)),
+              options.memory_limit.has_value());
+  return plan;
+}
+
+/// Counted bytes that the run was planned to need on this rank.
+std::size_t planned_bytes(const RunPlan& plan, const Engine& engine) {
+  return plan.resident.total() +
+         std::max(plan.loading_bytes + engine.initial_lane_bytes(), engine.planned_memory().total());
 }
 
 const char* name_of(PathKind kind) {
@@ -79,19 +106,38 @@ void add_totals(Communicator& communicator, const StepTotals& totals, RunResult&
   const auto phases = slowest(communicator, {totals.phase_times.begin(), totals.phase_times.end()});
   for (std::size_t p = 0; p < num_phases; ++p)
     result.phase_times[p] = phases[p] / static_cast<double>(result.steps);
+  result.overflow = totals.overflow;
+  result.most_rounds = totals.most_rounds;
   result.first_imbalance = totals.first_imbalance;
   result.last_imbalance = totals.last_imbalance;
 }
 
-RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptions& options, StepLoop& loop) {
+void add_memory(Communicator& communicator, const Engine& engine, const RunPlan& plan, RunResult& result) {
+  const auto gather = [&](std::size_t bytes) {
+    return all_gather_values(communicator, static_cast<std::int64_t>(bytes));
+  };
+  result.peak_bytes_per_rank = gather(engine.memory().peak_bytes());
+  result.planned_bytes_per_rank = gather(planned_bytes(plan, engine));
+  result.process_bytes_per_rank = gather(resident_memory());
+  result.limit_bytes_per_rank = gather(engine.memory_limit());
+  for (const auto& [name, use] : engine.memory().by_name()) result.peak_bytes_by_name[name] = use.peak_bytes;
+}
+
+RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptions& options,
+                         const RunPlan& plan, StepLoop& loop) {
   Communicator& communicator = engine.communicator();
   const LayerSpec& spec = loop.spec();
   RunResult result;
   result.ranks = communicator.size();
   result.nodes = communicator.topology().num_nodes();
   result.isa = instruction_set();
-  result.matmul_rows = name_of(engine.matmuls().get(spec.expert.intermediate, spec.expert.hidden)->rows());
-  result.model = inputs.checkpoint().config().family;
+  result.matmul_rows = name_of(loop.any_layer().matmul_rows().value());
+  result.model = inputs.model().config().name;
+  result.dtype = name_of(options.layer.dtype);
+  result.combine = name_of(options.layer.combine);
+  result.routing = describe(options.routing);
+  result.capacity = describe(options.layer.capacity);
+  result.tolerance = options.layer.dtype == Dtype::f32 ? f32_tolerance : bf16_tolerance;
   result.tokens = inputs.tokens().num_tokens();
   result.steps = options.steps;
   result.seed = options.seed;
@@ -100,10 +146,10 @@ RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptio
   result.exchange = gather_paths(communicator, engine);
   add_totals(communicator, loop.totals(), result);
   constexpr double flops_per_weight = 2;
-  const auto weights = static_cast<double>(3 * spec.expert.hidden * spec.expert.intermediate);
+  const std::size_t matrices = spec.expert.gated ? 3 : 2;
+  const auto weights = static_cast<double>(matrices * spec.expert.hidden * spec.expert.intermediate);
   result.expert_flops = flops_per_weight * weights * static_cast<double>(result.computed());
-  result.peak_bytes_per_rank =
-      all_gather_values(communicator, static_cast<std::int64_t>(engine.memory().peak_bytes()));
+  add_memory(communicator, engine, plan, result);
   result.verify_level = options.verify == VerifyLevel::off ? "off" : "ledger";
   result.reference = loop.reference().total(communicator);
   if (communicator.rank() == Rank{0}) result.output_sha256 = loop.digest().finish();
@@ -128,6 +174,7 @@ void guarded(Communicator& communicator, const RunPosition& position, const std:
 
 void run_steps(Engine& engine, const RunInputs& inputs, const RunOptions& options, RunPosition& position) {
   Communicator& communicator = engine.communicator();
+  const RunPlan plan = plan_memory(engine, inputs, options);
   StepLoop loop(engine, inputs, options, position);
   std::optional<AtomicFile> json;  // begun before the work, so that what cannot be written is said now
   together(communicator, [&] {
@@ -135,7 +182,7 @@ void run_steps(Engine& engine, const RunInputs& inputs, const RunOptions& option
   });
   loop.run();
   position = {.phase = "report"};
-  const RunResult result = collect_result(engine, inputs, options, loop);
+  const RunResult result = collect_result(engine, inputs, options, plan, loop);
   together(communicator, [&] {
     if (communicator.rank() != Rank{0}) return;
     fmt::print("{}", to_text(result));
@@ -157,9 +204,10 @@ void run_rank(Communicator& communicator, const Backend& backend, const RunOptio
   std::optional<RunInputs> inputs;
   std::optional<Engine> engine;
   guarded(communicator, position, [&] {
-    inputs.emplace(communicator, options);
+    const std::size_t num_threads = options.threads.value_or(default_threads(ranks_on_node(communicator)));
+    inputs.emplace(communicator, options, num_threads);
     position.phase = "loading";
-    engine.emplace(communicator, backend, engine_options(communicator, options));
+    engine.emplace(communicator, backend, engine_options(num_threads, options));
   });
   guarded(communicator, position, [&] { run_steps(*engine, *inputs, options, position); });
 }

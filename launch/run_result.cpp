@@ -13,20 +13,32 @@ double per_second(double amount, const std::vector<double>& seconds) {
   return sum(seconds) > 0 ? amount / sum(seconds) : 0;
 }
 
+std::int64_t sum_of(const std::vector<OverflowReport>& layers,
+                    std::vector<std::int64_t> OverflowReport::*counts) {
+  std::int64_t sum = 0;
+  for (const OverflowReport& layer : layers) {
+    sum = std::accumulate((layer.*counts).begin(), (layer.*counts).end(), sum);
+  }
+  return sum;
+}
+
 }  // namespace
 
 std::int64_t RunResult::computed() const {
   return std::accumulate(computed_per_rank.begin(), computed_per_rank.end(), std::int64_t{0});
 }
 
-std::int64_t RunResult::peak_bytes() const {
-  return *std::max_element(peak_bytes_per_rank.begin(), peak_bytes_per_rank.end());
+std::int64_t RunResult::most(const std::vector<std::int64_t>& bytes_per_rank) {
+  return bytes_per_rank.empty() ? 0 : *std::max_element(bytes_per_rank.begin(), bytes_per_rank.end());
 }
 
-bool RunResult::passed() const {
-  return lost() == 0 && reference.mismatched == 0 && reference.not_finite == 0 &&
-         reference.relative_err() <= f32_tolerance && reference.max_weight_err <= f32_tolerance;
+std::int64_t RunResult::dropped_over_capacity() const {
+  return sum_of(overflow, &OverflowReport::over_capacity);
 }
+std::int64_t RunResult::dropped_without_room() const { return sum_of(overflow, &OverflowReport::no_room); }
+std::int64_t RunResult::rerouted() const { return sum_of(overflow, &OverflowReport::rerouted_to); }
+
+bool RunResult::passed() const { return lost() == 0 && reference.within(tolerance); }
 
 double percentile(std::vector<double> values, double p) {
   if (values.empty()) return 0;

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,10 @@ struct RunResult {
   std::size_t nodes = 0;
   std::string isa;
   std::string model;
+  std::string dtype;
+  std::string combine;
+  std::string routing;
+  std::string capacity;     ///< as it would be typed
   std::string matmul_rows;  ///< how the matmul library is used so that bits do not depend on the batch
   std::size_t tokens = 0;   ///< per step
   std::size_t steps = 0;
@@ -37,23 +42,34 @@ struct RunResult {
   std::string output_sha256;
 
   std::int64_t assigned = 0;
+  std::vector<OverflowReport> overflow;  ///< per layer; empty where dispatch is dropless
+  std::size_t most_rounds = 1;           ///< of any step
   std::vector<std::int64_t> computed_per_rank;
 
-  std::vector<double> step_times;                ///< slowest rank of each step
-  std::array<double, num_phases> phase_times{};  ///< per step, slowest rank of each phase
-  double expert_flops = 0;                       ///< of all steps
-  std::vector<double> first_imbalance;           ///< per layer, first step
-  std::vector<double> last_imbalance;            ///< per layer, last step
-  std::vector<std::int64_t> peak_bytes_per_rank;
+  std::vector<double> step_times;                         ///< slowest rank of each step
+  std::array<double, num_phases> phase_times{};           ///< per step, slowest rank of each phase
+  double expert_flops = 0;                                ///< of all steps
+  std::vector<double> first_imbalance;                    ///< per layer, first step
+  std::vector<double> last_imbalance;                     ///< per layer, last step
+  std::vector<std::int64_t> peak_bytes_per_rank;          ///< counted
+  std::vector<std::int64_t> planned_bytes_per_rank;       ///< what was planned for them
+  std::vector<std::int64_t> process_bytes_per_rank;       ///< in RAM at the end, of the rank's whole process
+  std::vector<std::int64_t> limit_bytes_per_rank;         ///< 0 where steps need not mind
+  std::map<std::string, std::size_t> peak_bytes_by_name;  ///< of rank 0
 
   std::string verify_level;
   ReferenceResult reference;
+  ReferenceTolerance tolerance = f32_tolerance;
 
   std::int64_t computed() const;
-  std::int64_t lost() const { return assigned - computed(); }
+  std::int64_t dropped_over_capacity() const;
+  std::int64_t dropped_without_room() const;
+  std::int64_t rerouted() const;
+  std::int64_t dropped() const { return dropped_over_capacity() + dropped_without_room(); }
+  std::int64_t lost() const { return assigned - computed() - dropped(); }
 
   /// Of the rank with the most.
-  std::int64_t peak_bytes() const;
+  static std::int64_t most(const std::vector<std::int64_t>& bytes_per_rank);
 
   /// Of whole steps, all layers included.
   double tokens_per_s() const;

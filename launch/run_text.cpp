@@ -3,21 +3,11 @@
 #include <fmt/format.h>
 #include <map>
 
+#include "launch/human.hpp"
 #include "launch/run_result.hpp"
 
 namespace moewe {
 namespace {
-
-/// "12.3 k", "4.56 M": three digits and a prefix.
-std::string human(double value, const char* unit) {
-  const std::array<const char*, 5> prefixes{"", "k", "M", "G", "T"};
-  std::size_t prefix = 0;
-  while (std::abs(value) >= 1000 && prefix + 1 < prefixes.size()) {
-    value /= 1000;
-    ++prefix;
-  }
-  return fmt::format("{:.3g} {}{}", value, prefixes[prefix], unit);
-}
 
 std::string human_time(double seconds) {
   return seconds < 1 ? fmt::format("{:.3g} ms", seconds * 1e3) : fmt::format("{:.3g} s", seconds);
@@ -52,11 +42,32 @@ std::string result_text(const RunResult& result) {
   return has_ledger ? "passed: the ledger balances; no reference to compare with" : "done, not verified";
 }
 
+std::string ledger_text(const RunResult& result) {
+  std::string text =
+      fmt::format("{} assigned, {} computed, {} lost", result.assigned, result.computed(), result.lost());
+  if (result.overflow.empty()) return text;
+  return text + fmt::format(", {} dropped over capacity, {} without room, {} rerouted",
+                            result.dropped_over_capacity(), result.dropped_without_room(), result.rerouted());
+}
+
+std::string memory_text(const RunResult& result) {
+  const auto bytes = [](const std::vector<std::int64_t>& per_rank) {
+    return human(static_cast<double>(RunResult::most(per_rank)), "B");
+  };
+  std::string text = fmt::format("{} counted of {} planned, {} in the process (largest rank of each)",
+                                 bytes(result.peak_bytes_per_rank), bytes(result.planned_bytes_per_rank),
+                                 bytes(result.process_bytes_per_rank));
+  if (result.most_rounds > 1) text += fmt::format("; up to {} rounds a step", result.most_rounds);
+  return text;
+}
+
 std::string reference_text(const RunResult& result) {
   const ReferenceResult& reference = result.reference;
   if (reference.compared_outputs == 0 && reference.compared_ids == 0) return "nothing to compare with";
-  std::string text = fmt::format("max |error| / RMS {:.2e} over {} rows (allowed {:.0e})",
-                                 reference.relative_err(), reference.compared_outputs, f32_tolerance);
+  std::string text =
+      fmt::format("max |error| / RMS {:.2e} over {} rows (allowed {:.0e}), RMS error / RMS {:.2e} ({:.0e})",
+                  reference.relative_err(), reference.compared_outputs, result.tolerance.max_err,
+                  reference.relative_rms_err(), result.tolerance.rms_err);
   if (reference.compared_ids > 0) {
     text += fmt::format("; expert ids differ in {} of {}", reference.mismatched, reference.compared_ids);
   }
@@ -77,8 +88,11 @@ std::string to_text(const RunResult& result) {
   const auto line = [&](const char* what, const std::string& value) {
     text += fmt::format("  {:<12}{}\n", what, value);
   };
-  line("model", fmt::format("{}, {}, {} per step, {}", result.model, count(result.layers.size(), "layer"),
-                            count(result.tokens, "token"), count(result.steps, "step")));
+  line("model", fmt::format("{}, {}, {}, {} per step, {}", result.model, result.dtype,
+                            count(result.layers.size(), "layer"), count(result.tokens, "token"),
+                            count(result.steps, "step")));
+  line("dispatch",
+       fmt::format("routing {}, capacity factor {}, combine {}", result.routing, result.capacity, result.combine));
   line("ranks", fmt::format("{} on {}, {} each, {}", result.ranks, count(result.nodes, "node"),
                             count(result.threads, "thread"), result.isa));
   line("paths", path_counts(result));
@@ -89,10 +103,8 @@ std::string to_text(const RunResult& result) {
                                  human(result.expert_flops_per_s(), "FLOP/s")));
   line("imbalance", fmt::format("{:.3f} first step, {:.3f} last (1 is perfect)", mean(result.first_imbalance),
                                 mean(result.last_imbalance)));
-  line("memory",
-       fmt::format("{} in the largest rank's buffers", human(static_cast<double>(result.peak_bytes()), "B")));
-  line("ledger",
-       fmt::format("{} assigned, {} computed, {} lost", result.assigned, result.computed(), result.lost()));
+  line("memory", memory_text(result));
+  line("ledger", ledger_text(result));
   line("reference", reference_text(result));
   line("sha256", result.output_sha256);
   line("result", result_text(result));

@@ -1,11 +1,13 @@
 #include "launch/step_loop.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <numeric>
 
 #include "comm/together.hpp"
 #include "launch/environment.hpp"
 #include "launch/progress.hpp"
+#include "launch/run_plan.hpp"
 #include "launch/run_result.hpp"
 
 namespace moewe {
@@ -16,13 +18,15 @@ StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& op
       options_(options),
       position_(position),
       own_tokens_(tokens_of_rank(inputs.tokens().num_tokens(), engine.communicator().size(),
-                                 engine.communicator().rank())) {
+                                 engine.communicator().rank())),
+      forced_experts_(engine.memory(), forced_routing_name),
+      forced_weights_(engine.memory(), forced_routing_name) {
   Communicator& communicator = engine_.communicator();
   together(communicator, [&] {
-    reference_.emplace(inputs_.input(), inputs_.layers(), spec().expert.hidden, spec().router.top_k);
-    const std::size_t bytes = own_tokens_.count * spec().expert.hidden * sizeof(float);
-    x_ = Buffer(engine_.memory(), "tokens", bytes);
-    y_ = Buffer(engine_.memory(), "results", bytes);
+    reference_.emplace(inputs_.reference(), inputs_.layers(), spec().expert.hidden, spec().router.top_k);
+    const std::size_t num_values = own_tokens_.count * spec().expert.hidden;
+    x_ = Buffer(engine_.memory(), tokens_name, num_values * bytes_of(options_.layer.dtype));
+    y_ = Buffer(engine_.memory(), results_name, num_values * sizeof(float));
   });
   if (options_.output) {
     output_.emplace(communicator, *options_.output,
@@ -32,8 +36,9 @@ StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& op
   for (const std::size_t layer : inputs_.layers()) {
     layers_.push_back(std::make_unique<MoeLayer>(
         engine_, spec(), contiguous_placement(spec().num_experts, communicator.size()),
-        CheckpointWeights(inputs_.checkpoint(), layer)));
+        *inputs_.model().weights(layer), options_.layer));
   }
+  if (options_.layer.capacity) totals_.overflow.resize(layers_.size());
 }
 
 void StepLoop::run() {
@@ -55,23 +60,58 @@ void StepLoop::run_layer(std::size_t step, std::size_t i) {
   const std::size_t hidden = spec().expert.hidden;
   const std::size_t layer = inputs_.layers()[i];
   position_ = {"input", true, step, layer};
-  inputs_.tokens().read(layer, step, own_tokens_, x_.as<float>(own_tokens_.count * hidden));
-  engine_.communicator().barrier();
+  together(engine_.communicator(), [&] { read_inputs(layer, step); });
   totals_.step_times.back() += timed_forward(*layers_[i]);
-  account(*layers_[i]);
+  account(*layers_[i], i);
 
   position_.phase = "results";
   const std::span<const float> y = y_.as<float>(own_tokens_.count * hidden);
   digest_.add(engine_.communicator(), y, hidden);
-  reference_->compare(layer, own_tokens_, layers_[i]->routing(), y);
+  together(engine_.communicator(),
+           [&] { reference_->compare(layer, own_tokens_, layers_[i]->routing(), y); });
   if (output_ && step + 1 == options_.steps) output_->add_layer(layers_[i]->routing(), y);
+}
+
+void StepLoop::read_inputs(std::size_t layer, std::size_t step) {
+  read_rows(layer, step);
+  if (inputs_.routing() == nullptr) return;
+  const std::size_t top_k = spec().router.top_k;
+  const auto experts = forced_experts_.resize<ExpertId>(own_tokens_.count * top_k);
+  const auto weights = forced_weights_.resize<float>(own_tokens_.count * top_k);
+  inputs_.routing()->read(layer, step, inputs_.tokens().num_tokens(), own_tokens_, experts, weights);
+  forced_routing_ = {own_tokens_.count, top_k, experts, weights, {}};
+}
+
+void StepLoop::read_rows(std::size_t layer, std::size_t step) {
+  const std::size_t hidden = spec().expert.hidden;
+  if (options_.layer.dtype == Dtype::f32) {
+    inputs_.tokens().read(layer, step, own_tokens_, x_.as<float>(own_tokens_.count * hidden));
+    return;
+  }
+  constexpr std::size_t tokens_at_once = 64;
+  std::vector<float> rows(tokens_at_once * hidden);
+  const std::span<Bf16> x = x_.as<Bf16>(own_tokens_.count * hidden);
+  for (std::size_t first = 0; first < own_tokens_.count; first += tokens_at_once) {
+    const std::size_t count = std::min(tokens_at_once, own_tokens_.count - first);
+    const std::span<float> some(rows.data(), count * hidden);
+    inputs_.tokens().read(layer, step, {own_tokens_.first + first, count}, some);
+    std::transform(some.begin(), some.end(), x.begin() + static_cast<std::ptrdiff_t>(first * hidden),
+                   [](float value) { return round_to_bf16(value); });
+  }
 }
 
 double StepLoop::timed_forward(MoeLayer& layer) {
   const std::size_t num_values = own_tokens_.count * spec().expert.hidden;
+  const Dtype dtype = options_.layer.dtype;
+  const TokenRows x({x_.data(), num_values * bytes_of(dtype)}, dtype);
+  const std::span<float> y = y_.as<float>(num_values);
   const auto start = std::chrono::steady_clock::now();
   try {
-    layer.forward(x_.as<float>(num_values), y_.as<float>(num_values));
+    if (inputs_.routing() != nullptr) {
+      layer.forward(x, forced_routing_, y);
+    } else {
+      layer.forward(x, y);
+    }
   } catch (...) {
     position_.phase = name_of(engine_.position().phase);
     throw;
@@ -79,13 +119,15 @@ double StepLoop::timed_forward(MoeLayer& layer) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-void StepLoop::account(const MoeLayer& layer) {
+void StepLoop::account(const MoeLayer& layer, std::size_t i) {
   const StepReport& report = layer.report();
   for (std::size_t p = 0; p < num_phases; ++p) totals_.phase_times[p] += report.seconds[p];
   totals_.assigned += static_cast<std::int64_t>(own_tokens_.count * spec().router.top_k);
   totals_.computed +=
       std::accumulate(report.computed_per_slot.begin(), report.computed_per_slot.end(), std::int64_t{0});
-  totals_.last_imbalance.push_back(imbalance(layer.placement().rank_loads(report.assignments_per_expert)));
+  totals_.last_imbalance.push_back(imbalance(layer.placement().rank_loads(report.kept_per_expert)));
+  totals_.most_rounds = std::max(totals_.most_rounds, report.num_rounds);
+  if (report.overflow) totals_.overflow[i].add(*report.overflow);
 }
 
 }  // namespace moewe

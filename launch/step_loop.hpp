@@ -25,6 +25,10 @@ struct StepTotals {
   std::int64_t computed = 0;                     ///< by this rank's experts
   std::vector<double> first_imbalance;           ///< per layer, first step
   std::vector<double> last_imbalance;            ///< per layer, last step
+
+  // The same on every rank.
+  std::vector<OverflowReport> overflow;  ///< per layer, sums of all steps; empty where dispatch is dropless
+  std::size_t most_rounds = 1;           ///< of any step
 };
 
 /// Runs all layers of all steps on this rank, and takes digest, comparison and output outside the timed
@@ -40,12 +44,15 @@ class StepLoop {
   const StepTotals& totals() const { return totals_; }
   const ReferenceCheck& reference() const { return *reference_; }
   OutputDigest& digest() { return digest_; }
-  const LayerSpec& spec() const { return inputs_.checkpoint().config().layer; }
+  const LayerSpec& spec() const { return inputs_.spec(); }
+  const MoeLayer& any_layer() const { return *layers_.front(); }
 
  private:
   void run_layer(std::size_t step, std::size_t i);
+  void read_inputs(std::size_t layer, std::size_t step);
+  void read_rows(std::size_t layer, std::size_t step);
   double timed_forward(MoeLayer& layer);
-  void account(const MoeLayer& layer);
+  void account(const MoeLayer& layer, std::size_t i);
 
   Engine& engine_;
   const RunInputs& inputs_;
@@ -59,6 +66,9 @@ class StepLoop {
   StepTotals totals_;
   Buffer x_;
   Buffer y_;
+  GrowingBuffer forced_experts_;
+  GrowingBuffer forced_weights_;
+  Routing forced_routing_;
 };
 
 }  // namespace moewe

@@ -14,6 +14,7 @@ Engine::Engine(Communicator& communicator, const Backend& backend, const EngineO
       workspace_(meter_, std::max<std::size_t>(1, options.threads)) {
   for (std::size_t i = 0; i < std::max<std::size_t>(1, options.lanes); ++i) {
     lanes_.push_back(std::make_unique<Lane>(*communicator_, backend, meter_, options.exchange));
+    initial_lane_bytes_ += lanes_.back()->memory().bytes();
   }
 }
 

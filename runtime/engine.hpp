@@ -56,6 +56,15 @@ class Engine {
   /// Where the rank is now, or was when an exception left the engine.
   const StepPosition& position() const { return position_; }
 
+  /// Bytes that this rank's counted memory may take from now on, 0 for any number. All ranks set one or none.
+  void limit_memory(std::size_t bytes) { options_.memory_limit = bytes; }
+
+  /// One of the lanes, which are all alike.
+  const Lane& lane() const { return *lanes_.front(); }
+
+  /// What the lanes took before the first step.
+  std::size_t initial_lane_bytes() const { return initial_lane_bytes_; }
+
   /// What the steps so far were planned to need, on all lanes.
   MemoryPlan planned_memory() const;
 
@@ -76,6 +85,7 @@ class Engine {
   /// Numbers rounds from 1, over all layers and lanes.
   std::uint64_t next_generation() { return ++generation_; }
 
+  std::size_t memory_limit() const { return options_.memory_limit; }
   bool has_memory_limit() const { return options_.memory_limit > 0; }
 
   /// Bytes of the memory limit that each lane may take: an equal share of what is not taken otherwise.
@@ -87,6 +97,7 @@ class Engine {
   MemoryMeter meter_;  // outlives all that is counted
   std::unique_ptr<Communicator> communicator_;
   std::vector<std::unique_ptr<Lane>> lanes_;
+  std::size_t initial_lane_bytes_ = 0;
   Workspace workspace_;
   MatmulCache matmuls_;
   StepPosition position_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "runtime/layer_memory.hpp"
 #include "runtime/parallel.hpp"
 
 namespace moewe {
@@ -46,11 +47,11 @@ SlotTable load_experts(const ExpertMlp& mlp, MemoryMeter& meter, const WeightSou
                        std::span<const ExpertId> experts) {
   SlotTable table;
   if (experts.empty()) return table;
-  Buffer unpacked(meter, "weights being packed", mlp.num_weights() * sizeof(float));
+  Buffer unpacked(meter, loading_name, mlp.num_weights() * sizeof(float));
   const ExpertMatrices matrices = mlp.matrices_in(unpacked.as<float>(mlp.num_weights()));
   for (const ExpertId expert : experts) {
     source.read_expert(expert, matrices);
-    table.slots.push_back(mlp.pack(meter, "expert weights", matrices));
+    table.slots.push_back(mlp.pack(meter, expert_weights_name, matrices));
   }
   return table;
 }

@@ -70,6 +70,11 @@ LayerStep MoeLayer::start_step(TokenRows x, const Routing* given, std::span<floa
 
 void MoeLayer::finish(LayerStep& step) {
   engine_.position().layer = number_;
+  run_rounds(step);
+  settle(step);
+}
+
+void MoeLayer::run_rounds(LayerStep& step) {
   PhaseClock clock(step.report, engine_.position(), Phase::experts);
   run_round(step, clock);
   while (++step.round < step.num_rounds) {
@@ -78,7 +83,6 @@ void MoeLayer::finish(LayerStep& step) {
     begin_round(step, clock);
     run_round(step, clock);
   }
-  settle(step);
 }
 
 void MoeLayer::begin_round(LayerStep& step, PhaseClock& clock) {

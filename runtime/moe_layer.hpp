@@ -108,6 +108,7 @@ class MoeLayer {
   void plan_memory(const LayerStep& step);
   void begin_round(LayerStep& step, PhaseClock& clock);
   void agree_on_round(LayerStep& step);
+  void run_rounds(LayerStep& step);
   void run_round(LayerStep& step, PhaseClock& clock);
   void run_experts_on(const RowTable& rows, const LayerStep& step);
   void settle(LayerStep& step);

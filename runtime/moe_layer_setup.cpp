@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "comm/together.hpp"
+#include "runtime/layer_memory.hpp"
 #include "runtime/model_config.hpp"
 #include "runtime/moe_layer.hpp"
 
@@ -66,22 +67,22 @@ SlotTable MoeLayer::load(const Placement& placement, const WeightSource& source)
 
 void MoeLayer::load_router(const WeightSource& source) {
   const std::size_t num_values = spec_.num_experts * spec_.expert.hidden;
-  Buffer unpacked(engine_.memory(), "weights being packed", num_values * sizeof(float));
+  Buffer unpacked(engine_.memory(), loading_name, num_values * sizeof(float));
   source.read_router(unpacked.as<float>(num_values));
   std::vector<float> bias(spec_.router.has_selection_bias ? spec_.num_experts : 0);
   if (!bias.empty()) source.read_selection_bias(bias);
   router_.emplace(spec_.router, engine_.matmuls().get(spec_.expert.hidden, spec_.num_experts),
                   engine_.memory(), unpacked.as<float>(num_values), bias);
-  engine_.workspace().reserve(router_->scratch_bytes());
+  engine_.workspace().reserve(Router::scratch_bytes_for(spec_));
 }
 
 void MoeLayer::load_shared_expert(const WeightSource& source) {
   shared_expert_.emplace(spec_.shared_expert(), options_.dtype, Dtype::f32, engine_.matmuls());
   const std::size_t length = shared_expert_->num_weights();
-  Buffer unpacked(engine_.memory(), "weights being packed", length * sizeof(float));
+  Buffer unpacked(engine_.memory(), loading_name, length * sizeof(float));
   const ExpertMatrices matrices = shared_expert_->matrices_in(unpacked.as<float>(length));
   source.read_shared_expert(matrices);
-  shared_weights_ = shared_expert_->pack(engine_.memory(), "shared expert weights", matrices);
+  shared_weights_ = shared_expert_->pack(engine_.memory(), shared_expert_weights_name, matrices);
   engine_.workspace().reserve(shared_expert_->scratch_bytes());
 }
 

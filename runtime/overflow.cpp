@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <fmt/format.h>
+#include <functional>
 #include <numeric>
 #include <optional>
 
@@ -277,6 +278,18 @@ void renormalise(const Routing& routing, RoutingTable& decided) {
 }
 
 }  // namespace
+
+void OverflowReport::add(const OverflowReport& other) {
+  capacity = other.capacity;
+  for (const auto counts :
+       {&OverflowReport::assigned, &OverflowReport::kept, &OverflowReport::over_capacity,
+        &OverflowReport::no_room, &OverflowReport::rerouted_from, &OverflowReport::rerouted_to}) {
+    Counts& mine = this->*counts;
+    const Counts& others = other.*counts;
+    mine.resize(std::max(mine.size(), others.size()), 0);
+    std::transform(others.begin(), others.end(), mine.begin(), mine.begin(), std::plus<>());
+  }
+}
 
 OverflowReport resolve_overflow(Communicator& communicator, const CapacityOptions& options,
                                 std::size_t capacity, std::span<const std::int64_t> assigned,

@@ -32,6 +32,9 @@ struct OverflowReport {
   std::vector<std::int64_t> no_room;        ///< routed here, and dropped by next_choice: no expert had room
   std::vector<std::int64_t> rerouted_from;
   std::vector<std::int64_t> rerouted_to;
+
+  /// Sums element by element; the capacity becomes the other's.
+  void add(const OverflowReport& other);
 };
 
 /// Collective. Decides which assignments are kept when no expert takes more than `capacity`, in the order of

@@ -9,6 +9,7 @@
 
 #include "comm/error.hpp"
 #include "runtime/kernels/elementwise.hpp"
+#include "runtime/layer_memory.hpp"
 #include "runtime/parallel.hpp"
 
 namespace moewe {
@@ -83,7 +84,7 @@ Router::Router(RouterSpec spec, std::shared_ptr<const Matmul> matmul, MemoryMete
                std::span<const float> weights, std::span<const float> selection_bias)
     : spec_(spec),
       matmul_(std::move(matmul)),
-      packed_weights_(matmul_->pack(meter, "router weights", weights)),
+      packed_weights_(matmul_->pack(meter, router_weights_name, weights)),
       selection_bias_(selection_bias.begin(), selection_bias.end()) {
   expects(selection_bias.size() == (spec_.has_selection_bias ? num_experts() : 0),
           "a router has a selection bias for every expert or for none, as its specification says");
@@ -95,6 +96,11 @@ Router::Router(RouterSpec spec, std::shared_ptr<const Matmul> matmul, MemoryMete
   if (bad == selection_bias_.size()) return;
   throw InvalidInput(fmt::format("router: the selection bias of expert {} is {}, but must be finite", bad,
                                  selection_bias_[bad]));
+}
+
+std::size_t Router::scratch_bytes_for(const LayerSpec& spec) {
+  const std::size_t num_biases = spec.router.has_selection_bias ? spec.num_experts : 0;
+  return (tile_rows * spec.expert.hidden + num_biases + spec.router.num_groups) * sizeof(float);
 }
 
 std::size_t Router::scratch_bytes() const {

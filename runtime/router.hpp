@@ -32,7 +32,7 @@ class Router {
   void route(const TokenRows& x, std::size_t num_tokens, RoutingTable& routing, Workspace& workspace) const;
 
   /// That route() works in, per thread.
-  std::size_t scratch_bytes() const;
+  static std::size_t scratch_bytes_for(const LayerSpec& spec);
 
  private:
   void choose(std::span<float> selection, std::span<float> scratch, std::span<ExpertId> experts,
@@ -40,6 +40,7 @@ class Router {
   void route_tile(const TokenRows& x, std::size_t first, std::size_t count, RoutingTable& routing,
                   float* scratch) const;
   std::size_t choice_scratch_length() const { return selection_bias_.size() + spec_.num_groups; }
+  std::size_t scratch_bytes() const;
 
   RouterSpec spec_;
   std::shared_ptr<const Matmul> matmul_;

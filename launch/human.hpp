@@ -1,0 +1,22 @@
+#pragma once
+
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <fmt/format.h>
+#include <string>
+
+namespace moewe {
+
+/// "12.3 k", "4.56 M": three digits and a prefix.
+inline std::string human(double value, const char* unit) {
+  constexpr std::array<const char*, 6> prefixes{"", "k", "M", "G", "T", "P"};
+  std::size_t prefix = 0;
+  while (std::abs(value) >= 999.5 && prefix + 1 < prefixes.size()) {
+    value /= 1000;
+    ++prefix;
+  }
+  return fmt::format("{:.3g} {}{}", value, prefixes[prefix], unit);
+}
+
+}  // namespace moewe

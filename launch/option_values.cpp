@@ -1,0 +1,86 @@
+#include "launch/option_values.hpp"
+
+#include <charconv>
+#include <cmath>
+#include <sstream>
+
+namespace moewe {
+namespace {
+
+struct Unit {
+  const char* name;
+  double bytes;
+};
+
+const std::vector<Unit> units{{"", 1},         {"B", 1},       {"kB", 1e3},     {"MB", 1e6},
+                              {"GB", 1e9},     {"TB", 1e12},   {"KiB", 0x1p10}, {"MiB", 0x1p20},
+                              {"GiB", 0x1p30}, {"TiB", 0x1p40}};
+
+/// A number and what follows it.
+bool split_number(const std::string& text, double& number, std::string& rest) {
+  std::istringstream stream(text);
+  stream >> number;
+  if (!stream || !std::isfinite(number)) return false;
+  rest.clear();
+  stream >> rest;
+  std::string more;
+  return !(stream >> more);
+}
+
+}  // namespace
+
+std::optional<std::string> find_text(const OptionValues& values, const char* name) {
+  if (values.count(name) == 0) return std::nullopt;
+  auto text = values[name].as<std::string>();
+  if (text.empty()) throw InvalidInput(fmt::format("--{} is empty", name));
+  return text;
+}
+
+std::optional<std::uint64_t> parse_number(const std::string& text) {
+  std::uint64_t number = 0;
+  const char* end = text.data() + text.size();
+  const auto [stopped, failure] = std::from_chars(text.data(), end, number);
+  if (failure != std::errc{} || stopped != end) return std::nullopt;
+  return number;
+}
+
+std::optional<std::uint64_t> find_number(const OptionValues& values, const char* name, std::uint64_t least,
+                                         std::uint64_t most) {
+  const auto text = find_text(values, name);
+  if (!text) return std::nullopt;
+  const auto number = parse_number(*text);
+  if (!number || *number < least || *number > most) {
+    throw InvalidInput(
+        fmt::format("--{} must be a whole number from {} to {}, not '{}'", name, least, most, *text));
+  }
+  return number;
+}
+
+std::optional<double> find_positive(const OptionValues& values, const char* name, double most) {
+  const auto text = find_text(values, name);
+  if (!text) return std::nullopt;
+  double number = 0;
+  std::string rest;
+  if (!split_number(*text, number, rest) || !rest.empty() || !(number > 0) || number > most) {
+    throw InvalidInput(
+        fmt::format("--{} must be a number above 0 and up to {}, not '{}'", name, most, *text));
+  }
+  return number;
+}
+
+std::optional<std::uint64_t> find_bytes(const OptionValues& values, const char* name) {
+  const auto text = find_text(values, name);
+  if (!text) return std::nullopt;
+  double number = 0;
+  std::string rest;
+  if (split_number(*text, number, rest)) {
+    for (const Unit& unit : units) {
+      const double bytes = number * unit.bytes;
+      if (rest == unit.name && bytes >= 1 && bytes < 0x1p63) return static_cast<std::uint64_t>(bytes);
+    }
+  }
+  throw InvalidInput(
+      fmt::format("--{} must be a size such as 1500000000, 1.5GB or 1.5GiB, not '{}'", name, *text));
+}
+
+}  // namespace moewe

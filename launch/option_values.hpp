@@ -1,0 +1,69 @@
+#pragma once
+
+#include <algorithm>
+#include <boost/program_options/variables_map.hpp>
+#include <cstdint>
+#include <fmt/format.h>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "comm/error.hpp"
+
+namespace moewe {
+
+// How the values of options are read: all throw InvalidInput with one sentence that names the option.
+
+using OptionValues = boost::program_options::variables_map;
+
+/// As it was typed; empty is refused.
+std::optional<std::string> find_text(const OptionValues& values, const char* name);
+
+std::optional<std::uint64_t> parse_number(const std::string& text);
+
+/// A whole number from `least` to `most`.
+std::optional<std::uint64_t> find_number(const OptionValues& values, const char* name, std::uint64_t least,
+                                         std::uint64_t most);
+
+/// Any number above 0 and up to `most`.
+std::optional<double> find_positive(const OptionValues& values, const char* name, double most);
+
+/// Bytes: "1500000", "1.5GB", "512MiB".
+std::optional<std::uint64_t> find_bytes(const OptionValues& values, const char* name);
+
+template <typename T>
+struct Choice {
+  const char* name;
+  T value;
+};
+
+template <typename T>
+using Choices = std::vector<Choice<T>>;
+
+/// "auto, direct, message"
+template <typename T>
+std::string list_of(const Choices<T>& choices) {
+  std::string list;
+  for (const Choice<T>& choice : choices) list += fmt::format("{}{}", list.empty() ? "" : ", ", choice.name);
+  return list;
+}
+
+template <typename T>
+const char* name_of(const Choices<T>& choices, T value) {
+  const auto found =
+      std::find_if(choices.begin(), choices.end(), [&](const auto& c) { return c.value == value; });
+  return found == choices.end() ? "" : found->name;
+}
+
+/// The value of the choice that was named, or of the first one.
+template <typename T>
+T find_choice(const OptionValues& values, const char* name, const Choices<T>& choices) {
+  const auto text = find_text(values, name);
+  if (!text) return choices.front().value;
+  for (const Choice<T>& choice : choices) {
+    if (*text == choice.name) return choice.value;
+  }
+  throw InvalidInput(fmt::format("--{} {} is not available; choose from: {}", name, *text, list_of(choices)));
+}
+
+}  // namespace moewe

@@ -1,0 +1,98 @@
+#include "launch/run_help.hpp"
+
+#include <boost/program_options.hpp>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "runtime/presets.hpp"
+
+namespace moewe {
+namespace {
+
+namespace po = boost::program_options;
+
+auto value_named(const char* name) { return po::value<std::string>()->value_name(name); }
+
+po::options_description describe_model() {
+  po::options_description model("Model");
+  static const std::string presets =
+      fmt::format("with generated weights (--seed): {}, or custom", fmt::join(preset_names(), ", "));
+  model.add_options()("checkpoint", value_named("DIR"),
+                      "folder with config.json and model.safetensors, or its shards and index")(
+      "model", value_named("NAME"), presets.c_str())("hidden", value_named("N"), "custom: hidden size")(
+      "intermediate", value_named("N"), "custom: intermediate size of an expert")(
+      "experts", value_named("N"), "custom: number of experts")("topk", value_named("N"),
+                                                                "custom: experts of a token")(
+      "activation", value_named("NAME"), "custom: silu (the default), gelu, or relu, which has two matrices")(
+      "two-matrix", "custom: experts without a gate")(
+      "layers", value_named("LIST"),
+      "layers to run, such as 0,2-3 (default: those of the input, else all MoE layers)")(
+      "dtype", value_named("NAME"), "type of weights, rows and wire: f32 (the default), bf16");
+  return model;
+}
+
+po::options_description describe_tokens() {
+  po::options_description tokens("Tokens and routing");
+  tokens.add_options()(
+      "input", value_named("FILE"),
+      "safetensors with layers.N.input [T, hidden]; where it also holds layers.N.output, .topk_ids or "
+      ".topk_weights, the results are compared with them. Without it, tokens are generated")(
+      "tokens", value_named("N"),
+      "tokens per step, over all ranks; with --input its first N (default: all), with a trace by default its "
+      "own")("tokens-per-rank", value_named("N"), "the same for each rank")(
+      "steps", value_named("N"), "how many times to run all layers (default 1)")(
+      "seed", value_named("N"), "seed of all that is generated (default 0)")(
+      "routing", value_named("HOW"),
+      "router (the default); or forced, with weights 1/k: uniform, lognormal:SIGMA, zipf:S, hot:K, "
+      "trace:FILE "
+      "(safetensors topk_ids [steps, layers, tokens, k], or npy [tokens, layers, k])")(
+      "capacity-factor", value_named("F"), "bound what an expert takes (default: dropless)")(
+      "capacity-rule", value_named("NAME"),
+      "how the factor becomes a capacity: megatron (the default), deepspeed, vmoe, flaxformer, mesh")(
+      "overflow", value_named("POLICY"),
+      "what becomes of the rest: drop-last (the default), drop-lowest-weight, next-choice, error")(
+      "renormalise", "scale the weights that a token keeps to the sum that all had");
+  return tokens;
+}
+
+po::options_description describe_ranks() {
+  po::options_description ranks("Ranks and exchange");
+  ranks.add_options()("ranks", value_named("N"),
+                      "run N ranks as threads of this process; under mpirun or srun omit it")(
+      "threads", value_named("N"),
+      "cores per rank (default: OMP_NUM_THREADS, else cores / ranks on the node)")(
+      "memory-limit", value_named("SIZE"),
+      "memory of each rank, such as 2GiB: what does not fit at once is run in rounds (default: what the node "
+      "has)")("placement", value_named("NAME"),
+              "contiguous: expert e of E on rank floor(e * ranks / E) (the default)")(
+      "path", value_named("NAME"),
+      "auto: direct inside a node, message between nodes (the default); direct; message")(
+      "combine", value_named("NAME"),
+      "reproducible: the same bits on any number of ranks (the default); fast: one partial sum per token and "
+      "rank")("timeout", value_named("SECONDS"),
+              "end the job when a rank waits longer than this (default 120)");
+  return ranks;
+}
+
+po::options_description describe_results() {
+  po::options_description results("Results");
+  results.add_options()("output", value_named("FILE"),
+                        "write the last step's outputs, ids (-1: dropped) and weights as safetensors")(
+      "verify", value_named("LEVEL"),
+      "ledger: prove in every step that no assignment is lost (the default); off")(
+      "json", value_named("FILE"), "write all results as JSON")("help,h", "show this text");
+  return results;
+}
+
+}  // namespace
+
+po::options_description describe_run_options() {
+  po::options_description all(
+      "moewe run: execute the MoE layers of a model across ranks\n\n"
+      "  mpirun -n 4 moewe run --checkpoint DIR --input FILE\n"
+      "  moewe run --ranks 4 --model qwen3-30b-a3b --layers 0 --tokens 4096 --routing zipf:1 --dtype bf16\n\n"
+      "Options");
+  return all.add(describe_model()).add(describe_tokens()).add(describe_ranks()).add(describe_results());
+}
+
+}  // namespace moewe

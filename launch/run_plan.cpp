@@ -1,0 +1,111 @@
+#include "launch/run_plan.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <fmt/format.h>
+
+#include "comm/together.hpp"
+#include "launch/human.hpp"
+#include "runtime/layer_memory.hpp"
+#include "runtime/rounds.hpp"
+
+namespace moewe {
+namespace {
+
+void add_all(const MemoryPlan& from, MemoryPlan& to) {
+  for (const auto& [name, bytes] : from.by_name()) to.add(name, bytes);
+}
+
+std::string describe(const RunPlan& plan, std::size_t limit) {
+  std::string table;
+  const auto line = [&](const std::string& name, std::size_t bytes) {
+    table +=
+        fmt::format("  {:<28}{:>20} bytes  {:>10}\n", name, bytes, human(static_cast<double>(bytes), "B"));
+  };
+  for (const auto& [name, bytes] : plan.resident.by_name()) line(name, bytes);
+  line(loading_name, plan.loading_bytes);
+  line("steps, in many rounds", plan.least_step_bytes);
+  line("steps, in one round", plan.most_step_bytes);
+  line("needed at least", plan.least_bytes());
+  line("may be used", limit);
+  return table;
+}
+
+/// Collective. The rank that lacks the most, or no rank.
+std::optional<Rank> worst_rank(Communicator& communicator, std::size_t needed, std::size_t limit) {
+  const auto all =
+      all_gather_values(communicator, static_cast<std::int64_t>(needed) - static_cast<std::int64_t>(limit));
+  const auto worst = std::max_element(all.begin(), all.end());
+  if (*worst <= 0) return std::nullopt;
+  return rank_at(static_cast<std::size_t>(worst - all.begin()));
+}
+
+[[noreturn]] void refuse(Communicator& communicator, Rank worst, const RunPlan& plan, std::size_t limit) {
+  const bool is_mine = communicator.rank() == worst;
+  const std::string mine = is_mine ? describe(plan, limit) : "";
+  const auto bytes = communicator.gather(std::as_bytes(std::span(mine)), Rank{0});
+  if (communicator.rank() == Rank{0}) {
+    fmt::print(stderr, "Memory of rank {}:\n{}", number(worst),
+               std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  }
+  std::array<std::int64_t, 2> numbers{static_cast<std::int64_t>(plan.least_bytes()),
+                                      static_cast<std::int64_t>(limit)};
+  communicator.broadcast(std::as_writable_bytes(std::span(numbers)), worst);
+  throw Error(ErrorKind::invalid_input,
+              fmt::format("the run needs {} on rank {}, which may use {}; fewer --layers, more ranks or "
+                          "--dtype bf16 need less",
+                          human(static_cast<double>(numbers[0]), "B"), number(worst),
+                          human(static_cast<double>(numbers[1]), "B")),
+              ErrorScope::shared);
+}
+
+}  // namespace
+
+std::size_t RunPlan::least_bytes() const {
+  return resident.total() + std::max(loading_bytes, least_step_bytes);
+}
+
+RunPlan plan_run(Engine& engine, const RunInputs& inputs, const LayerOptions& options, std::size_t num_slots,
+                 std::size_t num_tokens) {
+  const LayerSpec& spec = inputs.spec();
+  const LayerMemory layer = plan_layer(spec, options.dtype, num_slots, engine.threads(), engine.matmuls());
+  RunPlan plan;
+  for (std::size_t i = 0; i < inputs.layers().size(); ++i) add_all(layer.weights, plan.resident);
+  add_all(layer.shared, plan.resident);
+  const std::size_t top_k = spec.router.top_k;
+  plan.resident.add(tokens_name, num_tokens * spec.expert.hidden * bytes_of(options.dtype));
+  plan.resident.add(results_name, num_tokens * spec.expert.hidden * sizeof(float));
+  if (inputs.routing() != nullptr) {
+    plan.resident.add(forced_routing_name, num_tokens * top_k * (sizeof(ExpertId) + sizeof(float)));
+  }
+  plan.loading_bytes = layer.loading_bytes;
+
+  MemoryPlan routing;
+  if (inputs.routing() == nullptr) RoutingTable::plan_memory(num_tokens, top_k, spec.num_experts, routing);
+  if (options.capacity) RoutingTable::plan_memory(num_tokens, top_k, 0, routing);
+  const std::size_t all_tokens = inputs.tokens().num_tokens();
+  const std::size_t num_ranks = engine.communicator().size();
+  const std::size_t most_tokens = (all_tokens + num_ranks - 1) / num_ranks;
+  const StepBounds bounds{.num_tokens = all_tokens,
+                          .most_tokens_of_rank = most_tokens,
+                          .num_ranks = num_ranks,
+                          .top_k = top_k,
+                          .num_expected = num_slots == 0 ? 0 : all_tokens * std::min(top_k, num_slots),
+                          .row_bytes = spec.expert.hidden * bytes_of(options.dtype)};
+  const std::size_t most_rounds = std::max<std::size_t>(1, most_tokens);
+  plan.least_step_bytes = routing.total() + most_round_bytes(engine.lane(), bounds, most_rounds);
+  plan.most_step_bytes = routing.total() + most_round_bytes(engine.lane(), bounds, 1);
+  return plan;
+}
+
+void require_fit(Engine& engine, const RunPlan& plan, std::size_t limit, bool is_explicit) {
+  Communicator& communicator = engine.communicator();
+  if (const auto worst = worst_rank(communicator, plan.least_bytes(), limit)) {
+    refuse(communicator, *worst, plan, limit);
+  }
+  const std::size_t most = plan.resident.total() + plan.most_step_bytes;
+  if (is_explicit || worst_rank(communicator, most, limit)) engine.limit_memory(limit);
+}
+
+}  // namespace moewe

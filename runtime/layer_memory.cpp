@@ -1,0 +1,32 @@
+#include "runtime/layer_memory.hpp"
+
+#include <algorithm>
+
+#include "runtime/expert_mlp.hpp"
+#include "runtime/router.hpp"
+#include "runtime/workspace.hpp"
+
+namespace moewe {
+
+LayerMemory plan_layer(const LayerSpec& spec, Dtype dtype, std::size_t num_slots, std::size_t num_threads,
+                       MatmulCache& matmuls) {
+  LayerMemory memory;
+  const ExpertMlp expert(spec.expert, dtype, dtype, matmuls);
+  const auto router = matmuls.get(spec.expert.hidden, spec.num_experts);
+  std::size_t scratch = std::max(expert.scratch_bytes(), Router::scratch_bytes_for(spec));
+  std::size_t loading = spec.num_experts * spec.expert.hidden;
+  if (num_slots > 0) loading = std::max(loading, expert.num_weights());
+  memory.weights.add(expert_weights_name, num_slots * expert.weight_bytes());
+  memory.weights.add(router_weights_name, router->packed_length() * sizeof(float));
+  if (spec.has_shared_expert()) {
+    const ExpertMlp shared(spec.shared_expert(), dtype, Dtype::f32, matmuls);
+    memory.weights.add(shared_expert_weights_name, shared.weight_bytes());
+    scratch = std::max(scratch, shared.scratch_bytes());
+    loading = std::max(loading, shared.num_weights());
+  }
+  memory.shared.add(Workspace::meter_name, num_threads * scratch);
+  memory.loading_bytes = loading * sizeof(float);
+  return memory;
+}
+
+}  // namespace moewe

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstddef>
+
+#include "runtime/kernels/matmul.hpp"
+#include "runtime/layer_options.hpp"
+#include "runtime/layer_spec.hpp"
+#include "runtime/memory_plan.hpp"
+
+namespace moewe {
+
+/// What one layer takes on one rank, beside its steps.
+struct LayerMemory {
+  MemoryPlan weights;  ///< as long as the layer lives
+
+  /// What the rank's threads compute in; layers of one engine share it.
+  MemoryPlan shared;
+
+  /// While the layer is constructed, beside the above.
+  std::size_t loading_bytes = 0;
+};
+
+/// For a layer with weights of its own and `num_slots` of its experts on this rank, on `num_threads` threads:
+/// what its construction allocates is no more and no less. Allocates nothing large.
+LayerMemory plan_layer(const LayerSpec& spec, Dtype dtype, std::size_t num_slots, std::size_t num_threads,
+                       MatmulCache& matmuls);
+
+/// Names under which weights are counted.
+inline constexpr const char* expert_weights_name = "expert weights";
+inline constexpr const char* shared_expert_weights_name = "shared expert weights";
+inline constexpr const char* router_weights_name = "router weights";
+inline constexpr const char* loading_name = "weights being packed";
+
+}  // namespace moewe
