@@ -16,7 +16,7 @@ namespace moewe {
 
 /// The same on every rank, but for threads and memory limit.
 struct EngineOptions {
-  ExchangeOptions exchange;
+  ExchangeOptions exchange{};
   VerifyLevel verify = VerifyLevel::ledger;
 
   /// Cores that the rank computes on.

@@ -19,14 +19,6 @@ bool is_there(const std::filesystem::path& path) {
   return std::filesystem::symlink_status(path, unknown).type() != std::filesystem::file_type::not_found;
 }
 
-std::uint64_t bytes_of(const std::vector<std::unique_ptr<SafetensorsFile>>& files) {
-  std::uint64_t bytes = 0;
-  for (const auto& file : files) {
-    for (const auto& [name, tensor] : file->tensors()) bytes += tensor.num_bytes;
-  }
-  return bytes;
-}
-
 }  // namespace
 
 TensorFiles::TensorFiles(const std::filesystem::path& folder)
@@ -82,11 +74,6 @@ void TensorFiles::check_index(const TensorIndex& index) const {
       fail(source_, fmt::format("weight_map gives tensor '{}' to {}, which does not hold it", printable(name),
                                 index.shards[shard]));
     }
-  }
-  const std::uint64_t bytes = bytes_of(files_);
-  if (index.total_bytes && *index.total_bytes != static_cast<double>(bytes)) {
-    fail(source_,
-         fmt::format("total_size is {:.0f}, but the tensors have {} bytes", *index.total_bytes, bytes));
   }
 }
 

@@ -17,7 +17,8 @@ bool ends_with(std::string_view text, std::string_view end) {
   return text.size() > end.size() && text.substr(text.size() - end.size()) == end;
 }
 
-/// Takes the events of JSON that is known to be strict; looks at weight_map and metadata.total_size only.
+/// Takes the events of JSON that is known to be strict; looks at weight_map only: what published
+/// indexes say of total sizes is often no longer true.
 class IndexReader : public nlohmann::json_sax<nlohmann::json> {
  public:
   explicit IndexReader(const std::string& where) : where_(where) {}
@@ -57,9 +58,9 @@ class IndexReader : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
 
-  bool number_integer(std::int64_t value) override { return number(static_cast<double>(value)); }
-  bool number_unsigned(std::uint64_t value) override { return number(static_cast<double>(value)); }
-  bool number_float(double value, const std::string& /*text*/) override { return number(value); }
+  bool number_integer(std::int64_t /*value*/) override { return require_value_place(); }
+  bool number_unsigned(std::uint64_t /*value*/) override { return require_value_place(); }
+  bool number_float(double /*value*/, const std::string& /*text*/) override { return require_value_place(); }
   bool null() override { return require_value_place(); }
   bool boolean(bool /*value*/) override { return require_value_place(); }
   bool binary(nlohmann::json::binary_t& /*value*/) override { return require_value_place(); }
@@ -69,11 +70,10 @@ class IndexReader : public nlohmann::json_sax<nlohmann::json> {
   }
 
  private:
-  enum class Section { other, metadata, weight_map };
+  enum class Section { other, weight_map };
 
   static Section section_called(std::string_view name) {
-    if (name == "weight_map") return Section::weight_map;
-    return name == "metadata" ? Section::metadata : Section::other;
+    return name == "weight_map" ? Section::weight_map : Section::other;
   }
 
   bool is_entry(Section section) const { return depth_ == 2 && section_ == section; }
@@ -81,11 +81,6 @@ class IndexReader : public nlohmann::json_sax<nlohmann::json> {
   bool close() {
     if (--depth_ == 1) section_ = Section::other;
     return true;
-  }
-
-  bool number(double value) {
-    if (is_entry(Section::metadata) && key_ == "total_size") index.total_bytes = value;
-    return require_value_place();
   }
 
   /// Refuses values where only an object of strings, or the whole index, may stand.

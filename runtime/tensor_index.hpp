@@ -13,7 +13,6 @@ namespace moewe {
 struct TensorIndex {
   std::vector<std::string> shards;                           ///< file names, in the order of the index
   std::map<std::string, std::size_t, std::less<>> shard_of;  ///< by tensor, an index into `shards`
-  std::optional<double> total_bytes;  ///< of all tensors, where it is given as a number
 };
 
 /// Checks and reads an index. File names are plain names that end in .safetensors, so that no index leads out

@@ -1,5 +1,5 @@
 # Installs the build into a folder of its own, and builds and runs a consumer that finds it there.
-# Run with -D BUILD_DIR=... -D SOURCE_DIR=... -D WORK_DIR=...
+# Run with -D BUILD_DIR=... -D SOURCE_DIR=... -D WORK_DIR=... -D MPIEXEC=...
 file(REMOVE_RECURSE "${WORK_DIR}")
 function(run)
   execute_process(COMMAND ${ARGN} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
@@ -12,3 +12,4 @@ run(${CMAKE_COMMAND} -S ${SOURCE_DIR}/tests/consumer -B ${WORK_DIR}/build -D CMA
   -D CMAKE_PREFIX_PATH=${WORK_DIR}/prefix)
 run(${CMAKE_COMMAND} --build ${WORK_DIR}/build)
 run(${WORK_DIR}/build/consumer)
+run(${MPIEXEC} -n 3 ${WORK_DIR}/build/consumer)

@@ -1,5 +1,6 @@
 #include "runtime/checkpoint.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <limits>
 
@@ -106,7 +107,7 @@ struct Shards {
     std::string text = R"({"metadata":)" + metadata + R"(,"weight_map":{)";
     const char* separator = "";
     for (const auto& [tensor, file] : weight_map) {
-      text += std::exchange(separator, ",") + ("\"" + tensor) + "\":\"" + file + "\"";
+      text += fmt::format("{}\"{}\":\"{}\"", std::exchange(separator, ","), tensor, file);
     }
     return text + "}}";
   }
@@ -378,14 +379,10 @@ TEST(TensorFiles, RefuseAnIndexThatDoesNotFitItsShards) {
                 "' is in model-0.safetensors and again in model-2.safetensors");
 }
 
-TEST(TensorFiles, CompareTheTotalSize) {
+TEST(TensorFiles, DoNotMindAWrongTotalSize) {  // as published indexes have
   const Shards shards(2);
-  const std::size_t bytes = bytes_in(small_tensors());
-  EXPECT_EQ(refusal(shards, shards.index(R"({"total_size":12})")),
-            "model.safetensors.index.json: total_size is 12, but the tensors have " + std::to_string(bytes) +
-                " bytes");
-  EXPECT_NE(refusal(shards, shards.index(R"({"total_size":-1})")), "");
-  EXPECT_EQ(refusal(shards, shards.index(R"({"total_size":)" + std::to_string(bytes) + ".0}")), "");
+  EXPECT_EQ(refusal(shards, shards.index(R"({"total_size":12})")), "");
+  EXPECT_EQ(refusal(shards, shards.index(R"({"total_size":-1.5})")), "");
 }
 
 TEST(TensorFiles, RefuseAnIndexOfAnotherForm) {

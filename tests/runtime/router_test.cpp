@@ -32,7 +32,8 @@ struct Routed {
 Routed route(const Router& router, const std::vector<float>& x, std::size_t hidden, std::size_t threads = 2) {
   MemoryMeter meter;
   RoutingTable table(meter);
-  router.route(x, x.size() / hidden, table, threads);
+  Workspace workspace(meter, threads);
+  router.route(x, x.size() / hidden, table, workspace);
   Routed routed{{},
                 {table.weights().begin(), table.weights().end()},
                 {table.selection().begin(), table.selection().end()}};

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <string>
 #include <vector>
 
@@ -38,11 +40,9 @@ inline std::string bf16_bytes_of(const std::vector<float>& values) {
 inline std::string safetensors_bytes(const std::vector<TensorBytes>& tensors) {
   std::string header, data;
   for (const auto& [name, dtype, shape, bytes] : tensors) {
-    std::string lengths;
-    for (const std::size_t length : shape) lengths += (lengths.empty() ? "" : ",") + std::to_string(length);
-    header += (header.empty() ? "{\"" : ",\"") + name + R"(":{"dtype":")" + dtype + R"(","shape":[)" +
-              lengths + R"(],"data_offsets":[)" + std::to_string(data.size()) + "," +
-              std::to_string(data.size() + bytes.size()) + "]}";
+    header += fmt::format(R"({}"{}":{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})",
+                          header.empty() ? "{" : ",", name, dtype, fmt::join(shape, ","), data.size(),
+                          data.size() + bytes.size());
     data += bytes;
   }
   header += header.empty() ? "{}" : "}";
