@@ -1,6 +1,5 @@
 #pragma once
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -24,9 +23,9 @@ struct Pace {
 };
 
 /// Runs every contestant once per round, one after the other, in another order each round, so that a machine
-/// that becomes slower does so for all. The first round is not counted. Element [c][r] is the time of
-/// contestant c in round r. The orders are the same in every process; whoever measures on several ranks
-/// fixes the number of rounds.
+/// that becomes slower does so for all. The first round is not counted, but tells who is so slow that a few
+/// rounds will do. Element [c][r] is the time of contestant c in round r. Times that are the same in every
+/// process make everything so, if the number of rounds is fixed.
 std::vector<std::vector<double>> alternate(std::span<const Contestant> contestants, const Pace& pace);
 
 struct Spread {
@@ -39,14 +38,23 @@ struct Spread {
 /// Between neighbouring values percentiles are interpolated. `values` is not empty.
 Spread spread_of(std::vector<double> values);
 
-/// Round by round a[r] / b[r], which a machine's drift leaves alone.
+/// Round by round a[r] / b[r], which a machine's drift leaves alone, as long as both took part.
 std::vector<double> ratios(std::span<const double> a, std::span<const double> b);
 
+/// What passes for time.
+enum class Clock {
+  wall,
+  cpu,  ///< what the process's threads computed; leaves out where others had the cores, and where it waited
+};
+
+double seconds_on(Clock clock);
+
+/// Seconds that `work` takes.
 template <typename Work>
-double seconds_of(Work&& work) {
-  const auto start = std::chrono::steady_clock::now();
+double seconds_of(Work&& work, Clock clock = Clock::wall) {
+  const double start = seconds_on(clock);
   work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return seconds_on(clock) - start;
 }
 
 /// Prints rows to standard output as they come, in columns of fixed width.

@@ -89,7 +89,8 @@ Json result_of(const LayerComparison& comparison, Dtype dtype) {
     result["bare"].push_back({{"name", comparison.way_name(way)},
                               {"fastest", way == comparison.fastest()},
                               {"bare_s", to_json(comparison.bare(way))},
-                              {"ratio", to_json(comparison.ratio(way))}});
+                              {"ratio", to_json(comparison.ratio(way))},
+                              {"ratio_to_slowest_rank", to_json(comparison.ratio_to_slowest(way))}});
   }
   for (std::size_t phase = 0; phase < num_phases; ++phase) {
     result["phases_s"][phase_names[phase]] = comparison.phase_seconds(phase);
@@ -107,6 +108,7 @@ void print_ratios(const LayerComparison& comparison) {
                      {"ratio", 6},
                      {"p10-p90", 11},
                      {"of best", 7},
+                     {"of slowest", 10},
                      {"A/A p10-p90", 11},
                      {"", 11, false}});
   const Spread step = comparison.step();
@@ -117,7 +119,8 @@ void print_ratios(const LayerComparison& comparison) {
     table.print(std::vector<std::string>{
         comparison.way_name(way) + (is_fastest ? " *" : ""), milliseconds(bare.median),
         milliseconds(step.median), fmt::format("{:.3f}", ratio.median), range(ratio),
-        fmt::format("{:.3f}", step.least / bare.least), range(comparison.step_again()),
+        fmt::format("{:.3f}", step.least / bare.least),
+        fmt::format("{:.3f}", comparison.ratio_to_slowest(way).median), range(comparison.step_again()),
         is_fastest && ratio.median > wanted_ratio ? fmt::format("more than {}", wanted_ratio) : ""});
   }
 }
@@ -130,9 +133,12 @@ void print_phases(const LayerComparison& comparison) {
     table.print(
         std::vector<std::string>{name, milliseconds(seconds), fmt::format("{:.1f}%", 100 * seconds / step)});
   };
+  double rest = step;
   for (std::size_t phase = 0; phase < num_phases; ++phase) {
     print(phase_names[phase], comparison.phase_seconds(phase));
+    rest -= comparison.phase_seconds(phase);
   }
+  print("(rest of the median step)", rest);
   print("(expert compute alone)", comparison.own_experts().median);
   fmt::print("\n");
 }
@@ -152,7 +158,7 @@ void run_rank(Communicator& communicator, const Backend& backend, const Options&
                communicator.size(), backend.carrier, layer.threads, layer.tokens_per_rank, spec.router.top_k,
                spec.num_experts, spec.expert.hidden, spec.expert.intermediate, name_of(dtype),
                instruction_set());
-    fmt::print("rows per rank: {}; ratio = step, slowest rank / bare matmuls, * of the fastest\n\n",
+    fmt::print("rows per rank: {}; ratio = step of the slowest rank / bare matmuls, * the fastest\n\n",
                fmt::join(comparison.rows_per_rank(), ", "));
     print_ratios(comparison);
     print_phases(comparison);

@@ -88,29 +88,34 @@ double LayerComparison::time_step() {
   return *slowest;
 }
 
+double LayerComparison::time_bare(std::size_t way) {
+  const std::vector<double> seconds = on_all_ranks([&] {
+    if (own_) bare_[way]->run();
+  });
+  slowest_[way].push_back(*std::max_element(seconds.begin(), seconds.end()));
+  return seconds[busier_rank_];
+}
+
 std::vector<Contestant> LayerComparison::contestants() {
   std::vector<Contestant> all;
-  for (const char* name : {"step", "step again"}) all.push_back({name, [&] { return time_step(); }});
-  const auto on_busier = [&](const std::function<void()>& work) { return on_all_ranks(work)[busier_rank_]; };
-  all.push_back({"own experts", [this, on_busier] {
-                   return on_busier([&] {
+  for (const char* name : {"step", "step again"}) all.push_back({name, [this] { return time_step(); }});
+  all.push_back({"own experts", [this] {
+                   return on_all_ranks([&] {
                      if (own_) own_->run();
-                   });
+                   })[busier_rank_];
                  }});
   for (std::size_t way = 0; way < ways_.size(); ++way) {
-    all.push_back({ways_[way].name(), [this, on_busier, way] {
-                     return on_busier([&] {
-                       if (own_) bare_[way]->run();
-                     });
-                   }});
+    all.push_back({ways_[way].name(), [this, way] { return time_bare(way); }});
   }
   return all;
 }
 
 void LayerComparison::run() {
   for (auto& phase : phases_) phase.clear();
+  slowest_.assign(ways_.size(), {});
   times_ = alternate(contestants(),
                      {.least_rounds = case_.iterations, .most_rounds = case_.iterations, .seconds = 0});
+  for (auto& of_way : slowest_) of_way.erase(of_way.begin());  // alternate() does not count its first round
   time_step();
   check_layer();
   check_bare();

@@ -45,6 +45,9 @@ class LayerComparison {
   std::string way_name(std::size_t way) const { return ways_[way].name(); }
   Spread bare(std::size_t way) const { return spread_of(times_[3 + way]); }
   Spread ratio(std::size_t way) const { return spread_of(ratios(times_[0], times_[3 + way])); }
+
+  /// The same against the bare matmuls of whichever rank was the slower in a round.
+  Spread ratio_to_slowest(std::size_t way) const { return spread_of(ratios(times_[0], slowest_[way])); }
   std::size_t fastest() const;
   double busier_flops() const { return busier_flops_; }
   std::size_t busier_rank() const { return busier_rank_; }
@@ -58,6 +61,7 @@ class LayerComparison {
   std::vector<Contestant> contestants();
   std::vector<double> on_all_ranks(const std::function<void()>& work);
   double time_step();
+  double time_bare(std::size_t way);
   void check_layer();
   void check_bare();
 
@@ -76,7 +80,8 @@ class LayerComparison {
   std::size_t busier_rank_ = 0;
   double busier_flops_ = 0;
   std::array<std::vector<double>, num_phases> phases_;
-  std::vector<std::vector<double>> times_;  // step, step again, own experts, each way
+  std::vector<std::vector<double>> times_;    // step, step again, own experts, each way
+  std::vector<std::vector<double>> slowest_;  // each way
 };
 
 }  // namespace moewe::bench
