@@ -1,0 +1,224 @@
+#include <chrono>
+#include <cstdio>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <mpi.h>
+#include <nlohmann/json.hpp>
+
+#include "benchmarks/command_line.hpp"
+#include "benchmarks/cores.hpp"
+#include "benchmarks/harness.hpp"
+#include "benchmarks/layer_comparison.hpp"
+#include "comm/error.hpp"
+#include "comm/loopback/run_ranks.hpp"
+#include "comm/mpi/mpi_backend.hpp"
+#include "tests/support/generated_model.hpp"
+
+namespace moewe::bench {
+namespace {
+
+namespace po = boost::program_options;
+using Json = nlohmann::ordered_json;
+
+constexpr const char* program = "layer_benchmark";
+constexpr std::chrono::seconds patience{120};
+constexpr double wanted_ratio = 1.25;
+
+struct Options {
+  LayerCase layer;
+  std::vector<Dtype> dtypes;
+  std::size_t ranks = 0;  ///< that are threads of this process
+  std::optional<std::ofstream> json;
+};
+
+po::options_description describe_options() {
+  po::options_description options(
+      "layer_benchmark: whole steps of a layer against the matmuls alone of the rank that has most rows.\n"
+      "Start it with mpirun and ranks bound to cores, or alone with --ranks.\n\nOptions");
+  const auto text = [](const char* name, const char* otherwise) {
+    return po::value<std::string>()->default_value(otherwise)->value_name(name);
+  };
+  auto add = options.add_options();
+  add("ranks", po::value<std::string>()->value_name("N"),
+      "ranks that are threads, each pinned; 2 if not given");
+  add("threads", text("N", "1"), "threads of each rank");
+  add("tokens", text("N", "512"), "tokens of each rank");
+  add("hidden", text("N", "1024"), "hidden size");
+  add("intermediate", text("N", "1024"), "intermediate size");
+  add("experts", text("N", "8"), "experts of the layer");
+  add("topk", text("N", "2"), "experts of each token");
+  add("dtypes", text("LIST", "f32,bf16"), "of weights and rows");
+  add("iterations", text("N", "60"), "steps, and runs of each contestant");
+  return options;
+}
+
+Options parse(const CommandLine& line) {
+  Options options;
+  LayerCase& layer = options.layer;
+  layer.spec.expert = {.hidden = line.number("hidden", 1, 65536),
+                       .intermediate = line.number("intermediate", 1, 65536)};
+  layer.spec.num_experts = line.number("experts", 1, 4096);
+  layer.spec.router.top_k = line.number("topk", 1, layer.spec.num_experts);
+  layer.tokens_per_rank = line.number("tokens", 1, 1U << 20U);
+  layer.threads = line.number("threads", 1, 1024);
+  layer.iterations = line.number("iterations", 1, 100000);
+  options.dtypes = line.dtypes("dtypes");
+  if (started_by_launcher() && line.has("ranks")) {
+    throw InvalidInput("--ranks is for threads of one process; the launcher has set the number of ranks");
+  }
+  options.ranks = line.has("ranks") ? line.number("ranks", 1, 1024) : 2;
+  if (is_first_of_launched()) options.json = line.open_json();
+  return options;
+}
+
+Json to_json(const Spread& spread) {
+  return {{"least", spread.least}, {"p10", spread.p10}, {"median", spread.median}, {"p90", spread.p90}};
+}
+
+Json result_of(const LayerComparison& comparison, Dtype dtype) {
+  Json result{{"dtype", name_of(dtype)},
+              {"rows_per_rank", comparison.rows_per_rank()},
+              {"busier_rank", comparison.busier_rank()},
+              {"busier_matmul_flops", comparison.busier_flops()},
+              {"step_s", to_json(comparison.step())},
+              {"step_against_itself", to_json(comparison.step_again())},
+              {"own_experts_s", to_json(comparison.own_experts())},
+              {"wanted_ratio", wanted_ratio},
+              {"ratio", comparison.ratio(comparison.fastest()).median}};
+  for (std::size_t way = 0; way < comparison.num_ways(); ++way) {
+    result["bare"].push_back({{"name", comparison.way_name(way)},
+                              {"fastest", way == comparison.fastest()},
+                              {"bare_s", to_json(comparison.bare(way))},
+                              {"ratio", to_json(comparison.ratio(way))},
+                              {"ratio_to_slowest_rank", to_json(comparison.ratio_to_slowest(way))}});
+  }
+  for (std::size_t phase = 0; phase < num_phases; ++phase) {
+    result["phases_s"][phase_names[phase]] = comparison.phase_seconds(phase);
+  }
+  return result;
+}
+
+std::string milliseconds(double seconds) { return fmt::format("{:.3f}", seconds * 1e3); }
+std::string range(const Spread& spread) { return fmt::format("{:.2f}-{:.2f}", spread.p10, spread.p90); }
+
+void print_ratios(const LayerComparison& comparison) {
+  const Table table({{"bare matmuls of the busier rank", 31, false},
+                     {"ms", 9},
+                     {"step ms", 9},
+                     {"ratio", 6},
+                     {"p10-p90", 11},
+                     {"of best", 7},
+                     {"of slowest", 10},
+                     {"A/A p10-p90", 11},
+                     {"", 11, false}});
+  const Spread step = comparison.step();
+  for (std::size_t way = 0; way < comparison.num_ways(); ++way) {
+    const bool is_fastest = way == comparison.fastest();
+    const Spread ratio = comparison.ratio(way);
+    const Spread bare = comparison.bare(way);
+    table.print(std::vector<std::string>{
+        comparison.way_name(way) + (is_fastest ? " *" : ""), milliseconds(bare.median),
+        milliseconds(step.median), fmt::format("{:.3f}", ratio.median), range(ratio),
+        fmt::format("{:.3f}", step.least / bare.least),
+        fmt::format("{:.3f}", comparison.ratio_to_slowest(way).median), range(comparison.step_again()),
+        is_fastest && ratio.median > wanted_ratio ? fmt::format("more than {}", wanted_ratio) : ""});
+  }
+}
+
+void print_phases(const LayerComparison& comparison) {
+  fmt::print("\nwhere a step's time goes on its slowest rank:\n");
+  const Table table({{"phase", 31, false}, {"ms", 9}, {"share", 6}});
+  const double step = comparison.step().median;
+  const auto print = [&](const std::string& name, double seconds) {
+    table.print(
+        std::vector<std::string>{name, milliseconds(seconds), fmt::format("{:.1f}%", 100 * seconds / step)});
+  };
+  double rest = step;
+  for (std::size_t phase = 0; phase < num_phases; ++phase) {
+    print(phase_names[phase], comparison.phase_seconds(phase));
+    rest -= comparison.phase_seconds(phase);
+  }
+  print("(rest of the median step)", rest);
+  print("(expert compute alone)", comparison.own_experts().median);
+  fmt::print("\n");
+}
+
+/// One rank's part.
+void run_rank(Communicator& communicator, const Backend& backend, const Options& options, Json& results) {
+  const LayerSpec& spec = options.layer.spec;
+  const bool is_first = communicator.rank() == Rank{0};
+  const KeptWeights weights(spec, test::GeneratedWeights(spec, 1));
+  for (const Dtype dtype : options.dtypes) {
+    LayerCase layer = options.layer;
+    layer.dtype = dtype;
+    LayerComparison comparison(communicator, backend, layer, weights);
+    comparison.run();
+    if (!is_first) continue;
+    fmt::print("{} ranks ({}), {} thread(s) each, {} tokens each, top {} of {} experts {} x {}, {}, {}\n",
+               communicator.size(), backend.carrier, layer.threads, layer.tokens_per_rank, spec.router.top_k,
+               spec.num_experts, spec.expert.hidden, spec.expert.intermediate, name_of(dtype),
+               instruction_set());
+    fmt::print("rows per rank: {}; ratio = step of the slowest rank / bare matmuls, * the fastest\n\n",
+               fmt::join(comparison.rows_per_rank(), ", "));
+    print_ratios(comparison);
+    print_phases(comparison);
+    results.push_back(result_of(comparison, dtype));
+  }
+}
+
+void write(std::optional<std::ofstream>& file, const Json& results) {
+  if (!file) return;
+  *file << Json{{"version", 1}, {"isa", instruction_set()}, {"results", results}}.dump(2) << '\n';
+  file->close();
+  if (!*file) throw Error(ErrorKind::internal, "--json: the file could not be written to its end");
+}
+
+void run_as_threads(const Options& options, Json& results) {
+  pin_to_cores(0, options.ranks * options.layer.threads);
+  run_ranks(options.ranks, patience, [&](Communicator& communicator) {
+    pin_to_cores(index(communicator.rank()) * options.layer.threads, options.layer.threads);
+    run_rank(communicator, loopback_backend(), options, results);
+  });
+}
+
+/// Ranks cannot wait for one that failed: all end.
+int run_under_mpi(const Options& options, Json& results) {
+  int provided = MPI_THREAD_SINGLE;
+  MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
+  try {
+    expects(provided >= MPI_THREAD_FUNNELED, "MPI can be used by processes with threads");
+    const auto communicator = make_mpi_communicator(MPI_COMM_WORLD, patience);
+    run_rank(*communicator, mpi_backend(), options, results);
+  } catch (...) {
+    MPI_Abort(MPI_COMM_WORLD, report_failure(program, false));
+  }
+  return MPI_Finalize();
+}
+
+int run(int argc, char** argv) {
+  const CommandLine line(argc, argv, describe_options());
+  if (line.wants_help()) {
+    if (is_first_of_launched()) fmt::print("{}", line.help());
+    return 0;
+  }
+  Options options = parse(line);
+  Json results = Json::array();
+  if (started_by_launcher()) {
+    run_under_mpi(options, results);
+  } else {
+    run_as_threads(options, results);
+  }
+  write(options.json, results);
+  return 0;
+}
+
+}  // namespace
+}  // namespace moewe::bench
+
+int main(int argc, char** argv) {
+  try {
+    return moewe::bench::run(argc, argv);
+  } catch (...) {
+    return moewe::bench::report_failure(moewe::bench::program, true);
+  }
+}
