@@ -146,7 +146,8 @@ void MoeLayer::plan_routing_memory(const LayerStep& step, MemoryPlan& memory) co
 }
 
 Error MoeLayer::does_not_fit(const LayerStep& step, const StepBounds& bounds) const {
-  const std::size_t least = most_round_bytes(*step.lane, bounds, std::max<std::size_t>(1, step.num_tokens));
+  const std::size_t rounds = std::max<std::size_t>(1, bounds.most_tokens_of_rank);
+  const std::size_t least = most_round_bytes(*step.lane, bounds, rounds);
   return Error(
       ErrorKind::invalid_input,
       fmt::format("layer {}: even rounds of one token need {} bytes beside the routing, and the memory "

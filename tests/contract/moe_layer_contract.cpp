@@ -2,41 +2,23 @@
 #include <gtest/gtest.h>
 #include <limits>
 
-#include "comm/error.hpp"
-#include "comm/loopback/run_ranks.hpp"
-#include "runtime/moe_layer.hpp"
-#include "tests/support/generated_model.hpp"
+#include "tests/support/layer_runs.hpp"
 #include "tests/support/oracle.hpp"
 #include "tests/support/routing_cases.hpp"
-#include "tests/support/world.hpp"
 
 namespace moewe {
 namespace {
 
+using test::exchanges;
+using test::expect_shared_error;
+using test::first_token;
 using test::GeneratedWeights;
 using test::make_routing;
 using test::on_every_rank;
 using test::random_floats;
 using test::RoutingCase;
 
-constexpr std::uint64_t seed = 11;
-
-/// The ways in which rows can travel, with chunks small enough that every case needs several.
-std::vector<std::pair<std::string, EngineOptions>> exchanges() {
-  EngineOptions direct, message, mixed;
-  direct.exchange.path = PathRequest::direct;
-  message.exchange.path = PathRequest::message;
-  mixed.exchange.path_between = [](Rank a, Rank b) {
-    return (number(a) + number(b)) % 2 == 0 ? PathKind::message : PathKind::direct;
-  };
-  message.exchange.message_chunk_bytes = mixed.exchange.message_chunk_bytes = 300;
-  return {{"direct", direct}, {"message", message}, {"mixed", mixed}};
-}
-
-/// Unequal shares, so that ranks have different numbers of tokens, and some none.
-std::size_t first_token(std::size_t num_tokens, std::size_t rank, std::size_t num_ranks) {
-  return num_tokens * rank * rank / (num_ranks * num_ranks);
-}
+constexpr std::uint64_t seed = test::weights_seed;
 
 /// All tokens of a case through one layer on one rank.
 std::vector<float> on_one_rank(const RoutingCase& c, const Routing& routing, const std::vector<float>& x) {
@@ -151,19 +133,6 @@ TEST(MoeLayerContract, CountsWhatEachRankComputed) {
       EXPECT_EQ(layer.report().assignments_per_expert[index(mine[slot])], expected);
     }
   });
-}
-
-/// Runs `step` and expects every rank to throw the same shared error whose text contains `part`.
-template <typename Step>
-void expect_shared_error(ErrorKind kind, const std::string& part, Step&& step) {
-  try {
-    step();
-    ADD_FAILURE() << "nothing was thrown";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), kind);
-    EXPECT_EQ(error.scope(), ErrorScope::shared);
-    EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
-  }
 }
 
 TEST(MoeLayerContract, AnUnusableInputOnOneRankFailsAllAndLeavesTheLayerUsable) {

@@ -14,4 +14,6 @@ void on_every_rank(const std::function<void(Communicator&, const Backend&)>& wor
   }
 }
 
+bool on_both_halves(const std::function<void(Communicator&, const Backend&)>&) { return false; }
+
 }  // namespace moewe::test

@@ -10,4 +10,17 @@ void on_every_rank(const std::function<void(Communicator&, const Backend&)>& wor
   work(*communicator, mpi_backend());
 }
 
+bool on_both_halves(const std::function<void(Communicator&, const Backend&)>& work) {
+  int rank = 0;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  MPI_Comm half = MPI_COMM_NULL;
+  MPI_Comm_split(MPI_COMM_WORLD, rank % 2, rank, &half);
+  {
+    const auto communicator = make_mpi_communicator(half, patience);
+    work(*communicator, mpi_backend());
+  }
+  MPI_Comm_free(&half);
+  return true;
+}
+
 }  // namespace moewe::test

@@ -28,6 +28,11 @@ double activated(Activation activation, double t) {
   return 0;
 }
 
+void round_to(Dtype dtype, std::vector<double>& values) {
+  if (dtype == Dtype::f32) return;
+  for (double& value : values) value = widen(round_to_bf16(static_cast<float>(value)));
+}
+
 struct PlainExpert {
   ExpertShape shape;
   std::vector<float> gate, up, down;
@@ -38,12 +43,13 @@ struct PlainExpert {
         up(s.hidden * s.intermediate),
         down(up.size()) {}
 
-  std::vector<double> operator()(const std::vector<double>& x) const {
+  std::vector<double> operator()(const std::vector<double>& x, Dtype dtype) const {
     const std::vector<double> raised = multiply(up, x);
     std::vector<double> hidden = shape.gated ? multiply(gate, x) : raised;
     for (std::size_t i = 0; i < hidden.size(); ++i) {
       hidden[i] = activated(shape.activation, hidden[i]) * (shape.gated ? raised[i] : 1);
     }
+    round_to(dtype, hidden);
     return multiply(down, hidden);
   }
 };
@@ -51,7 +57,7 @@ struct PlainExpert {
 }  // namespace
 
 std::vector<double> plain_moe(const LayerSpec& spec, const WeightSource& source, const Routing& routing,
-                              std::span<const float> x) {
+                              std::span<const float> x, Dtype dtype) {
   const std::size_t hidden = spec.expert.hidden;
   std::vector<PlainExpert> experts(spec.num_experts, PlainExpert(spec.expert));
   for (std::size_t e = 0; e < spec.num_experts; ++e) {
@@ -63,14 +69,15 @@ std::vector<double> plain_moe(const LayerSpec& spec, const WeightSource& source,
   for (std::size_t token = 0; token < routing.num_tokens; ++token) {
     const std::vector<double> row(x.begin() + static_cast<std::ptrdiff_t>(token * hidden),
                                   x.begin() + static_cast<std::ptrdiff_t>((token + 1) * hidden));
-    const auto add = [&](double weight, const PlainExpert& expert) {
-      const std::vector<double> output = expert(row);
+    const auto add = [&](double weight, const PlainExpert& expert, Dtype output_dtype) {
+      std::vector<double> output = expert(row, dtype);
+      round_to(output_dtype, output);
       for (std::size_t h = 0; h < hidden; ++h) y[token * hidden + h] += weight * output[h];
     };
     for (std::size_t i = token * routing.top_k; i < (token + 1) * routing.top_k; ++i) {
-      if (routing.experts[i] != no_expert) add(routing.weights[i], experts[index(routing.experts[i])]);
+      if (routing.experts[i] != no_expert) add(routing.weights[i], experts[index(routing.experts[i])], dtype);
     }
-    if (spec.has_shared_expert()) add(1, shared);
+    if (spec.has_shared_expert()) add(1, shared, Dtype::f32);
   }
   return y;
 }

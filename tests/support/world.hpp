@@ -10,6 +10,10 @@ namespace moewe::test {
 /// started, in loopback on threads, for 1, 2, 3, 4 and 8 ranks one after the other.
 void on_every_rank(const std::function<void(Communicator&, const Backend&)>& work);
 
+/// The same on the ranks of even and those of odd number, each with a communicator of their own, at the same
+/// time. Does nothing and returns false where the world cannot be split.
+bool on_both_halves(const std::function<void(Communicator&, const Backend&)>& work);
+
 /// How long a rank of a test waits before the test has failed.
 inline constexpr std::chrono::seconds patience{20};
 
