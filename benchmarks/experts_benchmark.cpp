@@ -127,7 +127,7 @@ class Comparison {
     }
     for (const auto& bare : bare_) {
       contestants.push_back(
-          {"bare", [&bare = *bare, clock] { return seconds_of([&] { bare.run(); }, clock); }});
+          {"bare", [&bare = *bare, clock] { return seconds_of([&] { bare.run(); }, clock); }, true});
     }
     times_ = alternate(contestants, pace);
     own_.expect_all_counted();

@@ -20,32 +20,33 @@ double percentile(const std::vector<double>& sorted, double fraction) {
   return std::lerp(sorted[below], sorted[above], place - static_cast<double>(below));
 }
 
-/// Runs everyone once, and lets those who are far from being the fastest rest after a few rounds.
-std::vector<std::size_t> find_rounds(std::span<const Contestant> contestants, const Pace& pace) {
+constexpr std::size_t rounds_before_rest = 3;
+
+using Times = std::vector<std::vector<double>>;
+
+/// Takes those who may rest, and should, out of the order.
+void let_rest(std::span<const Contestant> contestants, const Times& times, std::vector<std::size_t>& order) {
   constexpr double far = 2.5;
-  constexpr std::size_t a_few = 3;
-  std::vector<double> seconds;
-  for (const Contestant& contestant : contestants) seconds.push_back(contestant.measure());
-  const double fastest = *std::min_element(seconds.begin(), seconds.end());
-  std::vector<std::size_t> rounds;
-  for (const double s : seconds) rounds.push_back(s > far * fastest ? a_few : pace.most_rounds);
-  return rounds;
+  const auto least = [&](std::size_t c) { return *std::min_element(times[c].begin(), times[c].end()); };
+  double fastest = least(order.front());
+  for (const std::size_t c : order) fastest = std::min(fastest, least(c));
+  std::erase_if(order, [&](std::size_t c) { return contestants[c].may_rest && least(c) > far * fastest; });
 }
 
 }  // namespace
 
 std::vector<std::vector<double>> alternate(std::span<const Contestant> contestants, const Pace& pace) {
-  const std::vector<std::size_t> rounds_of = find_rounds(contestants, pace);
-  std::vector<std::vector<double>> times(contestants.size());
+  Times times(contestants.size());
   std::vector<std::size_t> order(contestants.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
+  for (const Contestant& contestant : contestants) contestant.measure();
   std::mt19937 generator(1);
   double spent = 0;
   for (std::size_t round = 0; round < pace.most_rounds; ++round) {
+    if (round == rounds_before_rest) let_rest(contestants, times, order);
     if (round >= pace.least_rounds && spent >= pace.seconds) break;
     std::shuffle(order.begin(), order.end(), generator);
     for (const std::size_t c : order) {
-      if (round >= rounds_of[c]) continue;
       times[c].push_back(contestants[c].measure());
       spent += times[c].back();
     }

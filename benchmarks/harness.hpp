@@ -13,6 +13,7 @@ namespace moewe::bench {
 struct Contestant {
   std::string name;
   std::function<double()> measure;
+  bool may_rest = false;  ///< after a few rounds, if it is far from being the fastest by then
 };
 
 /// When a comparison has been run long enough: at least so many rounds, then until the time is over.
@@ -23,9 +24,9 @@ struct Pace {
 };
 
 /// Runs every contestant once per round, one after the other, in another order each round, so that a machine
-/// that becomes slower does so for all. The first round is not counted, but tells who is so slow that a few
-/// rounds will do. Element [c][r] is the time of contestant c in round r. Times that are the same in every
-/// process make everything so, if the number of rounds is fixed.
+/// that becomes slower does so for all. The first round is not counted. Element [c][r] is the time of
+/// contestant c in round r. Times that are the same in every process make everything so, if the number of
+/// rounds is fixed.
 std::vector<std::vector<double>> alternate(std::span<const Contestant> contestants, const Pace& pace);
 
 struct Spread {

@@ -105,7 +105,7 @@ std::vector<Contestant> LayerComparison::contestants() {
                    })[busier_rank_];
                  }});
   for (std::size_t way = 0; way < ways_.size(); ++way) {
-    all.push_back({ways_[way].name(), [this, way] { return time_bare(way); }});
+    all.push_back({ways_[way].name(), [this, way] { return time_bare(way); }, true});
   }
   return all;
 }
