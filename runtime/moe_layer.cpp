@@ -58,6 +58,11 @@ LayerStep MoeLayer::start_step(TokenRows x, const Routing* given, std::span<floa
   step.x = x;
   step.y = y;
   step.epoch = epoch_;
+  route_and_dispatch(step, given);
+  return step;
+}
+
+void MoeLayer::route_and_dispatch(LayerStep& step, const Routing* given) {
   PhaseClock clock(step.report, engine_.position(), Phase::route);
   const StepProposal proposal = route(step, given);
 
@@ -65,7 +70,6 @@ LayerStep MoeLayer::start_step(TokenRows x, const Routing* given, std::span<floa
   decide(step, agree(engine_.communicator(), proposal));
   step.lane->is_busy = true;
   begin_round(step, clock);
-  return step;
 }
 
 void MoeLayer::finish(LayerStep& step) {

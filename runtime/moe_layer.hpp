@@ -96,6 +96,7 @@ class MoeLayer {
   void load_router(const WeightSource& source);
   void load_shared_expert(const WeightSource& source);
   LayerStep start_step(TokenRows x, const Routing* given, std::span<float> y);
+  void route_and_dispatch(LayerStep& step, const Routing* given);
 
   /// Never throws: what goes wrong on one rank travels to all in the agreement.
   StepProposal route(LayerStep& step, const Routing* given);

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <omp.h>
 #include <random>
+#include <unordered_map>
 #include <vector>
 
 #include "comm/error.hpp"
@@ -43,25 +44,72 @@ std::vector<float> random_values(std::size_t count) {
   return values;
 }
 
+/// What one call of a primitive works with. Made once and used again, since making it costs as much as a
+/// small matmul.
+class Arguments {
+ public:
+  explicit Arguments(const dnnl::matmul::primitive_desc& description)
+      : scratch_(description.scratchpad_desc().get_size()),
+        x_(description.src_desc(), onednn::engine(), nullptr),
+        weights_(description.weights_desc(), onednn::engine(), nullptr),
+        y_(description.dst_desc(), onednn::engine(), nullptr),
+        all_{
+            {DNNL_ARG_SRC, x_},
+            {DNNL_ARG_WEIGHTS, weights_},
+            {DNNL_ARG_DST, y_},
+            {DNNL_ARG_SCRATCHPAD, memory(description.scratchpad_desc(), onednn::engine(), scratch_.data())}} {
+  }
+
+  void execute(const dnnl::matmul& primitive, const float* x, const float* packed, float* y) {
+    // oneDNN takes all handles as mutable and writes only to y and the scratchpad.
+    x_.set_data_handle(const_cast<float*>(x));
+    weights_.set_data_handle(const_cast<float*>(packed));
+    y_.set_data_handle(y);
+    thread_local dnnl::stream stream(onednn::engine());
+    primitive.execute(stream, all_);
+    stream.wait();
+  }
+
+ private:
+  std::vector<std::byte> scratch_;
+  memory x_, weights_, y_;
+  std::unordered_map<int, memory> all_;
+};
+
+/// The library's code for one number of rows, and arguments for as many threads as have used it at a time.
+class Primitive {
+ public:
+  explicit Primitive(const dnnl::matmul::primitive_desc& description)
+      : description_(description), primitive_(description) {}
+
+  void run(const float* x, const float* packed, float* y) {
+    std::unique_ptr<Arguments> arguments = take();
+    arguments->execute(primitive_, x, packed, y);
+    const std::lock_guard lock(mutex_);
+    idle_.push_back(std::move(arguments));
+  }
+
+ private:
+  std::unique_ptr<Arguments> take() {
+    const std::lock_guard lock(mutex_);
+    if (idle_.empty()) return std::make_unique<Arguments>(description_);
+    std::unique_ptr<Arguments> arguments = std::move(idle_.back());
+    idle_.pop_back();
+    return arguments;
+  }
+
+  dnnl::matmul::primitive_desc description_;
+  dnnl::matmul primitive_;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Arguments>> idle_;
+};
+
 }  // namespace
 
 /// The library's side of a shape: the layout of packed weights and a primitive per number of rows.
 struct Matmul::Library {
-  struct Primitive {
-    dnnl::matmul::primitive_desc description;
-    dnnl::matmul primitive;
-  };
-
   Library(std::size_t in_features, std::size_t out_features)
       : in(in_features), out(out_features), packed_weights(choose_layout()) {}
-
-  memory::desc choose_layout() const {
-    const OneThread one_thread;
-    const auto any = f32_matrix(in, out, memory::format_tag::any);
-    return onednn::describe_matmul(f32_matrix(max_rows, in, memory::format_tag::ab), any,
-                                   f32_matrix(max_rows, out, memory::format_tag::ab))
-        .weights_desc();
-  }
 
   ~Library() {
     for (const auto& primitive : primitives) delete primitive.load();
@@ -69,47 +117,40 @@ struct Matmul::Library {
   Library(const Library&) = delete;
   Library& operator=(const Library&) = delete;
 
-  const Primitive& primitive_for(std::size_t num_rows) {
-    const Primitive* cached = primitives[num_rows].load(std::memory_order_acquire);
+  dnnl::matmul::primitive_desc describe(std::size_t num_rows, const memory::desc& weights) const {
+    const OneThread one_thread;
+    return onednn::describe_matmul(f32_matrix(num_rows, in, memory::format_tag::ab), weights,
+                                   f32_matrix(num_rows, out, memory::format_tag::ab));
+  }
+
+  memory::desc choose_layout() const {
+    return describe(max_rows, f32_matrix(in, out, memory::format_tag::any)).weights_desc();
+  }
+
+  Primitive& primitive_for(std::size_t num_rows) {
+    Primitive* cached = primitives[num_rows].load(std::memory_order_acquire);
     return cached != nullptr ? *cached : create_primitive(num_rows);
   }
 
-  const Primitive& create_primitive(std::size_t num_rows) {
+  Primitive& create_primitive(std::size_t num_rows) {
     const std::lock_guard lock(mutex);
-    if (const Primitive* made_meanwhile = primitives[num_rows].load()) return *made_meanwhile;
-    const auto description =
-        onednn::describe_matmul(f32_matrix(num_rows, in, memory::format_tag::ab), packed_weights,
-                                f32_matrix(num_rows, out, memory::format_tag::ab));
-    auto primitive = std::make_unique<const Primitive>(Primitive{description, dnnl::matmul(description)});
+    if (Primitive* made_meanwhile = primitives[num_rows].load()) return *made_meanwhile;
+    auto primitive = std::make_unique<Primitive>(describe(num_rows, packed_weights));
     primitives[num_rows].store(primitive.get(), std::memory_order_release);
     return *primitive.release();
   }
 
   void run(const float* x, std::size_t num_rows, const float* packed, float* y) {
+    Primitive& primitive = primitive_for(num_rows);
     const OneThread one_thread;
-    const Primitive& matmul = primitive_for(num_rows);
-    const auto& description = matmul.description;
-    const dnnl::engine& engine = onednn::engine();
-    thread_local dnnl::stream stream(engine);
-    thread_local std::vector<std::byte> scratch;
-    scratch.resize(std::max(scratch.size(), description.scratchpad_desc().get_size()));
-    // oneDNN takes all handles as mutable and writes only to y and the scratchpad.
-    const auto handle = [&](const memory::desc& desc, const void* data) {
-      return memory(desc, engine, const_cast<void*>(data));
-    };
-    matmul.primitive.execute(stream,
-                             {{DNNL_ARG_SRC, handle(description.src_desc(), x)},
-                              {DNNL_ARG_WEIGHTS, handle(packed_weights, packed)},
-                              {DNNL_ARG_DST, handle(description.dst_desc(), y)},
-                              {DNNL_ARG_SCRATCHPAD, handle(description.scratchpad_desc(), scratch.data())}});
-    stream.wait();
+    primitive.run(x, packed, y);
   }
 
   std::size_t in;
   std::size_t out;
   memory::desc packed_weights;
   std::mutex mutex;  // of whoever creates a primitive; found ones need none
-  std::array<std::atomic<const Primitive*>, max_rows + 1> primitives{};
+  std::array<std::atomic<Primitive*>, max_rows + 1> primitives{};
 };
 
 Matmul::Matmul(std::size_t in, std::size_t out)
