@@ -191,7 +191,7 @@ std::string ConfigReader::text(const char* key, const char* otherwise) const {
   if (!config_.contains(key) || !config_[key].is_string()) {
     refuse(where_, "{} must be a string, not {}", key, describe(key));
   }
-  return config_[key].get<std::string>();
+  return printable(config_[key].get<std::string>());  // it may be quoted, and no known name is another then
 }
 
 std::size_t ConfigReader::count(const json& value, const char* key, Range range) const {

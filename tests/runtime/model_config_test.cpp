@@ -377,5 +377,13 @@ TEST(LayerSpec, IsRefusedInWordsThatNeedNoFile) {
   }
 }
 
+TEST(ModelConfig, QuotesNoControlCharacters) {
+  for (const char* key : {"model_type", "topk_method", "scoring_func", "hidden_act"}) {
+    const std::string message = refusal(deepseek_v2, {{key, "\"a\\nb\\u0007\""}});
+    EXPECT_NE(message, "") << key;
+    EXPECT_EQ(message.find_first_of("\n\a"), std::string::npos) << message;
+  }
+}
+
 }  // namespace
 }  // namespace moewe
