@@ -39,10 +39,11 @@ inline std::string safetensors_bytes(const std::vector<TensorBytes>& tensors) {
   std::string header, data;
   for (const auto& [name, dtype, shape, bytes] : tensors) {
     std::string lengths;
-    for (const std::size_t length : shape) lengths += (lengths.empty() ? "" : ",") + std::to_string(length);
-    header += (header.empty() ? "{\"" : ",\"") + name + R"(":{"dtype":")" + dtype + R"(","shape":[)" +
-              lengths + R"(],"data_offsets":[)" + std::to_string(data.size()) + "," +
-              std::to_string(data.size() + bytes.size()) + "]}";
+    for (const std::size_t length : shape)
+      lengths.append(lengths.empty() ? "" : ",").append(std::to_string(length));
+    header.append(header.empty() ? "{\"" : ",\"");
+    header += name + R"(":{"dtype":")" + dtype + R"(","shape":[)" + lengths + R"(],"data_offsets":[)" +
+              std::to_string(data.size()) + "," + std::to_string(data.size() + bytes.size()) + "]}";
     data += bytes;
   }
   header += header.empty() ? "{}" : "}";
