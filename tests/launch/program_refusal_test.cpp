@@ -138,7 +138,7 @@ TEST(Refusal, OfOptionsThatDifferBetweenRanks) {
       {" --seed 0", " --seed 1"},
       {" --combine reproducible", " --combine fast"},
       {" --capacity-factor 1", " --capacity-factor 2"},
-      {" --memory-limit 20MB", " --memory-limit 30MB"},
+      {" --memory-limit 20000000", " --memory-limit 30000000"},
       {" --routing uniform", " --routing zipf:1"}};
   for (const auto& [first, second] : pairs) {
     const ProgramResult result = run_two(run + first, run + second);
