@@ -101,7 +101,7 @@ TEST_F(Checkpoint, ThatIsNotThereIsRefused) {
       {run("/no/such/folder"), "/no/such/folder/config.json: No such file or directory"},
       {run(no_config), "config.json: No such file or directory"},
       {run(no_model), "model.safetensors: No such file or directory"},
-      {run(fifo), "model.safetensors: not a file"},
+      {run(fifo), "model.safetensors: not a regular file"},
       {run(shipped().folder / "config.json"), "Not a directory"},
   });
 }
@@ -165,7 +165,7 @@ TEST_F(Checkpoint, WhoseShardsAreWrongIsRefused) {
   expect_refusals({
       {run(missing), "model-2-of-3.safetensors: No such file or directory"},
       {run(cut), "model-3-of-3.safetensors: "},
-      {run(twice), "model-1-of-3.safetensors and again in "},
+      {run(twice), "/model-1-of-3.safetensors"},
   });
 }
 

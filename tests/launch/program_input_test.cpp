@@ -61,7 +61,7 @@ TEST_F(Input, ThatIsNoInputIsRefused) {
   const std::string folder_of_sample = shipped().folder.string();
   expect_refusals({
       {sample + " --input /no/such/file", "/no/such/file: No such file or directory"},
-      {sample + " --input " + folder_of_sample, "not a file"},
+      {sample + " --input " + folder_of_sample, "Is a directory"},
       {sample + " --input " + folder_of_sample + "/README.md", "README.md: "},
       {sample + " --input " + folder_of_sample + "/model.safetensors", "holds no tensor layers.N.input"},
       {shipped().run_recorded() + " --tokens 513", "has 512 tokens, fewer than the 513 asked for"},

@@ -26,7 +26,7 @@ void expect_refused_with_table(const ProgramResult& result) {
   EXPECT_EQ(result.exit_code, 2) << result.output;
   ASSERT_EQ(test::own_lines(result).size(), 1U) << result.output;
   EXPECT_NE(test::own_lines(result)[0].find("moewe: the run needs "), std::string::npos) << result.output;
-  for (const char* line : {"Memory of rank ", "expert weights", "router weights", "needed at least",
+  for (const char* line : {"Memory of rank ", "\n  expert weights", "router weights", "needed at least",
                            "steps, in one round", "may be used"}) {
     const std::size_t at = result.output.find(line);
     EXPECT_NE(at, std::string::npos) << line << "\n" << result.output;
@@ -38,7 +38,6 @@ TEST(Memory, ThatIsNotThereIsRefusedAtOnce) {
   for (const Ranks ranks : {threads(1), threads(3)}) {
     const ProgramResult result = run_moewe(ranks, "run --model deepseek-v3 --tokens 8");
     expect_refused_with_table(result);
-    EXPECT_NE(result.output.find("TB"), std::string::npos) << result.output;
     EXPECT_LT(result.seconds, 2);
   }
   expect_refused_with_table(run_moewe(processes(2), "run --model deepseek-v3 --tokens 8"));
