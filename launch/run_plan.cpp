@@ -46,8 +46,8 @@ std::optional<Rank> worst_rank(Communicator& communicator, std::size_t needed, s
   const std::string mine = is_mine ? describe(plan, limit) : "";
   const auto bytes = communicator.gather(std::as_bytes(std::span(mine)), Rank{0});
   if (communicator.rank() == Rank{0}) {
-    fmt::print(stderr, "Memory of rank {}:\n{}", number(worst),
-               std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+    const std::string table(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    std::fputs(fmt::format("Memory of rank {}:\n{}", number(worst), table).c_str(), stderr);
   }
   std::array<std::int64_t, 2> numbers{static_cast<std::int64_t>(plan.least_bytes()),
                                       static_cast<std::int64_t>(limit)};
