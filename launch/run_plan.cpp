@@ -79,7 +79,7 @@ RunPlan plan_run(Engine& engine, const RunInputs& inputs, const LayerOptions& op
   if (inputs.routing() != nullptr) {
     plan.resident.add(forced_routing_name, num_tokens * top_k * (sizeof(ExpertId) + sizeof(float)));
   }
-  plan.loading_bytes = layer.loading_bytes;
+  plan.loading_bytes = layer.loading_bytes + engine.initial_lane_bytes();
 
   MemoryPlan routing;
   if (inputs.routing() == nullptr) RoutingTable::plan_memory(num_tokens, top_k, spec.num_experts, routing);
@@ -94,8 +94,9 @@ RunPlan plan_run(Engine& engine, const RunInputs& inputs, const LayerOptions& op
                           .num_expected = num_slots == 0 ? 0 : all_tokens * std::min(top_k, num_slots),
                           .row_bytes = spec.expert.hidden * bytes_of(options.dtype)};
   const std::size_t most_rounds = std::max<std::size_t>(1, most_tokens);
-  plan.least_step_bytes = routing.total() + most_round_bytes(engine.lane(), bounds, most_rounds);
-  plan.most_step_bytes = routing.total() + most_round_bytes(engine.lane(), bounds, 1);
+  const std::size_t always = routing.total() + engine.initial_lane_bytes();
+  plan.least_step_bytes = always + most_round_bytes(engine.lane(), bounds, most_rounds);
+  plan.most_step_bytes = always + most_round_bytes(engine.lane(), bounds, 1);
   return plan;
 }
 
