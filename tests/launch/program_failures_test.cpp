@@ -1,10 +1,10 @@
 // A run that goes wrong on its way ends, says where, and leaves nothing that looks like a result.
 
 #include <gtest/gtest.h>
-#include <thread>
 
 #include "tests/support/program.hpp"
 #include "tests/support/temporary_folder.hpp"
+#include "tests/support/tensor_files.hpp"
 
 namespace moewe {
 namespace {
@@ -43,26 +43,35 @@ TEST(Failure, ToAnswerEndsTheJobWithExitCode3) {
   EXPECT_NE(result.output.find("waited 2 s for "), std::string::npos) << result.output;
 }
 
-/// What lies in a folder besides files that are still being written.
-std::size_t count_named(const std::filesystem::path& folder, const std::string& name) {
-  std::size_t count = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    if (entry.path().filename() == name) ++count;
-  }
-  return count;
+/// Starts the program in the background, does something once it has begun to write to `folder`, which is
+/// before its first step, and waits for its end.
+ProgramResult interfere(const std::filesystem::path& folder, const std::string& run, const std::string& act) {
+  return test::run_command("{ " + test::program() + " " + run + " --output " + (folder / "output").string() +
+                           " & pid=$!; while [ -z \"$(ls " + folder.string() +
+                           ")\" ]; do sleep 0.05; done; sleep 0.3; " + act + "; wait $pid; }");
 }
 
 TEST(Failure, ThatKillsTheProgramLeavesNoResults) {
   const TemporaryFolder folder;
-  const std::string run = shipped().run_recorded() + " --ranks 2 --steps 100000000 --output " +
-                          (folder / "output").string() + " --json " + (folder / "json").string();
-  // Killed once it has begun both files, which it does before the first step.
-  const ProgramResult result = test::run_command(
-      test::program() + " " + run + " > /dev/null & pid=$!; while [ $(ls " + folder.path().string() +
-      " | wc -l) -lt 2 ]; do sleep 0.05; done; sleep 0.3; kill -KILL $pid; wait $pid");
+  const ProgramResult result = interfere(
+      folder.path(),
+      shipped().run_recorded() + " --ranks 2 --steps 100000000 --json " + (folder / "json").string(),
+      "kill -KILL $pid");
   EXPECT_EQ(result.exit_code, 128 + 9) << result.output;
-  EXPECT_EQ(count_named(folder.path(), "output"), 0U);
-  EXPECT_EQ(count_named(folder.path(), "json"), 0U);
+  EXPECT_FALSE(std::filesystem::exists(folder / "output"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "json"));
+}
+
+TEST(Failure, OfAnInputThatBecomesShorterIsTold) {
+  const TemporaryFolder folder, results;
+  const test::Sample copy{folder.path(), 2, 512, 8, 2};
+  test::copy_checkpoint(shipped().folder, copy.folder);
+  const ProgramResult result = interfere(results.path(), copy.run_recorded() + " --ranks 2 --steps 100000000",
+                                         "truncate -s 1000 " + copy.activations().string());
+  EXPECT_EQ(result.exit_code, 2) << result.output;
+  ASSERT_EQ(own_lines(result).size(), 1U) << result.output;
+  EXPECT_NE(own_lines(result)[0].find("activations.safetensors: "), std::string::npos) << result.output;
+  EXPECT_TRUE(std::filesystem::is_empty(results.path()));
 }
 
 TEST(Failure, LeavesWhatWasThereBefore) {
@@ -79,10 +88,19 @@ TEST(Failure, LeavesWhatWasThereBefore) {
 }
 
 TEST(Failure, ToWriteIsToldInOneSentence) {
+  const std::string run = test::program() + " " + shipped().run_recorded();
   for (const char* option : {" --output /dev/full", " --json /dev/full", " > /dev/full"}) {
-    const ProgramResult result = test::run_moewe(shipped().run_recorded() + option);
+    const ProgramResult result = test::run_command("(" + run + option + ")");
     EXPECT_EQ(result.exit_code, 2) << option << "\n" << result.output;
     EXPECT_EQ(own_lines(result).size(), 1U) << option << "\n" << result.output;
+  }
+}
+
+TEST(Failure, HasItsExitCodeWhereItCannotBeTold) {
+  for (const char* arguments :
+       {" run --checkpoint /no/such/folder --tokens 1", " walk", " run --model deepseek-v3 --tokens 1"}) {
+    const ProgramResult result = test::run_command("(" + test::program() + arguments + " 2> /dev/full)");
+    EXPECT_EQ(result.exit_code, 2) << arguments << "\n" << result.output;
   }
 }
 
