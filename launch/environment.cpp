@@ -67,7 +67,7 @@ std::string printable(const std::string& what) {
 
 void print_error(const std::string& what) {
   std::fflush(stdout);
-  fmt::print(stderr, "moewe: {}\n", printable(what));
+  std::fputs(fmt::format("moewe: {}\n", printable(what)).c_str(), stderr);  // throws nothing where it cannot
 }
 
 int run_as_mpi_rank(double timeout_s, const std::function<void(Communicator&, const Backend&)>& work) {

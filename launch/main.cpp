@@ -74,7 +74,7 @@ int main(int argc, char** argv) {
   try {
     return moewe::start({argv + 1, argv + argc});
   } catch (const std::exception& error) {
-    fmt::print(stderr, "moewe: {}\n", error.what());
+    std::fputs(fmt::format("moewe: {}\n", error.what()).c_str(), stderr);
     return static_cast<int>(moewe::ExitCode::failed);
   }
 }

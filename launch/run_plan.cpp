@@ -46,8 +46,8 @@ std::optional<Rank> worst_rank(Communicator& communicator, std::size_t needed, s
   const std::string mine = is_mine ? describe(plan, limit) : "";
   const auto bytes = communicator.gather(std::as_bytes(std::span(mine)), Rank{0});
   if (communicator.rank() == Rank{0}) {
-    fmt::print(stderr, "Memory of rank {}:\n{}", number(worst),
-               std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+    const std::string table(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    std::fputs(fmt::format("Memory of rank {}:\n{}", number(worst), table).c_str(), stderr);
   }
   std::array<std::int64_t, 2> numbers{static_cast<std::int64_t>(plan.least_bytes()),
                                       static_cast<std::int64_t>(limit)};
@@ -79,7 +79,7 @@ RunPlan plan_run(Engine& engine, const RunInputs& inputs, const LayerOptions& op
   if (inputs.routing() != nullptr) {
     plan.resident.add(forced_routing_name, num_tokens * top_k * (sizeof(ExpertId) + sizeof(float)));
   }
-  plan.loading_bytes = layer.loading_bytes;
+  plan.loading_bytes = layer.loading_bytes + engine.initial_lane_bytes();
 
   MemoryPlan routing;
   if (inputs.routing() == nullptr) RoutingTable::plan_memory(num_tokens, top_k, spec.num_experts, routing);
@@ -94,8 +94,9 @@ RunPlan plan_run(Engine& engine, const RunInputs& inputs, const LayerOptions& op
                           .num_expected = num_slots == 0 ? 0 : all_tokens * std::min(top_k, num_slots),
                           .row_bytes = spec.expert.hidden * bytes_of(options.dtype)};
   const std::size_t most_rounds = std::max<std::size_t>(1, most_tokens);
-  plan.least_step_bytes = routing.total() + most_round_bytes(engine.lane(), bounds, most_rounds);
-  plan.most_step_bytes = routing.total() + most_round_bytes(engine.lane(), bounds, 1);
+  const std::size_t always = routing.total() + engine.initial_lane_bytes();
+  plan.least_step_bytes = always + most_round_bytes(engine.lane(), bounds, most_rounds);
+  plan.most_step_bytes = always + most_round_bytes(engine.lane(), bounds, 1);
   return plan;
 }
 

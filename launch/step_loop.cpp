@@ -27,6 +27,9 @@ StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& op
     const std::size_t num_values = own_tokens_.count * spec().expert.hidden;
     x_ = Buffer(engine_.memory(), tokens_name, num_values * bytes_of(options_.layer.dtype));
     y_ = Buffer(engine_.memory(), results_name, num_values * sizeof(float));
+    if (inputs_.routing() == nullptr) return;
+    forced_experts_.resize<ExpertId>(own_tokens_.count * spec().router.top_k);
+    forced_weights_.resize<float>(own_tokens_.count * spec().router.top_k);
   });
   if (options_.output) {
     output_.emplace(communicator, *options_.output,

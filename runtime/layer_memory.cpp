@@ -8,24 +8,34 @@
 
 namespace moewe {
 
+namespace {
+
+/// What is unpacked needs room only beyond that of weights that come after it.
+std::size_t beyond(std::size_t unpacked, std::size_t weights_after) {
+  return unpacked > weights_after ? unpacked - weights_after : 0;
+}
+
+}  // namespace
+
 LayerMemory plan_layer(const LayerSpec& spec, Dtype dtype, std::size_t num_slots, std::size_t num_threads,
                        MatmulCache& matmuls) {
   LayerMemory memory;
   const ExpertMlp expert(spec.expert, dtype, dtype, matmuls);
   const auto router = matmuls.get(spec.expert.hidden, spec.num_experts);
   std::size_t scratch = std::max(expert.scratch_bytes(), Router::scratch_bytes_for(spec));
-  std::size_t loading = spec.num_experts * spec.expert.hidden;
-  if (num_slots > 0) loading = std::max(loading, expert.num_weights());
+  std::size_t loading = spec.num_experts * spec.expert.hidden * sizeof(float);
   memory.weights.add(expert_weights_name, num_slots * expert.weight_bytes());
   memory.weights.add(router_weights_name, router->packed_length() * sizeof(float));
   if (spec.has_shared_expert()) {
     const ExpertMlp shared(spec.shared_expert(), dtype, Dtype::f32, matmuls);
     memory.weights.add(shared_expert_weights_name, shared.weight_bytes());
     scratch = std::max(scratch, shared.scratch_bytes());
-    loading = std::max(loading, shared.num_weights());
+    loading = std::max(beyond(loading, shared.weight_bytes()), shared.num_weights() * sizeof(float));
   }
+  loading = beyond(loading, num_slots * expert.weight_bytes());
+  if (num_slots > 0) loading = std::max(loading, expert.num_weights() * sizeof(float));
   memory.shared.add(Workspace::meter_name, num_threads * scratch);
-  memory.loading_bytes = loading * sizeof(float);
+  memory.loading_bytes = loading;
   return memory;
 }
 

@@ -69,8 +69,17 @@ TEST(RunResult, PassesOnlyWithNothingLostAndResultsWithinTolerance) {
   RunResult result = good;
   result.reference.max_abs_err = 2.1e-5;
   EXPECT_FALSE(result.passed());
+  result.tolerance = bf16_tolerance;
+  EXPECT_TRUE(result.passed());
   result = good;
   result.computed_per_rank = {4, 5};
+  EXPECT_FALSE(result.passed());
+  result = good;
+  result.overflow.resize(1);
+  result.overflow[0].over_capacity = {0, 1};
+  result.computed_per_rank = {4, 5};
+  EXPECT_TRUE(result.passed());  // dropped and accounted for
+  result.computed_per_rank = {4, 6};
   EXPECT_FALSE(result.passed());
   result = good;
   result.reference.mismatched = 1;
