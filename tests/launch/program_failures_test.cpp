@@ -1,5 +1,6 @@
 // A run that goes wrong on its way ends, says where, and leaves nothing that looks like a result.
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "tests/support/program.hpp"
@@ -99,7 +100,8 @@ TEST(Failure, ToWriteIsToldInOneSentence) {
 TEST(Failure, HasItsExitCodeWhereItCannotBeTold) {
   for (const char* arguments :
        {" run --checkpoint /no/such/folder --tokens 1", " walk", " run --model deepseek-v3 --tokens 1"}) {
-    const ProgramResult result = test::run_command("(" + test::program() + arguments + " 2> /dev/full)");
+    const ProgramResult result =
+        test::run_command(fmt::format("({}{} 2> /dev/full)", test::program(), arguments));
     EXPECT_EQ(result.exit_code, 2) << arguments << "\n" << result.output;
   }
 }
