@@ -47,9 +47,11 @@ TEST(Failure, ToAnswerEndsTheJobWithExitCode3) {
 /// Starts the program in the background, does something once it has begun to write to `folder`, which is
 /// before its first step, and waits for its end.
 ProgramResult interfere(const std::filesystem::path& folder, const std::string& run, const std::string& act) {
-  return test::run_command("{ " + test::program() + " " + run + " --output " + (folder / "output").string() +
-                           " & pid=$!; while [ -z \"$(ls " + folder.string() +
-                           ")\" ]; do sleep 0.05; done; sleep 0.3; " + act + "; wait $pid; }");
+  return test::run_command(
+      fmt::format("{{ {0} {1} --output {2}/output & pid=$!; while [ -z \"$(ls {2})\" ]; do sleep 0.05; done; "
+                  "sleep 0.3; {3}; "
+                  "wait $pid; }}",
+                  test::program(), run, folder.string(), act));
 }
 
 TEST(Failure, ThatKillsTheProgramLeavesNoResults) {
@@ -91,7 +93,7 @@ TEST(Failure, LeavesWhatWasThereBefore) {
 TEST(Failure, ToWriteIsToldInOneSentence) {
   const std::string run = test::program() + " " + shipped().run_recorded();
   for (const char* option : {" --output /dev/full", " --json /dev/full", " > /dev/full"}) {
-    const ProgramResult result = test::run_command("(" + run + option + ")");
+    const ProgramResult result = test::run_command(fmt::format("({}{})", run, option));
     EXPECT_EQ(result.exit_code, 2) << option << "\n" << result.output;
     EXPECT_EQ(own_lines(result).size(), 1U) << option << "\n" << result.output;
   }

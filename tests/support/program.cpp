@@ -51,11 +51,12 @@ ProgramResult run_moewe(const std::string& arguments, const std::string& environ
 
 ProgramResult run_moewe_under_mpi(int num_ranks, const std::string& arguments,
                                   const std::string& environment) {
+  const TemporaryFolder session;  // of its own: two mpiruns at once may trip over each other in a common one
   std::string exports;
   std::istringstream words(environment);
   for (std::string word; words >> word;) exports += " -x " + word;
-  return run_command(mpiexec() + " -n " + std::to_string(num_ranks) + exports + " " + program() + " " +
-                     arguments);
+  return run_command("TMPDIR=" + session.path().string() + " " + mpiexec() + " -n " +
+                     std::to_string(num_ranks) + exports + " " + program() + " " + arguments);
 }
 
 std::string describe(Ranks ranks) {
