@@ -226,7 +226,10 @@ TEST(LayerRoundsContract, EveryNumberOfRoundsUpToOneTokenEachGivesTheSameBits) {
     const auto [name, options] = test::exchanges()[exchange];
     SCOPED_TRACE(name);
     on_every_rank([&](Communicator& communicator, const Backend& backend) {
-      for (const Job& job : jobs) {
+      for (std::size_t i = 0; i < jobs.size(); ++i) {
+        if ((i + communicator.size()) % test::exchanges().size() != exchange)
+          continue;  // each meets all, in turn
+        const Job& job = jobs[i];
         const Reference reference(communicator, backend, options, job);
         for (std::size_t rounds = 1; rounds <= reference.most_rounds(); ++rounds) {
           check_rounds(communicator, backend, options, job, reference, rounds);
