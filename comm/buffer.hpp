@@ -65,6 +65,9 @@ class GrowingBuffer {
     return buffer_.as<T>(count);
   }
 
+  /// Gives all memory back, until the next resize.
+  void release() { buffer_ = Buffer(); }
+
   /// The first `count` elements, for which room has been made.
   template <typename T>
   std::span<T> as(std::size_t count) {

@@ -42,6 +42,11 @@ class DispatchPlan {
     return num_assignments * (sizeof(std::uint32_t) + sizeof(PlannedAssignment));
   }
 
+  void release_memory() {
+    tokens_.release();
+    assignments_.release();
+  }
+
   /// `routing` has been checked by count_assignments. Reuses the memory of the plan before it.
   void build(const Routing& routing, const Placement& placement);
 

@@ -14,6 +14,12 @@ void Exchange::plan_memory(const RoundSizes& sizes, MemoryPlan& memory) const {
   for (const auto& path : paths_) path->plan_memory(sizes, memory);
 }
 
+void Exchange::release_memory() {
+  rows_.release_memory();
+  returned_.release_memory();
+  for (const auto& path : paths_) path->release_memory();
+}
+
 void Exchange::dispatch(const RoundShape& shape, const DispatchPlan& plan, std::span<const std::byte> x) {
   shape_ = shape;
   num_arrived_ = 0;

@@ -28,6 +28,9 @@ class Exchange {
   /// Adds the memory that a round of these sizes needs.
   void plan_memory(const RoundSizes& sizes, MemoryPlan& memory) const;
 
+  /// Between rounds: gives back what can be allocated anew in the next one. All outputs are gone.
+  void release_memory();
+
   /// Non-blocking. `x` is the plan's tokens, row by row; plan and x stay valid and unchanged until finish()
   /// has returned.
   void dispatch(const RoundShape& shape, const DispatchPlan& plan, std::span<const std::byte> x);

@@ -50,7 +50,7 @@ Lane::Lane(Communicator& communicator, const Backend& backend, MemoryMeter& mete
            const ExchangeOptions& options)
     : meter_(meter),
       routed(meter_),
-      decided(meter_),
+      decided(meter_, "routing after overflow"),
       plan(meter_),
       transport_(backend.make_transport(communicator)),
       peer_memory_(
@@ -60,7 +60,18 @@ Lane::Lane(Communicator& communicator, const Backend& backend, MemoryMeter& mete
     paths_ = decide_paths(communicator, options, peer_memory_);
     exchange_ = std::make_unique<Exchange>(make_paths(communicator, options), communicator.waiter(), meter_);
   });
-  for (const auto& [name, use] : meter_.by_name()) planned.add(name, use.bytes);
+  planned = held();
+}
+
+MemoryPlan Lane::held() const {
+  MemoryPlan memory;
+  for (const auto& [name, use] : meter_.by_name()) memory.add(name, use.bytes);
+  return memory;
+}
+
+void Lane::release_memory() {
+  plan.release_memory();
+  exchange_->release_memory();
 }
 
 std::vector<std::unique_ptr<Path>> Lane::make_paths(Communicator& communicator,

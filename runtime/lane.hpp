@@ -44,6 +44,12 @@ class Lane {
   /// Of the lane alone.
   const MemoryMeter& memory() const { return meter_; }
 
+  /// What the lane has taken now.
+  MemoryPlan held() const;
+
+  /// Between rounds: gives back plan and exchange, apart from what peers see.
+  void release_memory();
+
  private:
   MemoryMeter meter_;  // outlives all that is counted
 

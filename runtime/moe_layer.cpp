@@ -99,7 +99,7 @@ void MoeLayer::begin_round(LayerStep& step, PhaseClock& clock) {
                 .combine = options_.combine,
                 .expected_per_slot = step.expected_per_slot,
                 .num_expected = static_cast<std::size_t>(sum(step.expected_per_slot))};
-  plan_memory(step);
+  plan_memory_of_round(step);
 
   clock.begin(Phase::dispatch);
   const TokenRows rows = step.x.rows(tokens.first, tokens.count, row_format().bytes());
@@ -165,9 +165,10 @@ StepProposal MoeLayer::route(LayerStep& step, const Routing* given) {
     } else {
       if (!router_)
         throw InvalidInput(fmt::format("layer {} has no router: a step needs a routing", number_));
+      step.is_routed_here = true;
+      make_room_for_routing(step);
       router_->route(step.x, step.num_tokens, step.lane->routed, engine_.workspace());
       step.routing = step.lane->routed.view();
-      step.is_routed_here = true;
     }
     proposal.num_tokens = step.num_tokens;
     proposal.assignments_per_expert = count_assignments(step.routing, spec_.num_experts);
@@ -184,6 +185,8 @@ void MoeLayer::decide(LayerStep& step, const Agreement& agreement) {
   if (options_.capacity) {
     const std::size_t capacity = expert_capacity(options_.capacity->rule, options_.capacity->factor,
                                                  agreement.num_tokens, spec_.router.top_k, spec_.num_experts);
+    step.is_decided = true;
+    make_room_for_routing(step);
     step.report.overflow = resolve_overflow(engine_.communicator(), *options_.capacity, capacity, assigned,
                                             step.routing, step.lane->decided);
     step.routing = step.lane->decided.view();
@@ -207,11 +210,12 @@ std::size_t MoeLayer::decide_rounds(const LayerStep& step, const Agreement& agre
                           .row_bytes = row_format().bytes()};
   std::array<std::int64_t, 1> most_rounds{1};
   together(communicator, [&] {
-    MemoryPlan routing;
-    plan_routing_memory(step, routing);
-    const std::size_t budget = engine_.lane_budget();
-    const std::size_t rounds =
-        budget < routing.total() ? 0 : fewest_rounds(*step.lane, bounds, budget - routing.total());
+    std::size_t rounds = fewest_rounds(*step.lane, bounds, engine_.lane_budget());
+    if (rounds != 1) {
+      // What earlier steps left may be of no use to this one.
+      step.lane->release_memory();
+      rounds = fewest_rounds(*step.lane, bounds, engine_.lane_budget());
+    }
     if (rounds == 0) throw does_not_fit(step, bounds);
     most_rounds[0] = static_cast<std::int64_t>(rounds);
   });
@@ -236,9 +240,17 @@ void MoeLayer::agree_on_round(LayerStep& step) {
                                                 engine_.communicator().rank());
 }
 
-void MoeLayer::plan_memory(const LayerStep& step) {
+void MoeLayer::make_room_for_routing(const LayerStep& step) {
   MemoryPlan memory;
   plan_routing_memory(step, memory);
+  step.lane->planned.cover(memory);
+  MemoryPlan with_held = step.lane->held();
+  with_held.cover(memory);
+  if (engine_.has_memory_limit() && with_held.total() > engine_.lane_budget()) step.lane->release_memory();
+}
+
+void MoeLayer::plan_memory_of_round(const LayerStep& step) {
+  MemoryPlan memory;
   plan_round_memory(*step.lane, sizes_of(step.shape, step.lane->plan, engine_.communicator().rank()), memory);
   step.lane->planned.cover(memory);
 }

@@ -30,8 +30,9 @@ struct LayerStep {
   Lane* lane = nullptr;
   TokenRows x{std::span<const std::byte>(), Dtype::f32};
   std::span<float> y;
-  Routing routing;  ///< as routed; after overflow, where the capacity is bounded
-  bool is_routed_here = false;
+  Routing routing;              ///< as routed; after overflow, where the capacity is bounded
+  bool is_routed_here = false;  ///< in the lane's table
+  bool is_decided = false;      ///< the same
   std::shared_ptr<const LayerEpoch> epoch;
   std::size_t num_tokens = 0;
   std::size_t round = 0;
@@ -106,7 +107,10 @@ class MoeLayer {
   std::size_t decide_rounds(const LayerStep& step, const Agreement& agreement);
   Error does_not_fit(const LayerStep& step, const StepBounds& bounds) const;
   void plan_routing_memory(const LayerStep& step, MemoryPlan& memory) const;
-  void plan_memory(const LayerStep& step);
+
+  /// Before the lane's routing tables grow.
+  void make_room_for_routing(const LayerStep& step);
+  void plan_memory_of_round(const LayerStep& step);
   void begin_round(LayerStep& step, PhaseClock& clock);
   void agree_on_round(LayerStep& step);
   void run_rounds(LayerStep& step);

@@ -141,18 +141,17 @@ StepHeader MoeLayer::header(Operation operation, const Placement& placement) con
 
 void MoeLayer::plan_routing_memory(const LayerStep& step, MemoryPlan& memory) const {
   const std::size_t top_k = spec_.router.top_k;
-  if (step.is_routed_here) RoutingTable::plan_memory(step.num_tokens, top_k, spec_.num_experts, memory);
-  if (options_.capacity) RoutingTable::plan_memory(step.num_tokens, top_k, 0, memory);
+  const Lane& lane = *step.lane;
+  if (step.is_routed_here) lane.routed.plan_memory(step.num_tokens, top_k, spec_.num_experts, memory);
+  if (step.is_decided) lane.decided.plan_memory(step.num_tokens, top_k, 0, memory);
 }
 
 Error MoeLayer::does_not_fit(const LayerStep& step, const StepBounds& bounds) const {
   const std::size_t rounds = std::max<std::size_t>(1, bounds.most_tokens_of_rank);
   const std::size_t least = most_round_bytes(*step.lane, bounds, rounds);
-  return Error(
-      ErrorKind::invalid_input,
-      fmt::format("layer {}: even rounds of one token need {} bytes beside the routing, and the memory "
-                  "limit leaves {}",
-                  number_, least, engine_.lane_budget()));
+  return Error(ErrorKind::invalid_input,
+               fmt::format("layer {}: even rounds of one token need {} bytes, and the memory limit leaves {}",
+                           number_, least, engine_.lane_budget()));
 }
 
 }  // namespace moewe

@@ -62,6 +62,9 @@ class Path {
   /// Adds the memory that a round of these sizes needs: what dispatch allocates is no more and no less.
   virtual void plan_memory(const RoundSizes& sizes, MemoryPlan& memory) const = 0;
 
+  /// Between rounds: gives back what can be allocated anew in the next one.
+  virtual void release_memory() = 0;
+
   /// Hands over what the plan sends to this path's peers. `x` holds the plan's tokens, row by row; plan and x
   /// stay valid and unchanged until the round's end.
   virtual void dispatch(const RoundShape& shape, const DispatchPlan& plan, std::span<const std::byte> x) = 0;

@@ -28,6 +28,8 @@ class ReturnTable {
     return num_tokens * top_k * sizeof(const std::byte*);
   }
 
+  void release_memory() { outputs_.release(); }
+
   void reset(const DispatchPlan& plan, Combine combine) {
     combine_ = combine;
     top_k_ = plan.top_k();

@@ -5,10 +5,10 @@
 namespace moewe {
 namespace {
 
-std::size_t round_bytes(const Lane& lane, const RoundSizes& sizes) {
+MemoryPlan round_memory(const Lane& lane, const RoundSizes& sizes) {
   MemoryPlan memory;
   plan_round_memory(lane, sizes, memory);
-  return memory.total();
+  return memory;
 }
 
 }  // namespace
@@ -28,11 +28,15 @@ std::size_t most_round_bytes(const Lane& lane, const StepBounds& bounds, std::si
   here.row_bytes = bounds.row_bytes;
   here.num_expected = std::min(bounds.num_expected, all_tokens * bounds.top_k);
   RoundSizes elsewhere = here;
-  // The memory is linear in where assignments go, so that one of the extremes needs the most.
+  // Each name's memory is monotone in where assignments go, so that it is largest at one of the extremes;
+  // rounds of both kinds may follow one another, and nothing is given back between them.
   here.num_assigned_here = std::min(assigned, here.num_expected);
   here.num_assigned_elsewhere = assigned - here.num_assigned_here;
   elsewhere.num_assigned_elsewhere = assigned;
-  return std::max(round_bytes(lane, here), round_bytes(lane, elsewhere));
+  MemoryPlan most = lane.held();
+  most.cover(round_memory(lane, here));
+  most.cover(round_memory(lane, elsewhere));
+  return most.total();
 }
 
 std::size_t fewest_rounds(const Lane& lane, const StepBounds& bounds, std::size_t budget) {

@@ -22,8 +22,8 @@ struct StepBounds {
 /// more and no less.
 void plan_round_memory(const Lane& lane, const RoundSizes& sizes, MemoryPlan& memory);
 
-/// Most bytes that one round can need on this rank when every rank splits its tokens into `num_rounds` equal
-/// parts, wherever their assignments go.
+/// Most bytes that this rank's lane can have taken when a step is over in which every rank splits its tokens
+/// into `num_rounds` equal parts, wherever their assignments go: what it holds now counts, too.
 std::size_t most_round_bytes(const Lane& lane, const StepBounds& bounds, std::size_t num_rounds);
 
 /// The fewest rounds whose memory stays within `budget`; 0 if not even one token per round does.

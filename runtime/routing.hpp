@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "comm/buffer.hpp"
@@ -32,14 +34,20 @@ struct Routing {
 /// Owns a routing whose memory is counted.
 class RoutingTable {
  public:
-  explicit RoutingTable(MemoryMeter& meter)
-      : experts_(meter, choice_name), weights_(meter, choice_name), selection_(meter, scores_name) {}
+  /// Its memory is counted under `name`. Tables that are there at the same time have names of their own, so
+  /// that the plans of steps that use one or the other can be covered name by name.
+  explicit RoutingTable(MemoryMeter& meter, std::string_view name = "routing")
+      : choice_name_(name),
+        scores_name_(choice_name_ + " scores"),
+        experts_(meter, choice_name_),
+        weights_(meter, choice_name_),
+        selection_(meter, scores_name_) {}
 
   /// Adds the memory that resize() with these arguments takes.
-  static void plan_memory(std::size_t num_tokens, std::size_t top_k, std::size_t num_experts,
-                          MemoryPlan& memory) {
-    memory.add(choice_name, num_tokens * top_k * (sizeof(ExpertId) + sizeof(float)));
-    memory.add(scores_name, num_tokens * num_experts * sizeof(float));
+  void plan_memory(std::size_t num_tokens, std::size_t top_k, std::size_t num_experts,
+                   MemoryPlan& memory) const {
+    memory.add(choice_name_, num_tokens * top_k * (sizeof(ExpertId) + sizeof(float)));
+    memory.add(scores_name_, num_tokens * num_experts * sizeof(float));
   }
 
   /// Makes room; the contents are undefined. `num_experts` is 0 where no scores are kept.
@@ -57,9 +65,8 @@ class RoutingTable {
   }
 
  private:
-  static constexpr std::string_view choice_name = "routing";
-  static constexpr std::string_view scores_name = "routing scores";
-
+  std::string choice_name_;
+  std::string scores_name_;
   std::size_t num_tokens_ = 0;
   std::size_t top_k_ = 0;
   std::size_t num_experts_ = 0;

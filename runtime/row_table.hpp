@@ -41,6 +41,8 @@ class RowTable {
 
   static std::size_t bytes_for(std::size_t num_expected) { return num_expected * sizeof(Row); }
 
+  void release_memory() { rows_.release(); }
+
   /// Begins a round in which slot s gets expected_per_slot[s] rows.
   void reset(std::span<const std::int64_t> expected_per_slot, std::size_t row_bytes,
              std::size_t output_bytes);

@@ -31,6 +31,7 @@ class DirectPath : public Path {
 
   PathKind kind() const override { return PathKind::direct; }
   void plan_memory(const RoundSizes& sizes, MemoryPlan& memory) const override;
+  void release_memory() override {}  // peers map the segment: it cannot shrink
   void dispatch(const RoundShape& shape, const DispatchPlan& plan, std::span<const std::byte> x) override;
   void collect(RowTable& rows) override;
   void give_back() override;

@@ -14,6 +14,7 @@ class LocalPath : public Path {
   void plan_memory(const RoundSizes& sizes, MemoryPlan& memory) const override {
     memory.add(outputs_name, sizes.num_assigned_here * sizes.row_bytes);
   }
+  void release_memory() override { outputs_.release(); }
   void dispatch(const RoundShape& shape, const DispatchPlan& plan, std::span<const std::byte> x) override;
   void collect(RowTable& rows) override;
   void give_back() override;

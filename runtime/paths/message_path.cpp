@@ -111,6 +111,11 @@ void MessagePath::plan_memory(const RoundSizes& sizes, MemoryPlan& memory) const
   memory.add(computed_outputs_name, pools.computed_outputs);
 }
 
+void MessagePath::release_memory() {
+  for (Pool* pool : {&packed_rows_, &returned_outputs_, &manifests_, &received_rows_, &computed_outputs_})
+    pool->memory.release();
+}
+
 void MessagePath::reset_pools(const RoundSizes& sizes) {
   const PoolSizes pools = pool_sizes(sizes);
   packed_rows_.reset(pools.packed_rows);

@@ -29,6 +29,7 @@ class MessagePath : public Path {
 
   PathKind kind() const override { return PathKind::message; }
   void plan_memory(const RoundSizes& sizes, MemoryPlan& memory) const override;
+  void release_memory() override;
   void dispatch(const RoundShape& shape, const DispatchPlan& plan, std::span<const std::byte> x) override;
   void collect(RowTable& rows) override;
   void give_back() override;

@@ -97,7 +97,7 @@ TEST(RoutingTable, TakesTheMemoryThatWasPlanned) {
   MemoryPlan most;
   for (const std::size_t tokens : {7U, 100U, 3U, 0U}) {
     MemoryPlan plan;
-    RoutingTable::plan_memory(tokens, 4, 16, plan);
+    table.plan_memory(tokens, 4, 16, plan);
     most.cover(plan);
     table.resize(tokens, 4, 16);
     EXPECT_EQ(table.view().selection.size(), tokens * 16);
