@@ -82,8 +82,8 @@ RunPlan plan_run(Engine& engine, const RunInputs& inputs, const LayerOptions& op
   plan.loading_bytes = layer.loading_bytes + engine.initial_lane_bytes();
 
   MemoryPlan routing;
-  if (inputs.routing() == nullptr) RoutingTable::plan_memory(num_tokens, top_k, spec.num_experts, routing);
-  if (options.capacity) RoutingTable::plan_memory(num_tokens, top_k, 0, routing);
+  if (inputs.routing() == nullptr) engine.lane().routed.plan_memory(num_tokens, top_k, spec.num_experts, routing);
+  if (options.capacity) engine.lane().decided.plan_memory(num_tokens, top_k, 0, routing);
   const std::size_t all_tokens = inputs.tokens().num_tokens();
   const std::size_t num_ranks = engine.communicator().size();
   const std::size_t most_tokens = (all_tokens + num_ranks - 1) / num_ranks;
@@ -94,9 +94,8 @@ RunPlan plan_run(Engine& engine, const RunInputs& inputs, const LayerOptions& op
                           .num_expected = num_slots == 0 ? 0 : all_tokens * std::min(top_k, num_slots),
                           .row_bytes = spec.expert.hidden * bytes_of(options.dtype)};
   const std::size_t most_rounds = std::max<std::size_t>(1, most_tokens);
-  const std::size_t always = routing.total() + engine.initial_lane_bytes();
-  plan.least_step_bytes = always + most_round_bytes(engine.lane(), bounds, most_rounds);
-  plan.most_step_bytes = always + most_round_bytes(engine.lane(), bounds, 1);
+  plan.least_step_bytes = routing.total() + most_round_bytes(engine.lane(), bounds, most_rounds);
+  plan.most_step_bytes = routing.total() + most_round_bytes(engine.lane(), bounds, 1);
   return plan;
 }
 

@@ -47,7 +47,7 @@ Lane& Engine::begin_step(std::size_t layer) {
 std::size_t Engine::lane_budget() const {
   std::size_t in_lanes = 0;
   for (const auto& lane : lanes_) in_lanes += lane->memory().bytes();
-  const std::size_t beside = meter_.bytes() - in_lanes + initial_lane_bytes_;
+  const std::size_t beside = meter_.bytes() - in_lanes;
   return options_.memory_limit > beside ? (options_.memory_limit - beside) / lanes_.size() : 0;
 }
 
