@@ -148,6 +148,7 @@ void MoeLayer::settle(LayerStep& step) {
   step.report.computed_per_slot.assign(ledger.computed_per_slot().begin(), ledger.computed_per_slot().end());
   step.report.num_rounds = step.num_rounds;
   step.lane->is_busy = false;
+  step.epoch.reset();  // a caller may keep the step for longer than the layer's weights
   last_routing_ = step.routing;
   report_ = std::move(step.report);
 }

@@ -30,10 +30,10 @@ struct LayerStep {
   Lane* lane = nullptr;
   TokenRows x{std::span<const std::byte>(), Dtype::f32};
   std::span<float> y;
-  Routing routing;              ///< as routed; after overflow, where the capacity is bounded
-  bool is_routed_here = false;  ///< in the lane's table
-  bool is_decided = false;      ///< the same
-  std::shared_ptr<const LayerEpoch> epoch;
+  Routing routing;                          ///< as routed; after overflow, where the capacity is bounded
+  bool is_routed_here = false;              ///< in the lane's table
+  bool is_decided = false;                  ///< the same
+  std::shared_ptr<const LayerEpoch> epoch;  ///< until it is finished
   std::size_t num_tokens = 0;
   std::size_t round = 0;
   std::size_t num_rounds = 1;

@@ -143,6 +143,20 @@ TEST(LayerOverlapContract, StepsInFlightCanEachTakeSeveralRounds) {
   }
 }
 
+TEST(LayerOverlapContract, AFinishedStepHoldsNoWeights) {
+  const RoutingCase c = test::routing_cases().front();
+  on_every_rank([&](Communicator& communicator, const Backend& backend) {
+    Engine engine(communicator, backend, {});
+    Batch batch(c, share_of(c.num_tokens, communicator), Dtype::f32);
+    {
+      MoeLayer layer = make_layer(engine, c.spec);
+      EXPECT_GT(engine.memory().by_name().at("expert weights").bytes, 0U);
+      batch.forward(layer);
+    }
+    EXPECT_EQ(engine.memory().by_name().at("expert weights").bytes, 0U);
+  });
+}
+
 TEST(LayerOverlapContract, AStepWithoutAFreeLaneIsRefusedAndTheOthersGoOn) {
   const RoutingCase c = test::routing_cases().front();
   for (const std::size_t lanes : {1U, 2U, 3U}) {
