@@ -138,6 +138,13 @@ void parse_tokens(const OptionValues& values, RunOptions& options) {
   if (!is_known) throw InvalidInput("one of --input FILE, --tokens N and --tokens-per-rank N is required");
 }
 
+void require_scores(const RunOptions& options) {
+  const auto& capacity = options.layer.capacity;
+  if (!options.routing.is_forced() || !capacity || capacity->policy != OverflowPolicy::next_choice) return;
+  throw InvalidInput(
+      "--overflow next-choice needs the scores of a router, which a forced --routing does not have");
+}
+
 }  // namespace
 
 std::vector<std::size_t> parse_layers(const std::string& text) {
@@ -179,6 +186,7 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
   options.verify = find_choice(values, "verify", verify_choices);
   options.timeout_s = find_positive(values, "timeout", max_timeout_s).value_or(options.timeout_s);
   find_choice<int>(values, "placement", {{"contiguous", 0}});
+  require_scores(options);
   return options;
 }
 
@@ -206,7 +214,7 @@ std::vector<std::string> RunOptions::shared_settings() const {
           fmt::format("--routing {}", routing.trace ? "trace:FILE" : describe(routing)),
           fmt::format("--dtype {}", name_of(layer.dtype)),
           fmt::format("--combine {}", name_of(layer.combine)),
-          fmt::format("--capacity-factor {}", describe(layer.capacity)),
+          "capacity " + describe(layer.capacity),
           number("memory-limit", memory_limit),
           fmt::format("--path {}", name_of(path_choices, path)),
           fmt::format("--verify {}", name_of(verify_choices, verify)),
@@ -228,8 +236,9 @@ std::string describe(const RoutingChoice& routing) {
 
 std::string describe(const std::optional<CapacityOptions>& capacity) {
   if (!capacity) return "none (dropless)";
-  return fmt::format("{} --capacity-rule {} --overflow {}{}", capacity->factor, name_of(capacity->rule),
-                     name_of(capacity->policy), capacity->renormalise ? " --renormalise" : "");
+  return fmt::format("--capacity-factor {} --capacity-rule {} --overflow {}{}", capacity->factor,
+                     name_of(capacity->rule), name_of(capacity->policy),
+                     capacity->renormalise ? " --renormalise" : "");
 }
 
 const char* name_of(CapacityRule rule) { return name_of(rule_choices, rule); }

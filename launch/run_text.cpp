@@ -92,7 +92,7 @@ std::string to_text(const RunResult& result) {
                             count(result.layers.size(), "layer"), count(result.tokens, "token"),
                             count(result.steps, "step")));
   line("dispatch",
-       fmt::format("routing {}, capacity factor {}, combine {}", result.routing, result.capacity, result.combine));
+       fmt::format("routing {}, capacity {}, combine {}", result.routing, result.capacity, result.combine));
   line("ranks", fmt::format("{} on {}, {} each, {}", result.ranks, count(result.nodes, "node"),
                             count(result.threads, "thread"), result.isa));
   line("paths", path_counts(result));
