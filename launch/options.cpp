@@ -214,7 +214,7 @@ std::vector<std::string> RunOptions::shared_settings() const {
           fmt::format("--routing {}", routing.trace ? "trace:FILE" : describe(routing)),
           fmt::format("--dtype {}", name_of(layer.dtype)),
           fmt::format("--combine {}", name_of(layer.combine)),
-          "capacity " + describe(layer.capacity),
+          layer.capacity ? describe(layer.capacity) : "--capacity-factor (none)",
           number("memory-limit", memory_limit),
           fmt::format("--path {}", name_of(path_choices, path)),
           fmt::format("--verify {}", name_of(verify_choices, verify)),
