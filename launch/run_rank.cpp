@@ -50,7 +50,7 @@ RunPlan plan_memory(Engine& engine, const RunInputs& inputs, const RunOptions& o
 
 /// Counted bytes that the run was planned to need on this rank.
 std::size_t planned_bytes(const RunPlan& plan, const Engine& engine) {
-  return plan.resident.total() + std::max(plan.loading_bytes, engine.planned_memory().total());
+  return plan.resident.total() + std::max(plan.loading_bytes, engine.planned_bytes());
 }
 
 const char* name_of(PathKind kind) {

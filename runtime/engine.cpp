@@ -21,9 +21,15 @@ Engine::Engine(Communicator& communicator, const Backend& backend, const EngineO
 MemoryPlan Engine::planned_memory() const {
   MemoryPlan all;
   for (const auto& lane : lanes_) {
-    for (const auto& [name, bytes] : lane->planned.by_name()) all.add(name, bytes);
+    for (const auto& [name, bytes] : lane->planned().by_name()) all.add(name, bytes);
   }
   return all;
+}
+
+std::size_t Engine::planned_bytes() const {
+  std::size_t sum = 0;
+  for (const auto& lane : lanes_) sum += lane->planned_bytes();
+  return sum;
 }
 
 void Engine::add_layer(std::size_t num_experts) {

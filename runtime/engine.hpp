@@ -65,8 +65,12 @@ class Engine {
   /// What the lanes took before the first step.
   std::size_t initial_lane_bytes() const { return initial_lane_bytes_; }
 
-  /// What the steps so far were planned to need, on all lanes.
+  /// What the steps so far were planned to need, on all lanes, each name at its highest.
   MemoryPlan planned_memory() const;
+
+  /// Sum over the lanes of the most that was planned for one at any one time: at most planned_memory()'s
+  /// total, and less where a limit made lanes give memory back.
+  std::size_t planned_bytes() const;
 
   // For layers.
 

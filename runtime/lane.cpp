@@ -1,5 +1,6 @@
 #include "runtime/lane.hpp"
 
+#include <algorithm>
 #include <array>
 #include <fmt/format.h>
 
@@ -60,7 +61,13 @@ Lane::Lane(Communicator& communicator, const Backend& backend, MemoryMeter& mete
     paths_ = decide_paths(communicator, options, peer_memory_);
     exchange_ = std::make_unique<Exchange>(make_paths(communicator, options), communicator.waiter(), meter_);
   });
-  planned = held();
+  add_planned(held());
+}
+
+void Lane::add_planned(const MemoryPlan& memory) {
+  planned_.cover(memory);
+  planned_since_release_.cover(memory);
+  planned_bytes_ = std::max(planned_bytes_, planned_since_release_.total());
 }
 
 MemoryPlan Lane::held() const {
@@ -72,6 +79,7 @@ MemoryPlan Lane::held() const {
 void Lane::release_memory() {
   plan.release_memory();
   exchange_->release_memory();
+  planned_since_release_ = held();
 }
 
 std::vector<std::unique_ptr<Path>> Lane::make_paths(Communicator& communicator,

@@ -47,6 +47,15 @@ class Lane {
   /// What the lane has taken now.
   MemoryPlan held() const;
 
+  /// Before memory is taken: it is planned to be, by name.
+  void add_planned(const MemoryPlan& memory);
+
+  /// Most that was planned to be taken at any one time; memory().peak_bytes() is the same.
+  std::size_t planned_bytes() const { return planned_bytes_; }
+
+  /// What the steps so far were planned to need, each name at its highest.
+  const MemoryPlan& planned() const { return planned_; }
+
   /// Between rounds: gives back plan and exchange, apart from what peers see.
   void release_memory();
 
@@ -60,14 +69,15 @@ class Lane {
   DispatchPlan plan;
   Ledger ledger;
 
-  /// What the steps so far were planned to need; memory() never counts more.
-  MemoryPlan planned;
-
   bool is_busy = false;
 
  private:
   std::vector<std::unique_ptr<Path>> make_paths(Communicator& communicator, const ExchangeOptions& options);
   std::vector<Rank> peers_on(PathKind kind) const;
+
+  MemoryPlan planned_;
+  MemoryPlan planned_since_release_;
+  std::size_t planned_bytes_ = 0;
 
   std::unique_ptr<MessageTransport> transport_;
   PeerMemoryOffer peer_memory_;

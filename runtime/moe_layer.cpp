@@ -244,16 +244,16 @@ void MoeLayer::agree_on_round(LayerStep& step) {
 void MoeLayer::make_room_for_routing(const LayerStep& step) {
   MemoryPlan memory;
   plan_routing_memory(step, memory);
-  step.lane->planned.cover(memory);
   MemoryPlan with_held = step.lane->held();
   with_held.cover(memory);
   if (engine_.has_memory_limit() && with_held.total() > engine_.lane_budget()) step.lane->release_memory();
+  step.lane->add_planned(memory);
 }
 
 void MoeLayer::plan_memory_of_round(const LayerStep& step) {
   MemoryPlan memory;
   plan_round_memory(*step.lane, sizes_of(step.shape, step.lane->plan, engine_.communicator().rank()), memory);
-  step.lane->planned.cover(memory);
+  step.lane->add_planned(memory);
 }
 
 }  // namespace moewe
