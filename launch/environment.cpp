@@ -125,6 +125,11 @@ int launcher_rank() {
   return value == nullptr ? 0 : std::atoi(value);
 }
 
+void print_text(const std::string& text) {
+  const bool is_written = std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
+  if (!is_written) throw InvalidInput("standard output cannot be written");
+}
+
 bool is_watched() {
   if (isatty(STDOUT_FILENO) == 0) return false;
   if (!started_by_launcher()) return true;

@@ -21,6 +21,9 @@ bool started_by_launcher();
 /// The rank that the launcher gave this process; 0 without one. Known before MPI is.
 int launcher_rank();
 
+/// Writes to standard output, all of it. Throws InvalidInput where that cannot be.
+void print_text(const std::string& text);
+
 /// Whether a person watches what this process prints. Looks past the terminal that mpirun puts between its
 /// ranks and its own output.
 bool is_watched();

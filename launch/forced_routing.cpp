@@ -46,7 +46,7 @@ bool is_exponent(double parameter) { return parameter > 0 && parameter <= larges
 ForcedRoutingSpec parse_exponent(Popularity popularity, const std::string& text, std::string_view number) {
   const auto parameter = parse_number<double>(number);
   if (!parameter || !is_exponent(*parameter)) {
-    throw InvalidInput(fmt::format("routing '{}': a number above 0 and at most {} belongs behind the colon",
+    throw InvalidInput(fmt::format("--routing {}: a number above 0 and at most {} belongs behind the colon",
                                    text, largest_exponent));
   }
   return {popularity, *parameter};
@@ -56,7 +56,7 @@ ForcedRoutingSpec parse_hot(const std::string& text, std::string_view number) {
   const auto count = parse_number<std::int32_t>(number);
   if (!count || *count < 1) {
     throw InvalidInput(
-        fmt::format("routing '{}': a whole number of experts, at least 1, belongs behind the colon", text));
+        fmt::format("--routing {}: a whole number of experts, at least 1, belongs behind the colon", text));
   }
   return {Popularity::hot, static_cast<double>(*count)};
 }
@@ -70,12 +70,12 @@ bool is_usable(const ForcedRoutingSpec& spec, std::size_t num_experts, std::size
 
 void check(const ForcedRoutingSpec& spec, std::size_t num_experts, std::size_t top_k) {
   if (top_k < 1 || top_k > num_experts) {
-    throw InvalidInput(fmt::format("routing {}: top-{} of {} experts must be from 1 to all experts",
+    throw InvalidInput(fmt::format("--routing {}: top-{} of {} experts must be from 1 to all experts",
                                    describe(spec), top_k, num_experts));
   }
   if (is_usable(spec, num_experts, top_k)) return;
   const bool is_hot = spec.popularity == Popularity::hot;
-  throw InvalidInput(fmt::format("routing {}: with top-{} of {} experts the number must be {}",
+  throw InvalidInput(fmt::format("--routing {}: with top-{} of {} experts the number must be {}",
                                  describe(spec), top_k, num_experts,
                                  is_hot ? fmt::format("whole, from {} to {}", top_k, num_experts)
                                         : fmt::format("above 0 and at most {}", largest_exponent)));
@@ -166,8 +166,10 @@ ForcedRoutingSpec parse_forced_routing(const std::string& text) {
     if (name == "zipf") return parse_exponent(Popularity::zipf, text, number);
     if (name == "hot") return parse_hot(text, number);
   }
-  throw InvalidInput(fmt::format(
-      "routing '{}' is not available; choose from: uniform, lognormal:SIGMA, zipf:S, hot:K", text));
+  throw InvalidInput(
+      fmt::format("--routing {} is not available; choose from: router, uniform, lognormal:SIGMA, zipf:S, "
+                  "hot:K, trace:FILE",
+                  text));
 }
 
 std::string describe(const ForcedRoutingSpec& spec) {

@@ -42,7 +42,7 @@ int reject(const std::string& what) {
 }
 
 int print(const std::string& text) {
-  if (launcher_rank() == 0) fmt::print("{}", text);
+  if (launcher_rank() == 0) print_text(text);
   return static_cast<int>(ExitCode::done);
 }
 
@@ -73,6 +73,9 @@ int main(int argc, char** argv) {
   moewe::prepare_process();
   try {
     return moewe::start({argv + 1, argv + argc});
+  } catch (const moewe::Error& error) {
+    std::fputs(fmt::format("moewe: {}\n", error.what()).c_str(), stderr);
+    return static_cast<int>(moewe::exit_code_for(error.kind()));
   } catch (const std::exception& error) {
     std::fputs(fmt::format("moewe: {}\n", error.what()).c_str(), stderr);
     return static_cast<int>(moewe::ExitCode::failed);

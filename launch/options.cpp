@@ -1,5 +1,6 @@
 #include "launch/options.hpp"
 
+#include <algorithm>
 #include <boost/program_options.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -9,6 +10,7 @@
 #include "launch/option_values.hpp"
 #include "launch/run_help.hpp"
 #include "runtime/model_config.hpp"
+#include "runtime/presets.hpp"
 
 namespace moewe {
 namespace {
@@ -93,6 +95,13 @@ LayerSpec parse_custom(const OptionValues& values) {
   return spec;
 }
 
+void require_preset(const std::string& name) {
+  const std::vector<std::string> known = preset_names();
+  if (std::find(known.begin(), known.end(), name) != known.end()) return;
+  throw InvalidInput(
+      fmt::format("--model {} is not available; choose from: {}, custom", name, fmt::join(known, ", ")));
+}
+
 ModelChoice parse_model(const OptionValues& values) {
   exclude_both(values, "checkpoint", "model");
   ModelChoice choice;
@@ -103,7 +112,8 @@ ModelChoice parse_model(const OptionValues& values) {
                {"hidden", "intermediate", "experts", "topk", "activation", "two-matrix"});
   if (is_custom) {
     choice.custom = parse_custom(values);
-  } else {
+  } else if (model) {
+    require_preset(*model);
     choice.preset = model;
   }
   if (!choice.checkpoint && !model) {

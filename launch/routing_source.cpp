@@ -43,7 +43,11 @@ class TraceSource : public RoutingSource {
 
  private:
   std::size_t trace_layer(std::size_t layer) const {
-    return trace_layer_for(trace_.num_layers(), model_.num_layers, model_.moe_layers, layer);
+    const auto found = trace_layer_for(trace_.num_layers(), model_.num_layers, model_.moe_layers, layer);
+    if (found) return *found;
+    throw InvalidInput(
+        fmt::format("{}: number of layers is {}, but the model has {}, {} of them with experts",
+                    trace_.path(), trace_.num_layers(), model_.num_layers, model_.moe_layers.size()));
   }
 
   const ModelConfig& model_;

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdio>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "comm/together.hpp"
 #include "launch/human.hpp"
@@ -53,11 +54,20 @@ std::optional<Rank> worst_rank(Communicator& communicator, std::size_t needed, s
                                       static_cast<std::int64_t>(limit)};
   communicator.broadcast(std::as_writable_bytes(std::span(numbers)), worst);
   throw Error(ErrorKind::invalid_input,
-              fmt::format("the run needs {} on rank {}, which may use {}; fewer --layers, more ranks or "
-                          "--dtype bf16 need less",
+              fmt::format("the run needs {} on rank {}, which may use {}; less is needed with {}",
                           human(static_cast<double>(numbers[0]), "B"), number(worst),
-                          human(static_cast<double>(numbers[1]), "B")),
+                          human(static_cast<double>(numbers[1]), "B"), fmt::join(plan.remedies, ", ")),
               ErrorScope::shared);
+}
+
+/// The same on all ranks.
+std::vector<std::string> remedies(const RunInputs& inputs, const LayerOptions& options) {
+  std::vector<std::string> all;
+  if (inputs.layers().size() > 1) all.emplace_back("fewer --layers");
+  if (options.dtype != Dtype::bf16) all.emplace_back("--dtype bf16");
+  all.emplace_back("more ranks on more nodes");
+  all.emplace_back("fewer tokens");
+  return all;
 }
 
 }  // namespace
@@ -71,6 +81,7 @@ RunPlan plan_run(Engine& engine, const RunInputs& inputs, const LayerOptions& op
   const LayerSpec& spec = inputs.spec();
   const LayerMemory layer = plan_layer(spec, options.dtype, num_slots, engine.threads(), engine.matmuls());
   RunPlan plan;
+  plan.remedies = remedies(inputs, options);
   for (std::size_t i = 0; i < inputs.layers().size(); ++i) add_all(layer.weights, plan.resident);
   add_all(layer.shared, plan.resident);
   const std::size_t top_k = spec.router.top_k;
@@ -82,7 +93,8 @@ RunPlan plan_run(Engine& engine, const RunInputs& inputs, const LayerOptions& op
   plan.loading_bytes = layer.loading_bytes + engine.initial_lane_bytes();
 
   MemoryPlan routing;
-  if (inputs.routing() == nullptr) engine.lane().routed.plan_memory(num_tokens, top_k, spec.num_experts, routing);
+  if (inputs.routing() == nullptr)
+    engine.lane().routed.plan_memory(num_tokens, top_k, spec.num_experts, routing);
   if (options.capacity) engine.lane().decided.plan_memory(num_tokens, top_k, 0, routing);
   const std::size_t all_tokens = inputs.tokens().num_tokens();
   const std::size_t num_ranks = engine.communicator().size();

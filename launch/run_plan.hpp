@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <string>
+#include <vector>
 
 #include "launch/run_inputs.hpp"
 #include "runtime/engine.hpp"
@@ -11,10 +12,11 @@ namespace moewe {
 
 /// Memory of one rank's share of a run, known before any of it is allocated.
 struct RunPlan {
-  MemoryPlan resident;               ///< from loading to the end
-  std::size_t loading_bytes = 0;     ///< beside it, while weights are loaded
-  std::size_t least_step_bytes = 0;  ///< beside it, in steps of as many rounds as there can be
-  std::size_t most_step_bytes = 0;   ///< beside it, in steps of one round, wherever tokens go
+  MemoryPlan resident;                ///< from loading to the end
+  std::size_t loading_bytes = 0;      ///< beside it, while weights are loaded
+  std::size_t least_step_bytes = 0;   ///< beside it, in steps of as many rounds as there can be
+  std::size_t most_step_bytes = 0;    ///< beside it, in steps of one round, wherever tokens go
+  std::vector<std::string> remedies;  ///< of what somebody can do who needs less
 
   /// Without which the run cannot be.
   std::size_t least_bytes() const;

@@ -184,8 +184,7 @@ void run_steps(Engine& engine, const RunInputs& inputs, const RunOptions& option
   const RunResult result = collect_result(engine, inputs, options, plan, loop);
   together(communicator, [&] {
     if (communicator.rank() != Rank{0}) return;
-    fmt::print("{}", to_text(result));
-    if (std::fflush(stdout) != 0) throw InvalidInput("standard output cannot be written");
+    print_text(to_text(result));
     if (!json) return;
     const std::string text = to_json(result);
     json->append(std::as_bytes(std::span(text)));

@@ -115,15 +115,13 @@ void Trace::check_layer(std::size_t layer) const {
   for (std::size_t token = 0; token < num_tokens(); ++token) reader.read(token, ids, weights);
 }
 
-std::size_t trace_layer_for(std::size_t trace_layers, std::size_t model_num_layers,
-                            std::span<const std::size_t> moe_layers, std::size_t model_layer) {
+std::optional<std::size_t> trace_layer_for(std::size_t trace_layers, std::size_t model_num_layers,
+                                           std::span<const std::size_t> moe_layers, std::size_t model_layer) {
   const auto place = std::find(moe_layers.begin(), moe_layers.end(), model_layer);
   expects(place != moe_layers.end(), "choices are traced of MoE layers");
   if (trace_layers == model_num_layers) return model_layer;
   if (trace_layers == moe_layers.size()) return static_cast<std::size_t>(place - moe_layers.begin());
-  throw InvalidInput(fmt::format(
-      "a trace of {} layers fits neither the model's {} layers nor the {} with experts among them",
-      trace_layers, model_num_layers, moe_layers.size()));
+  return std::nullopt;
 }
 
 }  // namespace moewe

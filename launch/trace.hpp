@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <optional>
 #include <span>
 
 #include "launch/token_range.hpp"
@@ -55,9 +56,9 @@ class Trace {
 };
 
 /// Which layer of a trace stands for a layer of the model: the one of the same number where the trace has all
-/// layers, the one of the same place among the MoE layers where it has these. Throws InvalidInput, with the
-/// three numbers, for a trace of another number of layers.
-std::size_t trace_layer_for(std::size_t trace_layers, std::size_t model_num_layers,
-                            std::span<const std::size_t> moe_layers, std::size_t model_layer);
+/// layers, the one of the same place among the MoE layers where it has these. None for a trace of another
+/// number of layers.
+std::optional<std::size_t> trace_layer_for(std::size_t trace_layers, std::size_t model_num_layers,
+                                           std::span<const std::size_t> moe_layers, std::size_t model_layer);
 
 }  // namespace moewe

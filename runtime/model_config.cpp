@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <fmt/args.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "comm/error.hpp"
@@ -53,12 +54,12 @@ class ConfigReader {
 
 const ModelFamily& ConfigReader::find_family() const {
   const std::string model_type = text("model_type", nullptr);
-  std::string known;
+  std::vector<std::string> known;
   for (const ModelFamily& family : model_families()) {
     if (family.model_type == model_type) return family;
-    known += fmt::format(" {}", family.model_type);
+    known.emplace_back(family.model_type);
   }
-  refuse(where_, "model_type {} is not known; known:{}", describe("model_type"), known);
+  refuse(where_, "model_type {} is not known; known: {}", describe("model_type"), fmt::join(known, ", "));
 }
 
 void ConfigReader::require_known() const {
@@ -79,15 +80,14 @@ void ConfigReader::require_known() const {
 const Selection& ConfigReader::read_selection() const {
   const std::string method = text("topk_method", family_.selections[0]->topk_method);
   const std::string scoring = text("scoring_func", family_.selections[0]->scoring_func);
-  std::string known;
+  std::vector<std::string> known;
   for (const Selection* selection : family_.selections) {
     if (selection == nullptr) break;
     if (method == selection->topk_method && scoring == selection->scoring_func) return *selection;
-    known += fmt::format(" {} with {};", selection->topk_method, selection->scoring_func);
+    known.push_back(fmt::format("{} with {}", selection->topk_method, selection->scoring_func));
   }
-  known.pop_back();
-  refuse(where_, "topk_method {:.60} with scoring_func {:.60} is not known for {}; known:{}", method, scoring,
-         family_.model_type, known);
+  refuse(where_, "topk_method {:.60} with scoring_func {:.60} is not known for {}; known: {}", method,
+         scoring, family_.model_type, fmt::join(known, ", "));
 }
 
 RouterSpec ConfigReader::read_router() const {

@@ -56,7 +56,7 @@ ModelConfig find_preset(const std::string& name) {
       std::find_if(presets.begin(), presets.end(), [&](const Preset& preset) { return preset.name == name; });
   if (found == presets.end()) {
     throw InvalidInput(
-        fmt::format("model '{:.60}' is not known; known: {}", name, fmt::join(preset_names(), " ")));
+        fmt::format("model '{:.60}' is not known; choose from: {}", name, fmt::join(preset_names(), ", ")));
   }
   ModelConfig model{.name = name,
                     .num_layers = found->num_layers,

@@ -246,7 +246,10 @@ void lay_out(std::vector<Extent>& extents, std::uint64_t data_offset, std::uint6
     next = end;
   }
   if (next != data_bytes) {
-    fail(where, fmt::format("tensors end at byte {} of {} bytes of data", next, data_bytes),
+    const bool is_long = next < data_bytes;
+    fail(where,
+         fmt::format("tensors need {} bytes of data, but {} are there: the file is {} bytes too {}", next,
+                     data_bytes, is_long ? data_bytes - next : next - data_bytes, is_long ? "long" : "short"),
          "MetadataIncompleteBuffer");
   }
 }

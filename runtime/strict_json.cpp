@@ -31,9 +31,9 @@ class StrictnessCheck : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
 
-  bool parse_error(std::size_t /*position*/, const std::string& /*token*/,
-                   const nlohmann::json::exception& error) override {
-    throw InvalidInput(fmt::format("{}: not valid JSON: {}", where_, printable(error.what())));
+  bool parse_error(std::size_t position, const std::string& /*token*/,
+                   const nlohmann::json::exception& /*error*/) override {
+    throw InvalidInput(fmt::format("{}: not valid JSON near its byte {}", where_, position));
   }
 
   bool null() override { return true; }

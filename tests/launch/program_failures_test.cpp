@@ -97,6 +97,12 @@ TEST(Failure, ToWriteIsToldInOneSentence) {
     EXPECT_EQ(result.exit_code, 2) << option << "\n" << result.output;
     EXPECT_EQ(own_lines(result).size(), 1U) << option << "\n" << result.output;
   }
+  for (const char* command : {" --help", " --version", " run --help"}) {
+    const ProgramResult result =
+        test::run_command(fmt::format("({}{} > /dev/full)", test::program(), command));
+    EXPECT_EQ(result.exit_code, 2) << command << "\n" << result.output;
+    EXPECT_EQ(own_lines(result).size(), 1U) << command << "\n" << result.output;
+  }
 }
 
 TEST(Failure, HasItsExitCodeWhereItCannotBeTold) {

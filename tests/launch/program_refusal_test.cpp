@@ -60,6 +60,8 @@ TEST(Refusal, OfUnknownValues) {
       {sample + "--routing hot:1", "hot:1"},
       {sample + "--routing hot:9", "hot:9"},
       {sample + "--routing trace:", "--routing trace:FILE needs a file"},
+      {sample + "--routing zipf:x", "--routing zipf:x: a number above 0"},
+      {"run --tokens 4 --model gpt-2", "--model gpt-2 is not available; choose from: mixtral-8x7b, "},
       {sample + "--layers 0,0", "each layer once"},
       {sample + "--layers 7", "layer 7"},
       {sample + "--tokens 5", "--tokens"},

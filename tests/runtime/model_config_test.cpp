@@ -244,10 +244,9 @@ TEST(ModelConfig, NamesTheKeyThatMakesNoSense) {
             "config.json: num_hidden_layers must be a whole number from 1 to 10000, not 10001");
   EXPECT_EQ(refusal(mixtral, {{"num_experts_per_tok", "9"}}),
             "config.json: num_experts_per_tok must be from 1 to 8, the number of experts, not 9");
-  EXPECT_EQ(
-      refusal(mixtral, {{"model_type", "\"llama\""}}),
-      "config.json: model_type \"llama\" is not known; known: mixtral qwen3_moe deepseek_v2 deepseek_v3 "
-      "kimi_k2 glm4_moe olmoe minimax_m2");
+  EXPECT_EQ(refusal(mixtral, {{"model_type", "\"llama\""}}),
+            "config.json: model_type \"llama\" is not known; known: mixtral, qwen3_moe, deepseek_v2, "
+            "deepseek_v3, kimi_k2, glm4_moe, olmoe, minimax_m2");
   EXPECT_EQ(refusal(mixtral, {{"model_type", ""}}), "config.json: model_type must be a string, not missing");
   EXPECT_EQ(refusal(mixtral, {{"model_type", "7"}}), "config.json: model_type must be a string, not 7");
 }
@@ -270,7 +269,7 @@ TEST(ModelConfig, RefusesWhatIsNotKnown) {
   EXPECT_EQ(
       refusal(deepseek_v2, {{"topk_method", "\"noaux_tc\""}}),
       "config.json: topk_method noaux_tc with scoring_func softmax is not known for deepseek_v2; known: "
-      "greedy with softmax; group_limited_greedy with softmax");
+      "greedy with softmax, group_limited_greedy with softmax");
   EXPECT_NE(refusal(deepseek_v2, {{"scoring_func", "\"sigmoid\""}}), "");
   EXPECT_EQ(refusal(deepseek_v3, {{"scoring_func", "null"}}),
             "config.json: scoring_func must be a string, not null");

@@ -86,8 +86,8 @@ TEST(Presets, NamesTheKnownOnesWhenAskedForAnother) {
     ADD_FAILURE() << "nothing was thrown";
   } catch (const InvalidInput& error) {
     EXPECT_STREQ(error.what(),
-                 "model 'gpt-2' is not known; known: mixtral-8x7b mixtral-8x22b deepseek-v2-lite deepseek-v2 "
-                 "deepseek-v3 deepseek-r1 qwen3-30b-a3b qwen3-235b-a22b");
+                 "model 'gpt-2' is not known; choose from: mixtral-8x7b, mixtral-8x22b, deepseek-v2-lite, "
+                 "deepseek-v2, deepseek-v3, deepseek-r1, qwen3-30b-a3b, qwen3-235b-a22b");
   }
 }
 
