@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "comm/together.hpp"
+#include "launch/bench_command.hpp"
 #include "launch/environment.hpp"
 #include "launch/options.hpp"
 #include "launch/run_command.hpp"
@@ -23,8 +24,9 @@ struct Command {
   int (*run)(const std::vector<std::string>& arguments);
 };
 
-constexpr std::array<Command, 1> commands{{
-    {"run", "execute the MoE layers of a checkpoint across ranks", run_command},
+constexpr std::array<Command, 2> commands{{
+    {"run", "execute the MoE layers of a model across ranks", run_command},
+    {"bench", "measure the token exchange beside its limit and its usual cost", bench_command},
 }};
 
 std::string help() {

@@ -1,11 +1,14 @@
 #include "launch/option_values.hpp"
 
+#include <boost/program_options.hpp>
 #include <charconv>
 #include <cmath>
 #include <sstream>
 
 namespace moewe {
 namespace {
+
+namespace po = boost::program_options;
 
 struct Unit {
   const char* name;
@@ -29,6 +32,23 @@ bool split_number(const std::string& text, double& number, std::string& rest) {
 
 }  // namespace
 
+OptionValues parse_command_line(const std::vector<std::string>& arguments,
+                                const po::options_description& known, const char* command) {
+  const auto style = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
+  OptionValues values;
+  try {
+    const auto parsed = po::command_line_parser(arguments).options(known).style(style).run();
+    for (const po::option& option : parsed.options) {
+      if (option.position_key >= 0)
+        throw InvalidInput(fmt::format("'{}' belongs to no option", option.value.front()));
+    }
+    po::store(parsed, values);
+  } catch (const po::error& error) {
+    throw InvalidInput(fmt::format("{}; see {} --help", error.what(), command));
+  }
+  return values;
+}
+
 std::optional<std::string> find_text(const OptionValues& values, const char* name) {
   if (values.count(name) == 0) return std::nullopt;
   auto text = values[name].as<std::string>();
@@ -42,6 +62,19 @@ std::optional<std::uint64_t> parse_number(const std::string& text) {
   const auto [stopped, failure] = std::from_chars(text.data(), end, number);
   if (failure != std::errc{} || stopped != end) return std::nullopt;
   return number;
+}
+
+std::optional<std::vector<std::string>> find_list(const OptionValues& values, const char* name) {
+  const auto text = find_text(values, name);
+  if (!text) return std::nullopt;
+  std::vector<std::string> items;
+  std::istringstream stream(*text + ",");
+  for (std::string item; std::getline(stream, item, ',');) {
+    if (item.empty())
+      throw InvalidInput(fmt::format("--{} must be a list such as a,b, not '{}'", name, *text));
+    items.push_back(item);
+  }
+  return items;
 }
 
 std::optional<std::uint64_t> find_number(const OptionValues& values, const char* name, std::uint64_t least,

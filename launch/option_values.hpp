@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <boost/program_options/options_description.hpp>
 #include <boost/program_options/variables_map.hpp>
 #include <cstdint>
 #include <fmt/format.h>
@@ -16,10 +17,19 @@ namespace moewe {
 
 using OptionValues = boost::program_options::variables_map;
 
+/// `command` is what help is asked of: "moewe run". Options are written out in full, and nothing stands
+/// alone.
+OptionValues parse_command_line(const std::vector<std::string>& arguments,
+                                const boost::program_options::options_description& known,
+                                const char* command);
+
 /// As it was typed; empty is refused.
 std::optional<std::string> find_text(const OptionValues& values, const char* name);
 
 std::optional<std::uint64_t> parse_number(const std::string& text);
+
+/// "16,64" -> "16" "64"; nothing between two commas is refused.
+std::optional<std::vector<std::string>> find_list(const OptionValues& values, const char* name);
 
 /// A whole number from `least` to `most`.
 std::optional<std::uint64_t> find_number(const OptionValues& values, const char* name, std::uint64_t least,
@@ -55,15 +65,19 @@ const char* name_of(const Choices<T>& choices, T value) {
   return found == choices.end() ? "" : found->name;
 }
 
+template <typename T>
+T parse_choice(const char* name, const std::string& text, const Choices<T>& choices) {
+  for (const Choice<T>& choice : choices) {
+    if (text == choice.name) return choice.value;
+  }
+  throw InvalidInput(fmt::format("--{} {} is not available; choose from: {}", name, text, list_of(choices)));
+}
+
 /// The value of the choice that was named, or of the first one.
 template <typename T>
 T find_choice(const OptionValues& values, const char* name, const Choices<T>& choices) {
   const auto text = find_text(values, name);
-  if (!text) return choices.front().value;
-  for (const Choice<T>& choice : choices) {
-    if (*text == choice.name) return choice.value;
-  }
-  throw InvalidInput(fmt::format("--{} {} is not available; choose from: {}", name, *text, list_of(choices)));
+  return text ? parse_choice(name, *text, choices) : choices.front().value;
 }
 
 }  // namespace moewe

@@ -1,7 +1,6 @@
 #include "launch/options.hpp"
 
 #include <algorithm>
-#include <boost/program_options.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <set>
@@ -14,8 +13,6 @@
 
 namespace moewe {
 namespace {
-
-namespace po = boost::program_options;
 
 constexpr std::size_t max_ranks = 1024;
 constexpr std::size_t max_tokens = std::size_t{1} << 31;
@@ -42,23 +39,6 @@ const Choices<OverflowPolicy> overflow_choices{{"drop-last", OverflowPolicy::dro
                                                {"drop-lowest-weight", OverflowPolicy::drop_lowest_weight},
                                                {"next-choice", OverflowPolicy::next_choice},
                                                {"error", OverflowPolicy::error}};
-
-OptionValues parse(const std::vector<std::string>& arguments) {
-  const auto style = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
-  OptionValues values;
-  try {
-    const po::options_description known = describe_run_options();
-    const auto parsed = po::command_line_parser(arguments).options(known).style(style).run();
-    for (const po::option& option : parsed.options) {
-      if (option.position_key >= 0)
-        throw InvalidInput(fmt::format("'{}' belongs to no option", option.value.front()));
-    }
-    po::store(parsed, values);
-  } catch (const po::error& error) {
-    throw InvalidInput(fmt::format("{}; see moewe run --help", error.what()));
-  }
-  return values;
-}
 
 [[noreturn]] void reject_layers(const std::string& text) {
   throw InvalidInput(
@@ -122,16 +102,6 @@ ModelChoice parse_model(const OptionValues& values) {
   return choice;
 }
 
-RoutingChoice parse_routing(const OptionValues& values) {
-  const auto text = find_text(values, "routing");
-  if (!text || *text == "router") return {};
-  constexpr std::string_view trace = "trace:";
-  if (text->rfind(trace, 0) != 0) return {.forced = parse_forced_routing(*text), .trace = {}};
-  const std::string file = text->substr(trace.size());
-  if (file.empty()) throw InvalidInput("--routing trace:FILE needs a file");
-  return {.forced = {}, .trace = file};
-}
-
 std::optional<CapacityOptions> parse_capacity(const OptionValues& values) {
   const auto factor = find_positive(values, "capacity-factor", max_capacity_factor);
   require_with(values, factor.has_value(), "--capacity-factor", {"capacity-rule", "overflow", "renormalise"});
@@ -157,6 +127,15 @@ void require_scores(const RunOptions& options) {
 
 }  // namespace
 
+RoutingChoice parse_routing(const std::string& text) {
+  if (text == "router") return {};
+  constexpr std::string_view trace = "trace:";
+  if (text.rfind(trace, 0) != 0) return {.forced = parse_forced_routing(text), .trace = {}};
+  const std::string file = text.substr(trace.size());
+  if (file.empty()) throw InvalidInput("--routing trace:FILE needs a file");
+  return {.forced = {}, .trace = file};
+}
+
 std::vector<std::size_t> parse_layers(const std::string& text) {
   std::set<std::size_t> layers;
   std::istringstream stream(text + ",");
@@ -173,13 +152,13 @@ std::vector<std::size_t> parse_layers(const std::string& text) {
 }
 
 RunOptions parse_run_options(const std::vector<std::string>& arguments) {
-  const OptionValues values = parse(arguments);
+  const OptionValues values = parse_command_line(arguments, describe_run_options(), "moewe run");
   RunOptions options;
   options.help = values.count("help") > 0;
   if (options.help) return options;
 
   options.model = parse_model(values);
-  options.routing = parse_routing(values);
+  options.routing = parse_routing(find_text(values, "routing").value_or("router"));
   options.input = find_text(values, "input");
   options.output = find_text(values, "output");
   options.json = find_text(values, "json");
@@ -253,6 +232,7 @@ std::string describe(const std::optional<CapacityOptions>& capacity) {
 
 const char* name_of(CapacityRule rule) { return name_of(rule_choices, rule); }
 const char* name_of(OverflowPolicy policy) { return name_of(overflow_choices, policy); }
+Combine parse_combine(const std::string& text) { return parse_choice("combine", text, combine_choices); }
 const char* name_of(Combine combine) { return name_of(combine_choices, combine); }
 
 }  // namespace moewe

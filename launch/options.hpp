@@ -63,6 +63,9 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments);
 
 std::string run_help();
 
+/// "router", "zipf:1", "trace:FILE". Throws InvalidInput.
+RoutingChoice parse_routing(const std::string& text);
+
 /// "0,2-4" -> 0 2 3 4. Throws InvalidInput.
 std::vector<std::size_t> parse_layers(const std::string& text);
 
@@ -72,5 +75,8 @@ std::string describe(const std::optional<CapacityOptions>& capacity);
 const char* name_of(CapacityRule rule);
 const char* name_of(OverflowPolicy policy);
 const char* name_of(Combine combine);
+
+/// "reproducible" or "fast", as --combine has it. Throws InvalidInput.
+Combine parse_combine(const std::string& text);
 
 }  // namespace moewe

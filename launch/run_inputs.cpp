@@ -5,31 +5,10 @@
 
 #include "comm/error.hpp"
 #include "comm/together.hpp"
+#include "launch/shared_options.hpp"
 
 namespace moewe {
 namespace {
-
-/// Collective. Throws alike on all ranks when a rank's text is not rank 0's; `describe` gets both.
-template <typename Describe>
-void require_same_text(Communicator& communicator, const std::string& mine, Describe&& describe) {
-  auto length = static_cast<std::int64_t>(mine.size());
-  communicator.broadcast(std::as_writable_bytes(std::span(&length, 1)), Rank{0});
-  std::string of_rank_0 = mine;
-  of_rank_0.resize(static_cast<std::size_t>(length));
-  communicator.broadcast(std::as_writable_bytes(std::span(of_rank_0)), Rank{0});
-  together(communicator, [&] {
-    if (mine != of_rank_0) throw InvalidInput(describe(of_rank_0));
-  });
-}
-
-void require_same_options(Communicator& communicator, const RunOptions& options) {
-  for (const std::string& setting : options.shared_settings()) {
-    require_same_text(communicator, setting, [&](const std::string& of_rank_0) {
-      return fmt::format("{} here, but {} on rank 0; options other than paths and --threads must agree",
-                         setting, of_rank_0);
-    });
-  }
-}
 
 /// Names, types and shapes of what a file holds.
 std::uint64_t digest(const SafetensorsFile& file) {
@@ -43,7 +22,7 @@ std::uint64_t digest(const SafetensorsFile& file) {
 }  // namespace
 
 RunInputs::RunInputs(Communicator& communicator, const RunOptions& options, std::size_t num_threads) {
-  require_same_options(communicator, options);
+  require_same_options(communicator, options.shared_settings());
   together(communicator, [&] { open(communicator.size(), options, num_threads); });
   require_same_text(communicator, fmt::format("{:016x}", model_->digest()), [&](const auto&) {
     return fmt::format("{}: configuration or tensor headers are not those of rank 0's checkpoint",

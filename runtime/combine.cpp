@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <vector>
 
 #include "comm/error.hpp"
 #include "runtime/kernels/elementwise.hpp"
@@ -15,14 +16,6 @@ namespace {
 constexpr std::size_t block = 1024;
 using Block = std::array<float, block>;
 
-void add_part(float weight, const std::byte* row, std::size_t first, Dtype dtype, std::span<float> sum) {
-  if (dtype == Dtype::f32) {
-    add_weighted(weight, reinterpret_cast<const float*>(row) + first, sum);
-  } else {
-    add_weighted(weight, reinterpret_cast<const Bf16*>(row) + first, sum);
-  }
-}
-
 void store(std::span<const float> sum, std::size_t first, Dtype dtype, std::byte* row) {
   if (dtype == Dtype::f32) {
     std::memcpy(row + first * sizeof(float), sum.data(), sum.size_bytes());
@@ -31,19 +24,23 @@ void store(std::span<const float> sum, std::size_t first, Dtype dtype, std::byte
   }
 }
 
-void combine_token(const Routing& routing, const ReturnTable& returned, std::size_t token, Dtype dtype,
-                   bool add_to_y, std::span<float> y) {
+/// What came back for a token, in the order of k.
+void list_outputs(const CombineInput& input, std::size_t token, std::vector<WeightedRow>& rows) {
+  const auto& [routing, returned, format, add_to_y] = input;
   const bool is_weighted = returned.combine() == Combine::fast;
+  rows.clear();
+  for (std::size_t k = 0; k < routing.top_k; ++k) {
+    const std::byte* output = returned.output(token, k);
+    if (output == nullptr) continue;
+    rows.push_back({output, is_weighted ? 1.0F : routing.weights[token * routing.top_k + k]});
+  }
+}
+
+void sum_token(std::span<const WeightedRow> rows, Dtype dtype, bool add_to_y, std::span<float> y) {
   Block sum_of_block;
   for (std::size_t first = 0; first < y.size(); first += block) {
     const std::span<float> sum(sum_of_block.data(), std::min(block, y.size() - first));
-    std::fill(sum.begin(), sum.end(), 0.0F);
-    for (std::size_t k = 0; k < routing.top_k; ++k) {
-      const std::byte* output = returned.output(token, k);
-      if (output == nullptr) continue;
-      const float weight = is_weighted ? 1.0F : routing.weights[token * routing.top_k + k];
-      add_part(weight, output, first, dtype, sum);
-    }
+    sum_weighted(rows, first, dtype, sum);
     const std::span<float> part = y.subspan(first, sum.size());
     if (add_to_y) add_weighted(1.0F, part.data(), sum);
     std::copy(sum.begin(), sum.end(), part.begin());
@@ -52,28 +49,31 @@ void combine_token(const Routing& routing, const ReturnTable& returned, std::siz
 
 }  // namespace
 
-void combine(const Routing& routing, const ReturnTable& returned, const RowFormat& format, bool add_to_y,
-             std::span<float> y, std::size_t num_threads) {
-  parallel_for(num_threads, routing.num_tokens, [&](std::size_t token, std::size_t) {
-    combine_token(routing, returned, token, format.dtype, add_to_y,
-                  y.subspan(token * format.hidden, format.hidden));
+void combine(const CombineInput& input, TokenRange tokens, std::span<float> y, std::size_t num_threads) {
+  const std::size_t hidden = input.format.hidden;
+  parallel_for(num_threads, tokens.count, [&](std::size_t i, std::size_t) {
+    thread_local std::vector<WeightedRow> rows;
+    const std::size_t token = tokens.first + i;
+    list_outputs(input, token, rows);
+    sum_token(rows, input.format.dtype, input.add_to_y, y.subspan(token * hidden, hidden));
   });
 }
 
 void sum_rows(const ArrivedRows& arrived, const RowFormat& format) {
   const std::span assignments = arrived.assignments;
+  std::vector<WeightedRow> rows;
   Block sum_of_block;
   std::byte* to = arrived.outputs;
   for (std::size_t begin = 0; begin < assignments.size();) {
     // A row's sum is stored no later than where its first output lies, and read before it is written.
-    std::size_t end = begin + 1;
-    while (end < assignments.size() && assignments[end].row == assignments[begin].row) ++end;
+    std::size_t end = begin;
+    rows.clear();
+    for (; end < assignments.size() && assignments[end].row == assignments[begin].row; ++end) {
+      rows.push_back({arrived.outputs + end * format.bytes(), assignments[end].weight});
+    }
     for (std::size_t first = 0; first < format.hidden; first += block) {
       const std::span<float> sum(sum_of_block.data(), std::min(block, format.hidden - first));
-      std::fill(sum.begin(), sum.end(), 0.0F);
-      for (std::size_t i = begin; i < end; ++i) {
-        add_part(assignments[i].weight, arrived.outputs + i * format.bytes(), first, format.dtype, sum);
-      }
+      sum_weighted(rows, first, format.dtype, sum);
       store(sum, first, format.dtype, to);
     }
     to += format.bytes();

@@ -8,6 +8,7 @@
 #include "runtime/return_table.hpp"
 #include "runtime/routing.hpp"
 #include "runtime/row_table.hpp"
+#include "runtime/token_range.hpp"
 
 namespace moewe {
 
@@ -19,12 +20,19 @@ struct RowFormat {
   std::size_t bytes() const { return hidden * bytes_of(dtype); }
 };
 
+/// What is summed for a rank's tokens.
+struct CombineInput {
+  const Routing& routing;
+  const ReturnTable& returned;
+  RowFormat format;
+  bool add_to_y = false;
+};
+
 /// y[t] = (sum over k of weight[t, k] * output(t, k)) + y[t] if `add_to_y`, in f32 and in the order of k, so
 /// that the bits depend neither on where an output was computed nor on when it came back; what did not come
 /// back does not count. Partial sums are weighted already, and are added in the order of their first k. `y`
-/// is [num_tokens, hidden], row-major f32. Local.
-void combine(const Routing& routing, const ReturnTable& returned, const RowFormat& format, bool add_to_y,
-             std::span<float> y, std::size_t num_threads);
+/// is [routing.num_tokens, hidden], row-major f32, of which the rows of `tokens` are written. Local.
+void combine(const CombineInput& input, TokenRange tokens, std::span<float> y, std::size_t num_threads);
 
 /// For Combine::fast, on the experts' rank: turns the outputs of arrived assignments into one weighted sum
 /// per row, in f32 and in the order of k, rounded once to the format. The sums take the place of the outputs,

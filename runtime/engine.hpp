@@ -43,6 +43,7 @@ class Engine {
 
   Communicator& communicator() { return *communicator_; }
   VerifyLevel verify() const { return options_.verify; }
+  const std::optional<Flow>& flow() const { return options_.exchange.flow; }
   std::size_t threads() const { return workspace_.num_threads(); }
   MemoryMeter& memory() { return meter_; }
   const MemoryMeter& memory() const { return meter_; }

@@ -7,6 +7,7 @@
 
 #include "comm/waiter.hpp"
 #include "runtime/path.hpp"
+#include "runtime/token_range.hpp"
 
 namespace moewe {
 
@@ -14,8 +15,12 @@ namespace moewe {
 /// of ranks has.
 ///
 ///   exchange.dispatch(shape, plan, x);
-///   while (const RowTable* rows = exchange.next()) { compute(*rows); exchange.give_back(threads); }
-///   combine(exchange.returned());
+///   while (const RowTable* rows = exchange.next()) {
+///     compute(*rows);
+///     exchange.give_back(threads);
+///     sum(exchange.returned(), exchange.take_returned());
+///   }
+///   while (tokens are left) sum(exchange.returned(), exchange.await_returned());
 ///   exchange.finish();
 ///
 /// All ranks run the same round; a rank with no tokens or no experts takes part like the others.
@@ -35,17 +40,24 @@ class Exchange {
   /// has returned.
   void dispatch(const RoundShape& shape, const DispatchPlan& plan, std::span<const std::byte> x);
 
-  /// Blocks until rows have arrived that were not handed out before; null once all have been. The table is
-  /// valid until the next call.
+  /// Blocks until rows have arrived that were not handed out before, or until there are tokens to take; the
+  /// table may be empty then. Null once all rows have been handed out. The table is valid until the next
+  /// call.
   const RowTable* next();
 
   /// The outputs of the rows that next() returned last are written, and may be summed by row on up to
   /// `num_threads` threads.
   void give_back(std::size_t num_threads);
 
-  /// Blocks until every assignment of this rank's tokens has its output. The outputs stay where they are
-  /// until the next dispatch.
-  const ReturnTable& returned();
+  /// Outputs that have come back. Those of tokens that were taken stay where they are until the next call of
+  /// next() or await_returned(): by then they are summed.
+  const ReturnTable& returned() const { return returned_; }
+
+  /// Non-blocking: the next tokens all of whose outputs are back, none or as many as there are.
+  TokenRange take_returned();
+
+  /// The same, but blocks until there are any; none once all have been taken.
+  TokenRange await_returned();
 
   /// Blocks until nothing in flight reads or writes this rank's memory of the round any more; plan and x may
   /// change then.
@@ -54,7 +66,14 @@ class Exchange {
  private:
   std::vector<std::unique_ptr<Path>> paths_;
   const Waiter& waiter_;
+  std::size_t count_complete();
+  void free_taken();
+
   RoundShape shape_;
+  std::size_t num_tokens_ = 0;
+  std::size_t num_complete_ = 0;  // tokens whose outputs are back
+  std::size_t num_taken_ = 0;
+  std::size_t num_freed_ = 0;
   std::size_t num_arrived_ = 0;
   RowTable rows_;
   ReturnTable returned_;

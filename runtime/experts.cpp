@@ -71,9 +71,10 @@ void run_experts(const ExpertFunction& function, const RowTable& rows, std::span
                  Ledger& ledger) {
   for (std::size_t slot = 0; slot < rows.num_slots(); ++slot) {
     if (rows.rows(slot).empty()) continue;
-    function(experts[slot], rows.rows(slot));
+    function(experts[slot], rows.rows(slot), rows.output_stores());
     ledger.count_computed(slot, rows.rows(slot).size());
   }
+  finish_stores(rows.output_stores());
 }
 
 void run_shared_expert(const ExpertMlp& mlp, const ExpertWeights& weights, std::span<const std::byte> x,

@@ -6,6 +6,7 @@
 
 #include "comm/buffer.hpp"
 #include "runtime/expert_mlp.hpp"
+#include "runtime/kernels/copy.hpp"
 #include "runtime/ledger.hpp"
 #include "runtime/row_table.hpp"
 #include "runtime/slot_table.hpp"
@@ -15,8 +16,9 @@
 namespace moewe {
 
 /// A caller's own expert: computes the rows of one slot, which holds `expert`. Reads every row's input and
-/// writes its output, [hidden] each, in the layer's dtype.
-using ExpertFunction = std::function<void(ExpertId expert, std::span<const Row> rows)>;
+/// writes its output, [hidden] each, in the layer's dtype. `stores` tells how outputs are best written here
+/// (copy_row); threads of the function's own that follow it end with finish_stores.
+using ExpertFunction = std::function<void(ExpertId expert, std::span<const Row> rows, Stores stores)>;
 
 /// Local. Reads and packs the experts of these slots, one after the other.
 SlotTable load_experts(const ExpertMlp& mlp, MemoryMeter& meter, const WeightSource& source,

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "comm/backend.hpp"
@@ -21,6 +22,9 @@ struct ExchangeOptions {
 
   /// Replaces choose_paths where set, for paths that differ from pair to pair; symmetric.
   std::function<PathKind(Rank self, Rank peer)> path_between;
+
+  /// Replaces choose_flow where set.
+  std::optional<Flow> flow;
 
   /// Largest row message.
   std::size_t message_chunk_bytes = 1 << 20;

@@ -14,20 +14,10 @@
 namespace moewe {
 namespace {
 
-/// The tokens of one of a step's rounds.
-struct RoundTokens {
-  std::size_t first;
-  std::size_t count;
-};
-
-RoundTokens tokens_of_round(const LayerStep& step) {
+TokenRange tokens_of_round(const LayerStep& step) {
   const std::size_t first = step.num_tokens * step.round / step.num_rounds;
   const std::size_t end = step.num_tokens * (step.round + 1) / step.num_rounds;
   return {first, end - first};
-}
-
-std::span<float> rows_of(std::span<float> y, const RoundTokens& tokens, std::size_t hidden) {
-  return y.subspan(tokens.first * hidden, tokens.count * hidden);
 }
 
 std::int64_t sum(std::span<const std::int64_t> values) {
@@ -89,47 +79,60 @@ void MoeLayer::run_rounds(LayerStep& step) {
   }
 }
 
+MoeLayer::RoundRows MoeLayer::rows_of_round(const LayerStep& step) const {
+  const auto [first, count] = tokens_of_round(step);
+  const std::size_t hidden = spec_.expert.hidden;
+  return {step.x.rows(first, count, row_format().bytes()), step.y.subspan(first * hidden, count * hidden)};
+}
+
 void MoeLayer::begin_round(LayerStep& step, PhaseClock& clock) {
   clock.begin(Phase::plan);
   Lane& lane = *step.lane;
-  const RoundTokens tokens = tokens_of_round(step);
+  const TokenRange tokens = tokens_of_round(step);
   lane.plan.build(step.routing.tokens(tokens.first, tokens.count), step.epoch->placement);
   step.shape = {.generation = engine_.next_generation(),
                 .format = row_format(),
                 .combine = options_.combine,
+                .flow = engine_.flow().value_or(Flow{}),
                 .expected_per_slot = step.expected_per_slot,
                 .num_expected = static_cast<std::size_t>(sum(step.expected_per_slot))};
   plan_memory_of_round(step);
 
   clock.begin(Phase::dispatch);
-  const TokenRows rows = step.x.rows(tokens.first, tokens.count, row_format().bytes());
-  lane.exchange().dispatch(step.shape, lane.plan, rows.bytes);
+  lane.exchange().dispatch(step.shape, lane.plan, rows_of_round(step).x.bytes);
 }
 
 void MoeLayer::run_round(LayerStep& step, PhaseClock& clock) {
-  Lane& lane = *step.lane;
-  const RoundTokens tokens = tokens_of_round(step);
-  const std::span<float> y = rows_of(step.y, tokens, spec_.expert.hidden);
+  Exchange& exchange = step.lane->exchange();
   clock.begin(Phase::experts);
-  if (shared_expert_) {
-    const TokenRows rows = step.x.rows(tokens.first, tokens.count, row_format().bytes());
-    run_shared_expert(*shared_expert_, shared_weights_, rows.bytes, std::as_writable_bytes(y),
-                      engine_.workspace());
-  }
+  if (shared_expert_) run_shared_expert_on(step);
   clock.begin(Phase::dispatch);
-  while (const RowTable* rows = lane.exchange().next()) {
+  while (const RowTable* rows = exchange.next()) {
     clock.begin(Phase::experts);
     run_experts_on(*rows, step);
-    lane.exchange().give_back(engine_.threads());
+    exchange.give_back(engine_.threads());
+    clock.begin(Phase::combine);
+    combine_tokens(step, exchange.take_returned());
     clock.begin(Phase::dispatch);
   }
-
   clock.begin(Phase::combine);
-  const ReturnTable& returned = lane.exchange().returned();
-  combine(step.routing.tokens(tokens.first, tokens.count), returned, row_format(), shared_expert_.has_value(),
-          y, engine_.threads());
-  lane.exchange().finish();
-  lane.ledger.count_returned(returned.num_expected(), returned.num_returned());
+  while (const TokenRange tokens = exchange.await_returned()) combine_tokens(step, tokens);
+  exchange.finish();
+  step.lane->ledger.count_returned(exchange.returned().num_expected(), exchange.returned().num_returned());
+}
+
+void MoeLayer::run_shared_expert_on(LayerStep& step) {
+  const auto [x, y] = rows_of_round(step);
+  run_shared_expert(*shared_expert_, shared_weights_, x.bytes, std::as_writable_bytes(y),
+                    engine_.workspace());
+}
+
+void MoeLayer::combine_tokens(LayerStep& step, TokenRange tokens) {
+  const TokenRange round = tokens_of_round(step);
+  const Routing routing = step.routing.tokens(round.first, round.count);
+  const CombineInput input{routing, step.lane->exchange().returned(), row_format(),
+                           shared_expert_.has_value()};
+  combine(input, tokens, rows_of_round(step).y, engine_.threads());
 }
 
 void MoeLayer::run_experts_on(const RowTable& rows, const LayerStep& step) {
@@ -225,7 +228,7 @@ std::size_t MoeLayer::decide_rounds(const LayerStep& step, const Agreement& agre
 }
 
 void MoeLayer::agree_on_round(LayerStep& step) {
-  const RoundTokens tokens = tokens_of_round(step);
+  const TokenRange tokens = tokens_of_round(step);
   const Routing routing = step.routing.tokens(tokens.first, tokens.count);
   StepProposal proposal;
   proposal.header = header(Operation::run_round, step.epoch->placement);

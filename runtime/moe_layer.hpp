@@ -111,10 +111,18 @@ class MoeLayer {
   /// Before the lane's routing tables grow.
   void make_room_for_routing(const LayerStep& step);
   void plan_memory_of_round(const LayerStep& step);
+  /// What a step's round works on.
+  struct RoundRows {
+    TokenRows x;
+    std::span<float> y;
+  };
+  RoundRows rows_of_round(const LayerStep& step) const;
   void begin_round(LayerStep& step, PhaseClock& clock);
   void agree_on_round(LayerStep& step);
   void run_rounds(LayerStep& step);
   void run_round(LayerStep& step, PhaseClock& clock);
+  void run_shared_expert_on(LayerStep& step);
+  void combine_tokens(LayerStep& step, TokenRange tokens);
   void run_experts_on(const RowTable& rows, const LayerStep& step);
   void settle(LayerStep& step);
   StepHeader header(Operation operation, const Placement& placement) const;

@@ -6,10 +6,12 @@ RoundSizes sizes_of(const RoundShape& shape, const DispatchPlan& plan, Rank self
   const std::size_t here = plan.to(self).assignments.size();
   return {.num_tokens = plan.num_tokens(),
           .top_k = plan.top_k(),
+          .num_slots = shape.expected_per_slot.size(),
           .num_assigned_here = here,
           .num_assigned_elsewhere = plan.num_assignments() - here,
           .num_expected = shape.num_expected,
-          .row_bytes = shape.row_bytes()};
+          .row_bytes = shape.row_bytes(),
+          .flow = shape.flow};
 }
 
 }  // namespace moewe

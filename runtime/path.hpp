@@ -6,6 +6,7 @@
 
 #include "runtime/combine.hpp"
 #include "runtime/dispatch_plan.hpp"
+#include "runtime/flow.hpp"
 #include "runtime/memory_plan.hpp"
 #include "runtime/return_table.hpp"
 #include "runtime/row_table.hpp"
@@ -24,6 +25,7 @@ struct RoundShape {
   std::uint64_t generation = 0;  ///< number of the round in its engine
   RowFormat format;
   Combine combine = Combine::reproducible;
+  Flow flow;
   std::span<const std::int64_t> expected_per_slot;  ///< assignments that this rank's slots compute
   std::size_t num_expected = 0;                     ///< the same from all sources and of all slots together
 
@@ -39,20 +41,25 @@ struct RoundShape {
 struct RoundSizes {
   std::size_t num_tokens = 0;
   std::size_t top_k = 0;
+  std::size_t num_slots = 0;               ///< of this rank
   std::size_t num_assigned_here = 0;       ///< to this rank's own experts
   std::size_t num_assigned_elsewhere = 0;  ///< to other ranks' experts
   std::size_t num_expected = 0;            ///< to this rank's experts, from all ranks
   std::size_t row_bytes = 0;
+  Flow flow;
 
   std::size_t num_assigned() const { return num_assigned_here + num_assigned_elsewhere; }
   std::size_t num_expected_from_elsewhere() const { return num_expected - num_assigned_here; }
+
+  /// Most outputs for one source's chunk.
+  std::size_t most_outputs_of_chunk() const { return flow.chunk_tokens * std::min(top_k, num_slots); }
 };
 
 RoundSizes sizes_of(const RoundShape& shape, const DispatchPlan& plan, Rank self);
 
 /// Rows of one round on their way to some of the ranks, and their outputs on the way back. The exchange calls
-/// dispatch, then collect and give_back until all rows have arrived, then collect_returned until all outputs
-/// are back, then is_idle until it is; nothing here blocks.
+/// dispatch; then collect and give_back until all rows have arrived, and collect_returned and free_tokens
+/// until all outputs are back, in turns; then is_idle until it is. Nothing here blocks.
 class Path {
  public:
   virtual ~Path() = default;
@@ -75,8 +82,12 @@ class Path {
   /// All rows collected so far have their outputs written: let these travel back.
   virtual void give_back() = 0;
 
-  /// Appends outputs that have come back since the last call.
-  virtual void collect_returned(ReturnTable& returned) = 0;
+  /// Appends outputs that have come back since the last call. Returns up to which token everything that was
+  /// sent here is back.
+  virtual std::size_t collect_returned(ReturnTable& returned) = 0;
+
+  /// Outputs of the tokens before this one are summed: their memory may be used again.
+  virtual void free_tokens(std::size_t /*end*/) {}
 
   /// True when the rank's memory of this round is no longer read or written by anything in flight here.
   virtual bool is_idle() = 0;

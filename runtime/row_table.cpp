@@ -7,9 +7,9 @@
 namespace moewe {
 
 void RowTable::reset(std::span<const std::int64_t> expected_per_slot, std::size_t row_bytes,
-                     std::size_t output_bytes) {
+                     Stores output_stores) {
   row_bytes_ = row_bytes;
-  output_bytes_ = output_bytes;
+  output_stores_ = output_stores;
   slots_.clear();
   num_expected_ = 0;
   for (const std::int64_t expected : expected_per_slot) {
@@ -41,7 +41,7 @@ void RowTable::add(const ArrivedRows& arrived) {
     }
     rows[slot.filled++] = {arrived.inputs + input * row_bytes_, output, arrived.source, assignment.token,
                            assignment.k};
-    output += output_bytes_;
+    output += row_bytes_;
   }
   num_rows_ += arrived.assignments.size();
   arrived_.push_back(arrived);

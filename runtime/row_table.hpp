@@ -8,6 +8,7 @@
 #include "comm/buffer.hpp"
 #include "comm/rank.hpp"
 #include "runtime/dispatch_plan.hpp"
+#include "runtime/kernels/copy.hpp"
 
 namespace moewe {
 
@@ -44,8 +45,7 @@ class RowTable {
   void release_memory() { rows_.release(); }
 
   /// Begins a round in which slot s gets expected_per_slot[s] rows.
-  void reset(std::span<const std::int64_t> expected_per_slot, std::size_t row_bytes,
-             std::size_t output_bytes);
+  void reset(std::span<const std::int64_t> expected_per_slot, std::size_t row_bytes, Stores output_stores);
 
   /// Throws Error(verification), naming the source, when an assignment points outside of slots or inputs, or
   /// is one more than its slot expects.
@@ -61,6 +61,9 @@ class RowTable {
   std::span<const Row> rows(std::size_t slot) const;
   std::span<const ArrivedRows> arrived() const { return arrived_; }
 
+  /// How outputs are best written.
+  Stores output_stores() const { return output_stores_; }
+
  private:
   /// Where a slot's rows lie in rows_: those not handed out yet from `begin` to `filled`.
   struct SlotRows {
@@ -70,7 +73,7 @@ class RowTable {
   };
 
   std::size_t row_bytes_ = 0;
-  std::size_t output_bytes_ = 0;
+  Stores output_stores_ = Stores::cached;
   GrowingBuffer rows_;
   std::size_t num_expected_ = 0;
   std::vector<SlotRows> slots_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <cstring>
 
 // One body, compiled once per instruction set and chosen at start-up. Sanitizers do not run in time for that.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(MOEWE_SANITIZED)
@@ -148,11 +149,71 @@ void add_weighted(float weight, const float* row, std::span<float> sum) {
   for (std::size_t i = 0; i < length; ++i) to[i] += weight * row[i];
 }
 
+namespace {
+
+// Vectors of the compiler's own: sums stay in registers while all rows pass.
+constexpr std::size_t lanes = 16;
+using Floats [[gnu::vector_size(lanes * sizeof(float))]] = float;
+using Words [[gnu::vector_size(lanes * sizeof(std::uint32_t))]] = std::uint32_t;
+using Halves [[gnu::vector_size(lanes * sizeof(std::uint16_t))]] = std::uint16_t;
+
+// Results in arguments: a function that returned a vector would be called in another way on every instruction
+// set.
+inline void load(const float* from, Floats& values) { std::memcpy(&values, from, sizeof values); }
+
+inline void load(const Bf16* from, Floats& values) {
+  Halves halves;
+  std::memcpy(&halves, from, sizeof halves);
+  const Words words = __builtin_convertvector(halves, Words) << 16U;
+  std::memcpy(&values, &words, sizeof values);
+}
+
+inline float value_of(float value) { return value; }
+inline float value_of(Bf16 value) { return widen(value); }
+
+template <typename Value>
+inline void sum_rows_of(const WeightedRow* rows, std::size_t num_rows, std::size_t first, float* sum,
+                        std::size_t length) {
+  const auto at = [&](std::size_t r, std::size_t i) {
+    return reinterpret_cast<const Value*>(rows[r].row) + first + i;
+  };
+  std::size_t i = 0;
+  for (; i + 2 * lanes <= length; i += 2 * lanes) {
+    Floats low{};
+    Floats high{};
+    for (std::size_t r = 0; r < num_rows; ++r) {
+      Floats next;
+      load(at(r, i), next);
+      low += rows[r].weight * next;
+      load(at(r, i + lanes), next);
+      high += rows[r].weight * next;
+    }
+    std::memcpy(sum + i, &low, sizeof low);
+    std::memcpy(sum + i + lanes, &high, sizeof high);
+  }
+  for (; i < length; ++i) {
+    sum[i] = 0;
+    for (std::size_t r = 0; r < num_rows; ++r) sum[i] += rows[r].weight * value_of(*at(r, i));
+  }
+}
+
 MOEWE_FOR_EACH_INSTRUCTION_SET
-void add_weighted(float weight, const Bf16* row, std::span<float> sum) {
-  float* to = sum.data();
-  const std::size_t length = sum.size();
-  for (std::size_t i = 0; i < length; ++i) to[i] += weight * widen(row[i]);
+void sum_f32(const WeightedRow* rows, std::size_t num_rows, std::size_t first, float* sum,
+             std::size_t length) {
+  sum_rows_of<float>(rows, num_rows, first, sum, length);
+}
+
+MOEWE_FOR_EACH_INSTRUCTION_SET
+void sum_bf16(const WeightedRow* rows, std::size_t num_rows, std::size_t first, float* sum,
+              std::size_t length) {
+  sum_rows_of<Bf16>(rows, num_rows, first, sum, length);
+}
+
+}  // namespace
+
+void sum_weighted(std::span<const WeightedRow> rows, std::size_t first, Dtype dtype, std::span<float> sum) {
+  const auto run = dtype == Dtype::f32 ? sum_f32 : sum_bf16;
+  run(rows.data(), rows.size(), first, sum.data(), sum.size());
 }
 
 }  // namespace moewe

@@ -10,13 +10,23 @@ namespace moewe {
 namespace {
 
 constexpr std::size_t dispatched_flag = 0;
+constexpr std::size_t summed_flag = 1;
+constexpr std::size_t first_returned_flag = 2;
 constexpr std::uint64_t region_alignment = 64;
+
+/// A flag is a generation, and how far the rank has come in it.
+constexpr unsigned progress_bits = 28;
+constexpr std::uint64_t most_progress = (std::uint64_t{1} << progress_bits) - 1;
+
+std::uint64_t align(std::uint64_t offset) {
+  return (offset + region_alignment - 1) / region_alignment * region_alignment;
+}
 
 /// Lays regions out one behind the other; its end is the segment's length.
 class Layout {
  public:
   std::uint64_t place(std::size_t bytes) {
-    const std::uint64_t at = (end_ + region_alignment - 1) / region_alignment * region_alignment;
+    const std::uint64_t at = align(end_);
     end_ = at + bytes;
     return at;
   }
@@ -26,33 +36,32 @@ class Layout {
   std::uint64_t end_ = 0;
 };
 
-/// Removes and visits the ranks for which `is_ready` holds.
-template <typename IsReady, typename Visit>
-void take_ready(std::vector<Rank>& ranks, IsReady&& is_ready, Visit&& visit) {
-  const auto first_ready =
-      std::stable_partition(ranks.begin(), ranks.end(), [&](Rank rank) { return !is_ready(rank); });
-  std::for_each(first_ready, ranks.end(), visit);
-  ranks.erase(first_ready, ranks.end());
-}
-
 }  // namespace
 
 DirectPath::DirectPath(Rank self, std::vector<Rank> peers, std::size_t num_ranks, PeerMemory& memory)
     : self_(self),
       peers_(std::move(peers)),
       num_ranks_(num_ranks),
-      places_(num_ranks * sizeof(Letter)),
+      places_(align(num_ranks * sizeof(Letter))),
       memory_(memory) {
-  expects(memory_.num_flags() >= flags_needed(num_ranks), "the direct path has a flag per rank and one more");
+  expects(memory_.num_flags() >= flags_needed(num_ranks), "the direct path has a flag per rank and two more");
 }
 
+/// Of outputs there is a ring for each peer where that is less than one place for each.
 DirectPath::Regions DirectPath::lay_out(const RoundSizes& sizes) const {
   Layout layout;
-  layout.place(num_ranks_ * (sizeof(Letter) + sizeof(Place)));
+  layout.place(places_ + num_ranks_ * sizeof(OutputPlace));
   Regions regions{};
   regions.manifests = layout.place(sizes.num_assigned_elsewhere * sizeof(PlannedAssignment));
   regions.rows = layout.place(sizes.num_tokens * sizes.row_bytes);
-  regions.outputs = layout.place(sizes.num_expected_from_elsewhere() * sizes.row_bytes);
+  const std::size_t ring_outputs = peers_.size() * sizes.flow.ring_chunks * sizes.most_outputs_of_chunk();
+  const bool is_ring = ring_outputs > 0 && ring_outputs < sizes.num_expected_from_elsewhere();
+  const std::size_t outputs = is_ring ? ring_outputs : sizes.num_expected_from_elsewhere();
+  regions.outputs.begin = layout.place(outputs * sizes.row_bytes);
+  if (is_ring) {
+    regions.outputs.ring_chunks = sizes.flow.ring_chunks;
+    regions.outputs.chunk_bytes = sizes.most_outputs_of_chunk() * sizes.row_bytes;
+  }
   regions.end = layout.end();
   return regions;
 }
@@ -63,21 +72,22 @@ void DirectPath::plan_memory(const RoundSizes& sizes, MemoryPlan& memory) const 
 
 void DirectPath::dispatch(const RoundShape& shape, const DispatchPlan& plan, std::span<const std::byte> x) {
   shape_ = shape;
-  plan_ = &plan;
+  num_tokens_ = plan.num_tokens();
   const Regions regions = lay_out(sizes_of(shape, plan, self_));
-  next_output_ = regions.outputs;
-  outputs_end_ = regions.end;
+  next_outputs_ = regions.outputs;
+  segment_end_ = regions.end;
   memory_.grow(regions.end);
 
   copy_needed_rows(plan, x, memory_.own() + regions.rows);
   write_letters(plan, regions.manifests, regions.rows);
   awaited_ = peers_;
-  collected_.clear();
-  awaited_returns_.clear();
+  sources_.clear();
+  targets_.clear();
   for (const Rank peer : peers_) {
-    if (!plan.to(peer).assignments.empty()) awaited_returns_.push_back(peer);
+    const auto assignments = plan.to(peer).assignments;
+    if (!assignments.empty()) targets_.push_back({peer, FlowChunks(assignments, shape.flow.chunk_tokens)});
   }
-  memory_.publish(dispatched_flag, shape.generation);
+  publish_progress(dispatched_flag, 1);
 }
 
 void DirectPath::copy_needed_rows(const DispatchPlan& plan, std::span<const std::byte> x, std::byte* rows) {
@@ -88,31 +98,41 @@ void DirectPath::copy_needed_rows(const DispatchPlan& plan, std::span<const std:
   for (std::size_t token = 0; token < is_needed_.size(); ++token) {
     if (is_needed_[token] == 0) continue;
     const std::size_t offset = token * shape_.row_bytes();
-    std::memcpy(rows + offset, x.data() + offset, shape_.row_bytes());
+    copy_row(x.data() + offset, rows + offset, shape_.row_bytes(), shape_.flow.row_stores);
   }
+  finish_stores(shape_.flow.row_stores);
 }
 
 void DirectPath::write_letters(const DispatchPlan& plan, std::uint64_t manifests, std::uint64_t rows) {
   for (const Rank peer : peers_) {
     const auto assignments = std::as_bytes(plan.to(peer).assignments);
     std::copy(assignments.begin(), assignments.end(), memory_.own() + manifests);
-    letter_to(peer) = {shape_.generation, manifests, plan.to(peer).assignments.size(), rows,
-                       plan.num_tokens()};
+    letter_to(peer) = {
+        shape_.generation,       manifests, plan.to(peer).assignments.size(), rows, plan.num_tokens(),
+        shape_.flow.chunk_tokens};
     manifests += assignments.size();
   }
 }
 
 void DirectPath::collect(RowTable& rows) {
-  take_ready(
-      awaited_, [&](Rank peer) { return has_published(peer, dispatched_flag); },
-      [&](Rank peer) { collect_from(peer, rows); });
+  for (std::size_t i = 0; i < awaited_.size();) {
+    if (progress(awaited_[i], dispatched_flag) == 0) {
+      ++i;
+      continue;
+    }
+    open_source(awaited_[i]);
+    awaited_.erase(awaited_.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+  for (Source& source : sources_) collect_from(source, rows);
 }
 
-void DirectPath::collect_from(Rank peer, RowTable& rows) {
+void DirectPath::open_source(Rank peer) {
   const Letter letter = letter_from(peer);
-  const std::uint64_t outputs = next_output_;
-  next_output_ += letter.num_assignments * shape_.row_bytes();
-  if (letter.generation != shape_.generation || next_output_ > outputs_end_) {
+  const OutputPlace outputs = next_outputs_;
+  const bool is_ring = outputs.ring_chunks > 0;
+  next_outputs_.begin +=
+      is_ring ? outputs.ring_chunks * outputs.chunk_bytes : letter.num_assignments * shape_.row_bytes();
+  if (letter.generation != shape_.generation || next_outputs_.begin > segment_end_) {
     throw Error(
         ErrorKind::verification,
         fmt::format("rank {} announces {} assignments of round {} in round {}, which expects {} in all",
@@ -121,28 +141,54 @@ void DirectPath::collect_from(Rank peer, RowTable& rows) {
   }
   if (letter.num_assignments == 0) return;
   place_for(peer) = outputs;
-  const std::byte* segment = memory_.of(peer);
-  const auto* manifest = reinterpret_cast<const PlannedAssignment*>(segment + letter.manifest);
-  rows.add({peer,
-            {manifest, letter.num_assignments},
-            segment + letter.rows,
-            &PlannedAssignment::token,
-            letter.num_rows,
-            memory_.own() + outputs});
-  collected_.push_back(peer);
+  const auto* manifest = reinterpret_cast<const PlannedAssignment*>(memory_.of(peer) + letter.manifest);
+  const FlowChunks chunks({manifest, letter.num_assignments}, letter.chunk_tokens);
+  sources_.push_back({peer, letter, outputs, chunks, false});
+}
+
+void DirectPath::collect_from(Source& source, RowTable& rows) {
+  if (source.in_hand || source.chunks.is_done() || !has_room(source)) return;
+  const FlowChunk& chunk = source.chunks.front();
+  rows.add({source.peer, chunk.assignments, memory_.of(source.peer) + source.letter.rows,
+            &PlannedAssignment::token, source.letter.num_rows,
+            memory_.own() + source.outputs.of(chunk, shape_.row_bytes())});
+  source.chunks.pop();
+  source.in_hand = true;
+}
+
+bool DirectPath::has_room(const Source& source) const {
+  const std::uint64_t ring = source.outputs.ring_chunks;
+  return ring == 0 || source.chunks.front().number < progress(source.peer, summed_flag) + ring;
 }
 
 void DirectPath::give_back() {
-  for (const Rank peer : collected_) memory_.publish(returned_flag(peer), shape_.generation);
-  collected_.clear();
+  for (Source& source : sources_) {
+    if (!source.in_hand) continue;
+    publish_progress(returned_flag(source.peer), source.chunks.num_before(source.letter.num_rows));
+    source.in_hand = false;
+  }
 }
 
-void DirectPath::collect_returned(ReturnTable& returned) {
-  take_ready(
-      awaited_returns_, [&](Rank peer) { return has_published(peer, returned_flag(self_)); },
-      [&](Rank peer) {
-        returned.add(plan_->to(peer).assignments, memory_.of(peer) + place_from(peer), shape_.row_bytes());
-      });
+std::size_t DirectPath::collect_returned(ReturnTable& returned) {
+  std::size_t complete = num_tokens_;
+  for (Target& target : targets_) {
+    if (target.chunks.is_done()) continue;
+    const std::uint64_t done = progress(target.peer, returned_flag(self_));
+    const std::byte* segment = memory_.of(target.peer);
+    while (!target.chunks.is_done() && target.chunks.front().number < done) {
+      const FlowChunk& chunk = target.chunks.front();
+      returned.add(chunk.assignments, segment + place_from(target.peer).of(chunk, shape_.row_bytes()),
+                   shape_.row_bytes());
+      target.chunks.pop();
+    }
+    if (target.chunks.is_done()) continue;
+    complete = std::min(complete, target.chunks.front().number * shape_.flow.chunk_tokens);
+  }
+  return complete;
+}
+
+void DirectPath::free_tokens(std::size_t end) {
+  if (shape_.flow.chunk_tokens > 0) publish_progress(summed_flag, end / shape_.flow.chunk_tokens);
 }
 
 DirectPath::Letter& DirectPath::letter_to(Rank peer) {
@@ -153,16 +199,24 @@ const DirectPath::Letter& DirectPath::letter_from(Rank peer) const {
   return reinterpret_cast<const Letter*>(memory_.of(peer))[index(self_)];
 }
 
-DirectPath::Place& DirectPath::place_for(Rank peer) {
-  return reinterpret_cast<Place*>(memory_.own() + places_)[index(peer)];
+OutputPlace& DirectPath::place_for(Rank peer) {
+  return reinterpret_cast<OutputPlace*>(memory_.own() + places_)[index(peer)];
 }
 
-DirectPath::Place DirectPath::place_from(Rank peer) const {
-  return reinterpret_cast<const Place*>(memory_.of(peer) + places_)[index(self_)];
+const OutputPlace& DirectPath::place_from(Rank peer) const {
+  return reinterpret_cast<const OutputPlace*>(memory_.of(peer) + places_)[index(self_)];
 }
 
-bool DirectPath::has_published(Rank peer, std::size_t flag) const {
-  return memory_.published(peer, flag) == shape_.generation;
+std::uint64_t DirectPath::progress(Rank peer, std::size_t flag) const {
+  const std::uint64_t published = memory_.published(peer, flag);
+  return published >> progress_bits == shape_.generation ? published & most_progress : 0;
 }
+
+void DirectPath::publish_progress(std::size_t flag, std::uint64_t progress) {
+  expects(progress <= most_progress, "a round has fewer than 2^28 chunks");
+  memory_.publish(flag, shape_.generation << progress_bits | progress);
+}
+
+std::size_t DirectPath::returned_flag(Rank reader) const { return first_returned_flag + index(reader); }
 
 }  // namespace moewe

@@ -15,16 +15,18 @@ namespace moewe {
 ///   | letters, one per rank | places, one per rank | manifests | token rows | outputs by source |
 ///
 /// 1. The token's rank writes rows, manifests and letters, then publishes flag `dispatched`.
-/// 2. The expert's rank reads the rows of a published peer where they are, and writes outputs (or, to be
-///    combined fast, their sums per row) into its own segment; then it writes down their place for the peer
-///    and publishes that peer's flag `returned`.
-/// 3. The token's rank reads the outputs where they are.
+/// 2. The expert's rank reads the rows of a published peer where they are, chunk by chunk, and writes outputs
+///    (or, to be combined fast, their sums per row) into its own segment; it has told the peer their place,
+///    and publishes on that peer's flag `returned` how many chunks are done.
+/// 3. The token's rank reads the outputs where they are, and publishes on flag `summed` how many of its
+/// chunks
+///    it is done with: the places of older ones are used again where outputs are kept in a ring.
 ///
-/// A segment is overwritten in the next round, which no rank enters before all have left this one (agree).
+/// A segment is laid out anew in the next round, which no rank enters before all have left this one (agree).
 class DirectPath : public Path {
  public:
   /// Flags that the peer memory must have.
-  static std::size_t flags_needed(std::size_t num_ranks) { return 1 + num_ranks; }
+  static std::size_t flags_needed(std::size_t num_ranks) { return 2 + num_ranks; }
 
   /// `peers` without the own rank; all of them are reached by `memory`, which outlives the path.
   DirectPath(Rank self, std::vector<Rank> peers, std::size_t num_ranks, PeerMemory& memory);
@@ -35,7 +37,8 @@ class DirectPath : public Path {
   void dispatch(const RoundShape& shape, const DispatchPlan& plan, std::span<const std::byte> x) override;
   void collect(RowTable& rows) override;
   void give_back() override;
-  void collect_returned(ReturnTable& returned) override;
+  std::size_t collect_returned(ReturnTable& returned) override;
+  void free_tokens(std::size_t end) override;
   bool is_idle() override { return true; }
 
  private:
@@ -46,29 +49,47 @@ class DirectPath : public Path {
     std::uint64_t num_assignments;  // that the writer sends to the reader
     std::uint64_t rows;             // row of token t at rows + t * row_bytes
     std::uint64_t num_rows;
+    std::uint64_t chunk_tokens;
   };
-
-  /// Offset of the outputs for what the reader sent to the writer, in manifest order.
-  using Place = std::uint64_t;
 
   /// Where the parts of a segment begin; `end` is its length.
   struct Regions {
     std::uint64_t manifests;
     std::uint64_t rows;
-    std::uint64_t outputs;
+    OutputPlace outputs;  // of the first source
     std::uint64_t end;
+  };
+
+  /// A peer whose rows are computed here.
+  struct Source {
+    Rank peer;
+    Letter letter;
+    OutputPlace outputs;
+    FlowChunks chunks;
+    bool in_hand;  // a chunk of it has not been given back
+  };
+
+  /// A peer that computes rows of this rank.
+  struct Target {
+    Rank peer;
+    FlowChunks chunks;
   };
 
   Regions lay_out(const RoundSizes& sizes) const;
   void copy_needed_rows(const DispatchPlan& plan, std::span<const std::byte> x, std::byte* rows);
   void write_letters(const DispatchPlan& plan, std::uint64_t manifests, std::uint64_t rows);
-  void collect_from(Rank peer, RowTable& rows);
+  void open_source(Rank peer);
+  void collect_from(Source& source, RowTable& rows);
+  bool has_room(const Source& source) const;
   Letter& letter_to(Rank peer);
   const Letter& letter_from(Rank peer) const;
-  Place& place_for(Rank peer);
-  Place place_from(Rank peer) const;
-  bool has_published(Rank peer, std::size_t flag) const;
-  std::size_t returned_flag(Rank reader) const { return 1 + index(reader); }
+  OutputPlace& place_for(Rank peer);
+  const OutputPlace& place_from(Rank peer) const;
+
+  /// How far a flag of this round has come: 0 unless it is of this round.
+  std::uint64_t progress(Rank peer, std::size_t flag) const;
+  void publish_progress(std::size_t flag, std::uint64_t progress);
+  std::size_t returned_flag(Rank reader) const;
 
   Rank self_;
   std::vector<Rank> peers_;
@@ -77,12 +98,12 @@ class DirectPath : public Path {
   PeerMemory& memory_;
 
   RoundShape shape_;
-  const DispatchPlan* plan_ = nullptr;
-  std::uint64_t next_output_ = 0;  // offset in the own segment
-  std::uint64_t outputs_end_ = 0;
-  std::vector<Rank> awaited_;            // peers whose rows have not been collected
-  std::vector<Rank> collected_;          // peers whose outputs have not been given back
-  std::vector<Rank> awaited_returns_;    // peers whose outputs have not been seen
+  std::size_t num_tokens_ = 0;
+  OutputPlace next_outputs_;  // in the own segment
+  std::uint64_t segment_end_ = 0;
+  std::vector<Rank> awaited_;            // peers that have not published their rows
+  std::vector<Source> sources_;          // with rows to compute
+  std::vector<Target> targets_;          // with outputs to come
   std::vector<std::uint8_t> is_needed_;  // per token: goes to some peer
 };
 

@@ -11,28 +11,34 @@ class LocalPath : public Path {
   LocalPath(Rank self, MemoryMeter& meter) : self_(self), outputs_(meter, outputs_name) {}
 
   PathKind kind() const override { return PathKind::local; }
-  void plan_memory(const RoundSizes& sizes, MemoryPlan& memory) const override {
-    memory.add(outputs_name, sizes.num_assigned_here * sizes.row_bytes);
-  }
+  void plan_memory(const RoundSizes& sizes, MemoryPlan& memory) const override;
   void release_memory() override { outputs_.release(); }
   void dispatch(const RoundShape& shape, const DispatchPlan& plan, std::span<const std::byte> x) override;
   void collect(RowTable& rows) override;
-  void give_back() override;
-  void collect_returned(ReturnTable& returned) override;
+  void give_back() override { in_hand_ = false; }
+  std::size_t collect_returned(ReturnTable& returned) override;
+  void free_tokens(std::size_t end) override { num_freed_ = end; }
   bool is_idle() override { return true; }
 
  private:
   static constexpr std::string_view outputs_name = "local outputs";
 
-  enum class Stage { dispatched, collected, given_back, returned };
+  static OutputPlace lay_out(const RoundSizes& sizes);
+  static std::size_t output_bytes(const RoundSizes& sizes);
+  bool has_room() const;
+  std::byte* outputs_of(const FlowChunk& chunk) const;
 
   Rank self_;
-  Stage stage_ = Stage::returned;
   RoundShape shape_;
-  Destination here_;
+  std::size_t num_tokens_ = 0;
   std::span<const std::byte> x_;
+  OutputPlace place_;
   GrowingBuffer outputs_;
-  std::byte* first_output_ = nullptr;
+  std::byte* memory_ = nullptr;
+  FlowChunks to_compute_;
+  FlowChunks to_return_;
+  bool in_hand_ = false;       // a chunk that has not been given back
+  std::size_t num_freed_ = 0;  // tokens
 };
 
 }  // namespace moewe

@@ -152,6 +152,7 @@ std::vector<MessagePath::Chunk> MessagePath::cut(std::span<const PlannedAssignme
 
 void MessagePath::dispatch(const RoundShape& shape, const DispatchPlan& plan, std::span<const std::byte> x) {
   shape_ = shape;
+  num_tokens_ = plan.num_tokens();
   incoming_.clear();
   reset_pools(sizes_of(shape, plan, self_));
   for (const auto& peer : outgoing_) {
@@ -266,8 +267,9 @@ void MessagePath::give_back() {
   }
 }
 
-void MessagePath::collect_returned(ReturnTable& returned) {
+std::size_t MessagePath::collect_returned(ReturnTable& returned) {
   transport_.progress();
+  std::size_t complete = num_tokens_;
   for (const auto& peer : outgoing_) {
     while (peer->num_returned < peer->returns.size() && peer->returns[peer->num_returned].is_done()) {
       const Chunk& chunk = peer->chunks[peer->num_returned];
@@ -275,7 +277,12 @@ void MessagePath::collect_returned(ReturnTable& returned) {
                    peer->outputs[peer->num_returned].data(), shape_.row_bytes());
       ++peer->num_returned;
     }
+    if (peer->num_returned == peer->returns.size()) continue;
+    const Chunk& next = peer->chunks[peer->num_returned];
+    const std::size_t token = peer->destination.assignments[next.first_assignment].token;
+    complete = std::min(complete, token);
   }
+  return complete;
 }
 
 bool MessagePath::is_idle() {

@@ -33,7 +33,7 @@ class MessagePath : public Path {
   void dispatch(const RoundShape& shape, const DispatchPlan& plan, std::span<const std::byte> x) override;
   void collect(RowTable& rows) override;
   void give_back() override;
-  void collect_returned(ReturnTable& returned) override;
+  std::size_t collect_returned(ReturnTable& returned) override;
   bool is_idle() override;
 
  private:
@@ -97,6 +97,7 @@ class MessagePath : public Path {
   Pool computed_outputs_;
 
   RoundShape shape_;
+  std::size_t num_tokens_ = 0;
   Counts counts_{};
   Request counts_request_;
   std::vector<std::unique_ptr<Outgoing>> outgoing_;  // one per peer

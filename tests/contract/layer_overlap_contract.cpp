@@ -225,7 +225,7 @@ TEST(LayerOverlapContract, ExpertsOfTheCallersOwnTakePartWithoutWeights) {
       for (const RoutingCase& c : test::routing_cases()) {
         const Placement placement = contiguous_placement(c.spec.num_experts, engine.communicator().size());
         std::size_t num_rows = 0;
-        const ExpertFunction function = [&](ExpertId expert, std::span<const Row> rows) {
+        const ExpertFunction function = [&](ExpertId expert, std::span<const Row> rows, Stores) {
           EXPECT_EQ(placement.slot_of(expert).rank, engine.communicator().rank());
           num_rows += rows.size();
           multiply_by_number(c.spec, dtype, expert, rows);
@@ -252,7 +252,7 @@ TEST(LayerOverlapContract, ExpertsOfTheCallersOwnNeedARoutingAndAFunction) {
     const Placement placement = contiguous_placement(4, communicator.size());
     test::expect_shared_error(ErrorKind::invalid_input, "weights or an expert function",
                               [&] { MoeLayer(engine, spec, placement, ExpertFunction()); });
-    MoeLayer layer(engine, spec, placement, [&](ExpertId expert, std::span<const Row> rows) {
+    MoeLayer layer(engine, spec, placement, [&](ExpertId expert, std::span<const Row> rows, Stores) {
       multiply_by_number(spec, Dtype::f32, expert, rows);
     });
     std::vector<float> x(16, 1.0F), y(16);
@@ -274,7 +274,7 @@ TEST(LayerOverlapContract, AnExpertFunctionOnSomeRanksOnlyIsSaid) {
         make_layer(engine, spec);
       } else {
         MoeLayer(engine, spec, contiguous_placement(4, communicator.size()),
-                 [](ExpertId, std::span<const Row>) {});
+                 [](ExpertId, std::span<const Row>, Stores) {});
       }
     });
   });

@@ -22,7 +22,7 @@ float combined(const std::vector<float>& outputs, const std::vector<float>& weig
   returned.add(assignments.first(num_sent), reinterpret_cast<const std::byte*>(outputs.data()),
                sizeof(float));
   std::vector<float> y{-1.0F};
-  combine(routing, returned, {1, Dtype::f32}, false, y, num_threads);
+  combine({routing, returned, {1, Dtype::f32}, false}, {0, routing.num_tokens}, y, num_threads);
   return y[0];
 }
 

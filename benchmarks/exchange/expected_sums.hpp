@@ -1,0 +1,24 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "benchmarks/exchange/exchange_case.hpp"
+
+namespace moewe::bench {
+
+/// What y must be, computed without any exchange: for each value the sum that an exact contestant gets bit
+/// for bit, and by how much one that rounds partial sums may miss it.
+class ExpectedSums {
+ public:
+  explicit ExpectedSums(const ExchangeCase& exchange);
+
+  /// Values of `y`, [num_tokens, hidden], that are not what they must be.
+  std::size_t count_wrong(std::span<const float> y, Combine combine) const;
+
+ private:
+  std::vector<float> sums_;
+  std::vector<float> tolerances_;
+};
+
+}  // namespace moewe::bench

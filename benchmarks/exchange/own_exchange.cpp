@@ -1,0 +1,52 @@
+#include "benchmarks/exchange/own_exchange.hpp"
+
+#include "benchmarks/exchange/cheap_expert.hpp"
+#include "benchmarks/harness.hpp"
+
+namespace moewe::bench {
+namespace {
+
+EngineOptions engine_options(PathRequest path) {
+  EngineOptions options;
+  options.exchange.path = path;
+  options.lanes = 1;
+  return options;
+}
+
+LayerSpec spec_of(const ExchangeCase& exchange) {
+  LayerSpec spec;
+  spec.expert = {.hidden = exchange.format.hidden, .intermediate = 1};
+  spec.num_experts = exchange.num_experts;
+  spec.router.top_k = exchange.top_k;
+  return spec;
+}
+
+LayerOptions layer_options(const ExchangeCase& exchange) {
+  return {.dtype = exchange.format.dtype, .combine = exchange.combine, .capacity = {}};
+}
+
+ExpertFunction cheap_expert(const RowFormat& format) {
+  return [format](ExpertId expert, std::span<const Row> rows, Stores stores) {
+    for (const Row& row : rows) scale_row(factor_of(expert), row.input, row.output, format, stores);
+  };
+}
+
+}  // namespace
+
+OwnExchange::OwnExchange(Communicator& communicator, const Backend& backend, PathRequest path,
+                         const ExchangeCase& exchange)
+    : case_(exchange),
+      engine_(communicator, backend, engine_options(path)),
+      layer_(engine_, spec_of(exchange), contiguous_placement(exchange.num_experts, communicator.size()),
+             cheap_expert(exchange.format), layer_options(exchange)) {}
+
+RoundTrip OwnExchange::run(std::span<float> y) {
+  const TokenRows x(std::span<const std::byte>(case_.x), case_.format.dtype);
+  const double whole = seconds_of([&] { layer_.forward(x, case_.routing(), y); });
+  const auto& seconds = layer_.report().seconds;
+  const auto of = [&](Phase phase) { return seconds[static_cast<std::size_t>(phase)]; };
+  return {whole, of(Phase::route) + of(Phase::agree) + of(Phase::plan) + of(Phase::dispatch),
+          of(Phase::combine)};
+}
+
+}  // namespace moewe::bench

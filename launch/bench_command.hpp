@@ -1,0 +1,11 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace moewe {
+
+/// `moewe bench exchange ARGUMENTS...`. Returns the process's exit code.
+int bench_command(const std::vector<std::string>& arguments);
+
+}  // namespace moewe
