@@ -1,17 +1,40 @@
 #include "runtime/engine.hpp"
 
 #include <algorithm>
+#include <array>
 #include <fmt/format.h>
 
 #include "comm/error.hpp"
 
 namespace moewe {
 
+namespace {
+
+/// Collective. Throws a shared Error(disagreement), before anything is made in another number on one rank.
+void require_same_options(Communicator& communicator, const EngineOptions& options) {
+  const std::array<std::int64_t, 2> mine{static_cast<std::int64_t>(options.lanes),
+                                         static_cast<std::int64_t>(options.verify)};
+  constexpr std::array<const char*, 2> names{"number of lanes", "verification level"};
+  std::array<std::int64_t, 2> lowest = mine;
+  std::array<std::int64_t, 2> highest = mine;
+  communicator.all_reduce({.sums = {}, .minima = lowest, .maxima = highest});
+  for (std::size_t i = 0; i < mine.size(); ++i) {
+    if (lowest[i] == highest[i]) continue;
+    throw Error(
+        ErrorKind::disagreement,
+        fmt::format("ranks disagree about the engine's {}: {} and {}", names[i], lowest[i], highest[i]),
+        ErrorScope::shared);
+  }
+}
+
+}  // namespace
+
 Engine::Engine(Communicator& communicator, const Backend& backend, const EngineOptions& options)
     : options_(options),
       carrier_(backend.carrier),
       communicator_(communicator.child()),
       workspace_(meter_, std::max<std::size_t>(1, options.threads)) {
+  require_same_options(*communicator_, options);
   for (std::size_t i = 0; i < std::max<std::size_t>(1, options.lanes); ++i) {
     lanes_.push_back(std::make_unique<Lane>(*communicator_, backend, meter_, options.exchange));
     initial_lane_bytes_ += lanes_.back()->memory().bytes();
@@ -38,7 +61,7 @@ void Engine::add_layer(std::size_t num_experts) {
 }
 
 Lane& Engine::begin_step(std::size_t layer) {
-  position_ = {position_.step + 1, layer, Phase::route};
+  position_ = {++num_started_, layer, Phase::route};
   const auto idle =
       std::find_if(lanes_.begin(), lanes_.end(), [](const auto& lane) { return !lane->is_busy; });
   if (idle == lanes_.end()) {
@@ -48,6 +71,16 @@ Lane& Engine::begin_step(std::size_t layer) {
                     lanes_.size()));
   }
   return **idle;
+}
+
+void Engine::take_in_flight(std::uint64_t step) {
+  if (in_flight_.empty() || in_flight_.front() != step) {
+    throw InvalidInput(
+        fmt::format("step {} is not the oldest in flight; steps are finished in the order in which "
+                    "they were started, each once",
+                    step));
+  }
+  in_flight_.pop_front();
 }
 
 std::size_t Engine::lane_budget() const {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -87,6 +88,14 @@ class Engine {
   Lane& begin_step(std::size_t layer);
   StepPosition& position() { return position_; }
 
+  /// Steps begun so far.
+  std::uint64_t num_started() const { return num_started_; }
+
+  /// Steps in flight are finished in the order in which they are added: take_in_flight throws InvalidInput
+  /// for any but the oldest.
+  void add_in_flight(std::uint64_t step) { in_flight_.push_back(step); }
+  void take_in_flight(std::uint64_t step);
+
   /// Numbers rounds from 1, over all layers and lanes.
   std::uint64_t next_generation() { return ++generation_; }
 
@@ -106,6 +115,8 @@ class Engine {
   Workspace workspace_;
   MatmulCache matmuls_;
   StepPosition position_;
+  std::uint64_t num_started_ = 0;
+  std::deque<std::uint64_t> in_flight_;
   std::uint64_t generation_ = 0;
   std::size_t num_layers_ = 0;
   std::size_t max_experts_ = 0;

@@ -1,9 +1,9 @@
 #include "runtime/generated_weights.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
+#include "runtime/dtype.hpp"
 #include "runtime/parallel.hpp"
 #include "runtime/random.hpp"
 
@@ -12,16 +12,11 @@ namespace {
 
 constexpr std::size_t block = 1 << 16;  // even
 
-/// To the nearest value that bf16 holds, ties to even. `value` is finite and not near the largest.
-float round_to_bf16(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  const std::uint32_t rounded = bits + 0x7FFFU + ((bits >> 16U) & 1U);
-  return std::bit_cast<float>(rounded & 0xFFFF0000U);
-}
-
 /// Two values of 24 bits from each number of 64; `first` is where the block's numbers begin.
 void fill_block(std::span<float> values, std::uint64_t first, float deviation) {
-  const auto value = [&](std::uint64_t bits) { return round_to_bf16(uniform_value(bits) * deviation); };
+  const auto value = [&](std::uint64_t bits) {
+    return widen(round_to_bf16(uniform_value(bits) * deviation));
+  };
   const std::size_t num_pairs = values.size() / 2;
   for (std::size_t i = 0; i < num_pairs; ++i) {
     const std::uint64_t bits = scatter(first + i);

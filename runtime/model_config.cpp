@@ -64,7 +64,7 @@ const ModelFamily& ConfigReader::find_family() const {
 
 void ConfigReader::require_known() const {
   if (has("quantization_config")) {
-    refuse(where_, "quantization_config is there, but quantised weights are not read; f32, f16 or bf16 are");
+    refuse(where_, "quantization_config is there, but quantised weights are not read; f32 or bf16 are");
   }
   const auto require = [&](const FixedKey& fixed) {
     if (fixed.key == nullptr || !config_.contains(fixed.key) ||

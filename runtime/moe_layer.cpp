@@ -45,6 +45,7 @@ LayerStep MoeLayer::start(TokenRows x, const Routing& routing, std::span<float> 
 LayerStep MoeLayer::start_step(TokenRows x, const Routing* given, std::span<float> y) {
   LayerStep step;
   step.lane = &engine_.begin_step(number_);
+  step.number = engine_.position().step;
   step.x = x;
   step.y = y;
   step.epoch = epoch_;
@@ -59,11 +60,14 @@ void MoeLayer::route_and_dispatch(LayerStep& step, const Routing* given) {
   clock.begin(Phase::agree);
   decide(step, agree(engine_.communicator(), proposal));
   step.lane->is_busy = true;
+  engine_.add_in_flight(step.number);
   begin_round(step, clock);
 }
 
 void MoeLayer::finish(LayerStep& step) {
+  engine_.take_in_flight(step.number);
   engine_.position().layer = number_;
+  engine_.position().step = step.number;
   run_rounds(step);
   settle(step);
 }
@@ -158,7 +162,7 @@ void MoeLayer::settle(LayerStep& step) {
 
 StepProposal MoeLayer::route(LayerStep& step, const Routing* given) {
   StepProposal proposal;
-  proposal.header = header(Operation::run_step, step.epoch->placement);
+  proposal.header = header(Operation::run_step, step.epoch->placement, step.number);
   proposal.counts_length = engine_.max_experts();
   try {
     check_sizes(step);
@@ -190,7 +194,7 @@ void MoeLayer::decide(LayerStep& step, const Agreement& agreement) {
     const std::size_t capacity = expert_capacity(options_.capacity->rule, options_.capacity->factor,
                                                  agreement.num_tokens, spec_.router.top_k, spec_.num_experts);
     step.is_decided = true;
-    make_room_for_routing(step);
+    together(engine_.communicator(), [&] { make_room_for_routing(step); });
     step.report.overflow = resolve_overflow(engine_.communicator(), *options_.capacity, capacity, assigned,
                                             step.routing, step.lane->decided);
     step.routing = step.lane->decided.view();
@@ -231,7 +235,7 @@ void MoeLayer::agree_on_round(LayerStep& step) {
   const TokenRange tokens = tokens_of_round(step);
   const Routing routing = step.routing.tokens(tokens.first, tokens.count);
   StepProposal proposal;
-  proposal.header = header(Operation::run_round, step.epoch->placement);
+  proposal.header = header(Operation::run_round, step.epoch->placement, step.number);
   proposal.header.add("round", static_cast<std::int64_t>(step.round));
   proposal.counts_length = engine_.max_experts();
   proposal.num_tokens = tokens.count;
@@ -247,9 +251,22 @@ void MoeLayer::agree_on_round(LayerStep& step) {
 void MoeLayer::make_room_for_routing(const LayerStep& step) {
   MemoryPlan memory;
   plan_routing_memory(step, memory);
-  MemoryPlan with_held = step.lane->held();
-  with_held.cover(memory);
-  if (engine_.has_memory_limit() && with_held.total() > engine_.lane_budget()) step.lane->release_memory();
+  const auto needed = [&] {
+    MemoryPlan with_held = step.lane->held();
+    with_held.cover(memory);
+    return with_held.total();
+  };
+  if (engine_.has_memory_limit() && needed() > engine_.lane_budget()) {
+    // What earlier steps left may be of no use to this one.
+    if (!step.is_decided) step.lane->routed.release_memory();
+    step.lane->decided.release_memory();
+    step.lane->release_memory();
+    if (needed() > engine_.lane_budget()) {
+      throw InvalidInput(
+          fmt::format("layer {}: the routing of {} tokens needs {} bytes, and the memory limit leaves {}",
+                      number_, step.num_tokens, needed(), engine_.lane_budget()));
+    }
+  }
   step.lane->add_planned(memory);
 }
 

@@ -28,6 +28,7 @@ struct LayerEpoch {
 /// A step of a layer in flight. Made by MoeLayer::start, and to be finished.
 struct LayerStep {
   Lane* lane = nullptr;
+  std::uint64_t number = 0;  ///< of the engine's steps, from 1
   TokenRows x{std::span<const std::byte>(), Dtype::f32};
   std::span<float> y;
   Routing routing;                          ///< as routed; after overflow, where the capacity is bounded
@@ -67,7 +68,8 @@ class MoeLayer {
   /// Any other Error is local, and the engine must not be used again.
   void forward(TokenRows x, std::span<float> y);
 
-  /// The same with the caller's own choice of experts and weights instead of the router's.
+  /// The same with the caller's own choice of experts and weights instead of the router's. An expert that a
+  /// token chose twice computes it twice, and counts twice against its capacity.
   void forward(TokenRows x, const Routing& routing, std::span<float> y);
 
   /// Collective. The first part of forward: returns once the rows of its first round are on their way.
@@ -77,15 +79,19 @@ class MoeLayer {
   LayerStep start(TokenRows x, std::span<float> y);
   LayerStep start(TokenRows x, const Routing& routing, std::span<float> y);
 
-  /// Collective and blocking: the rest. Steps are finished in the order in which they were started.
+  /// Collective and blocking: the rest. Steps are finished in the order in which they were started; throws
+  /// InvalidInput for one that is not the oldest in flight, which can still be finished in its turn.
   void finish(LayerStep& step);
 
   const LayerSpec& spec() const { return spec_; }
   const LayerOptions& options() const { return options_; }
   const Placement& placement() const { return epoch_->placement; }
 
-  /// Of the step that was finished last; valid until the next one is started.
+  /// Of the layer's step that was finished last. Valid until the next step of any layer of the engine is
+  /// started; of a given routing that was not changed by a capacity, as long as the caller's memory.
   const Routing& routing() const { return last_routing_; }
+
+  /// Of the layer's step that was finished last.
   const StepReport& report() const { return report_; }
 
   /// How matmuls are used on this machine; none where a caller's function computes.
@@ -125,7 +131,7 @@ class MoeLayer {
   void combine_tokens(LayerStep& step, TokenRange tokens);
   void run_experts_on(const RowTable& rows, const LayerStep& step);
   void settle(LayerStep& step);
-  StepHeader header(Operation operation, const Placement& placement) const;
+  StepHeader header(Operation operation, const Placement& placement, std::uint64_t step) const;
   RowFormat row_format() const { return {spec_.expert.hidden, options_.dtype}; }
 
   Engine& engine_;

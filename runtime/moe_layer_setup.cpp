@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <fmt/format.h>
 #include <limits>
 #include <utility>
@@ -39,7 +40,7 @@ MoeLayer::MoeLayer(Engine& engine, const LayerSpec& spec, Placement placement, E
 void MoeLayer::construct(Placement placement, const WeightSource* source) {
   Communicator& communicator = engine_.communicator();
   StepProposal proposal;
-  proposal.header = header(Operation::construct_layer, placement);
+  proposal.header = header(Operation::construct_layer, placement, engine_.num_started());
   proposal.counts_length = engine_.max_experts();
   try {
     check_layer_spec(spec_, "a layer");
@@ -58,9 +59,14 @@ void MoeLayer::construct(Placement placement, const WeightSource* source) {
 
 SlotTable MoeLayer::load(const Placement& placement, const WeightSource& source) {
   experts_.emplace(spec_.expert, options_.dtype, options_.dtype, engine_.matmuls());
+  // All of it before anything is unpacked, so that what is planned does not depend on the order of loading.
+  engine_.workspace().reserve(std::max(experts_->scratch_bytes(), Router::scratch_bytes_for(spec_)));
+  if (spec_.has_shared_expert()) {
+    shared_expert_.emplace(spec_.shared_expert(), options_.dtype, Dtype::f32, engine_.matmuls());
+    engine_.workspace().reserve(shared_expert_->scratch_bytes());
+  }
   load_router(source);
   if (spec_.has_shared_expert()) load_shared_expert(source);
-  engine_.workspace().reserve(experts_->scratch_bytes());
   return load_experts(*experts_, engine_.memory(), source,
                       placement.experts_of(engine_.communicator().rank()));
 }
@@ -73,17 +79,14 @@ void MoeLayer::load_router(const WeightSource& source) {
   if (!bias.empty()) source.read_selection_bias(bias);
   router_.emplace(spec_.router, engine_.matmuls().get(spec_.expert.hidden, spec_.num_experts),
                   engine_.memory(), unpacked.as<float>(num_values), bias);
-  engine_.workspace().reserve(Router::scratch_bytes_for(spec_));
 }
 
 void MoeLayer::load_shared_expert(const WeightSource& source) {
-  shared_expert_.emplace(spec_.shared_expert(), options_.dtype, Dtype::f32, engine_.matmuls());
   const std::size_t length = shared_expert_->num_weights();
   Buffer unpacked(engine_.memory(), loading_name, length * sizeof(float));
   const ExpertMatrices matrices = shared_expert_->matrices_in(unpacked.as<float>(length));
   source.read_shared_expert(matrices);
   shared_weights_ = shared_expert_->pack(engine_.memory(), shared_expert_weights_name, matrices);
-  engine_.workspace().reserve(shared_expert_->scratch_bytes());
 }
 
 std::optional<Matmul::Rows> MoeLayer::matmul_rows() const {
@@ -120,15 +123,24 @@ void MoeLayer::check_given(const LayerStep& step, const Routing& given) const {
         "layer {}: the overflow policy next-choice needs selection values, [{}, {}], with a routing", number_,
         step.num_tokens, spec_.num_experts));
   }
+  if (!needs_selection) return;
+  const auto can_be = [](float value) {
+    return value < std::numeric_limits<float>::infinity();
+  };  // and no NaN
+  const auto bad = std::find_if_not(given.selection.begin(), given.selection.end(), can_be);
+  if (bad == given.selection.end()) return;
+  const auto place = static_cast<std::size_t>(bad - given.selection.begin());
+  throw InvalidInput(fmt::format("layer {}: token {}: the selection value of expert {} is {}", number_,
+                                 place / spec_.num_experts, place % spec_.num_experts, *bad));
 }
 
-StepHeader MoeLayer::header(Operation operation, const Placement& placement) const {
+StepHeader MoeLayer::header(Operation operation, const Placement& placement, std::uint64_t step) const {
   StepHeader header;
   const auto add = [&](const char* name, auto value) { header.add(name, static_cast<std::int64_t>(value)); };
   add("protocol version", protocol_version);
   add("operation (0: construct a layer, 1: run a step, 2: run a round)", operation);
   add("layer", number_);
-  add("step", engine_.position().step);
+  add("step", step);
   header.add(spec_);
   header.add(options_);
   add("own expert function", static_cast<bool>(function_));

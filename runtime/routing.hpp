@@ -53,6 +53,12 @@ class RoutingTable {
   /// Makes room; the contents are undefined. `num_experts` is 0 where no scores are kept.
   void resize(std::size_t num_tokens, std::size_t top_k, std::size_t num_experts);
 
+  void release_memory() {
+    experts_.release();
+    weights_.release();
+    selection_.release();
+  }
+
   std::size_t num_tokens() const { return num_tokens_; }
   std::size_t top_k() const { return top_k_; }
   std::span<ExpertId> experts() { return experts_.as<ExpertId>(num_tokens_ * top_k_); }

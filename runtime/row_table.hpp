@@ -18,7 +18,7 @@ struct Row {
   const std::byte* input;
   std::byte* output;
   Rank source;
-  std::uint32_t token;  ///< on the source
+  std::uint32_t token;  ///< of the source's in this round
   std::uint32_t k;
 };
 

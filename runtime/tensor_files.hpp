@@ -21,8 +21,8 @@ namespace moewe {
 class TensorFiles {
  public:
   /// Throws InvalidInput when a file is missing or not what it should be, and when index and shards disagree:
-  /// each tensor must be in the shard that the index gives it to and in no other, no shard may hold a tensor
-  /// that the index leaves out, and a total_size must be the sum of the tensors' bytes.
+  /// each tensor must be in the shard that the index gives it to and in no other, and no shard may hold a
+  /// tensor that the index leaves out. A total_size is not looked at: published ones are often wrong.
   explicit TensorFiles(const std::filesystem::path& folder);
 
   /// Every tensor's file, by name. Names live as long as this does.

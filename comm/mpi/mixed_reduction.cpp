@@ -37,7 +37,8 @@ constexpr std::int64_t lengths_differ = -1;
 
 void fold_messages(void* in, void* in_out, int* /*one message*/, MPI_Datatype* /*all of it*/) {
   auto* const lengths = static_cast<std::int64_t*>(in_out);
-  if (!std::equal(lengths, lengths + header_words, static_cast<const std::int64_t*>(in))) {
+  if (*lengths == lengths_differ ||
+      !std::equal(lengths, lengths + header_words, static_cast<const std::int64_t*>(in))) {
     *lengths = lengths_differ;  // no exception may leave a function that MPI calls
     return;
   }

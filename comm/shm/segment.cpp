@@ -53,7 +53,7 @@ FileDescriptor open_named(const std::string& name) {
 void unlink_named(const std::string& name) noexcept { shm_unlink(name.c_str()); }
 
 std::size_t reserved_length(std::size_t num_segments) {
-  constexpr std::size_t shared_addresses = std::size_t{1} << 46U;  // half of what a process has
+  constexpr std::size_t shared_addresses = std::size_t{1} << 44U;  // for one of several groups of segments
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   const auto memory = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * page;
   return std::min(memory, shared_addresses / std::max<std::size_t>(num_segments, 1) / page * page);

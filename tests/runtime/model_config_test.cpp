@@ -257,8 +257,7 @@ TEST(ModelConfig, RefusesWhatIsNotKnown) {
   EXPECT_EQ(refusal(mixtral, {{"hidden_act", "null"}}),
             "config.json: hidden_act null is not known for mixtral; known: \"silu\"");
   EXPECT_EQ(refusal(mixtral, {{"quantization_config", R"({"quant_method": "fp8"})"}}),
-            "config.json: quantization_config is there, but quantised weights are not read; f32, f16 or bf16 "
-            "are");
+            "config.json: quantization_config is there, but quantised weights are not read; f32 or bf16 are");
   EXPECT_EQ(refusal(mixtral, {{"quantization_config", "null"}}), "");
   EXPECT_EQ(refusal(deepseek_v2, {{"norm_topk_prob", "true"}}),
             "config.json: norm_topk_prob true is not known for deepseek_v2; known: false");
