@@ -1,9 +1,11 @@
 #include <gtest/gtest.h>
+#include <limits>
 #include <numeric>
 
 #include "tests/support/layer_runs.hpp"
 #include "tests/support/oracle.hpp"
 #include "tests/support/overflow_oracle.hpp"
+#include "tests/support/routing_cases.hpp"
 
 namespace moewe {
 namespace {
@@ -335,6 +337,28 @@ OverflowCase routed_on_one_rank(const LayerSpec& spec, const std::vector<float>&
     c.selection.assign(routing.selection.begin(), routing.selection.end());
   });
   return c;
+}
+
+TEST(LayerCapacityContract, SelectionValuesThatAreNoNumbersAreRefusedTogether) {
+  const test::RoutingCase c = test::routing_cases().front();
+  LayerOptions options;
+  options.capacity.emplace();
+  options.capacity->policy = OverflowPolicy::next_choice;
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    on_every_rank([&](Communicator& communicator, const Backend& backend) {
+      Engine engine(communicator, backend, {});
+      MoeLayer layer = make_layer(engine, c.spec, options);
+      const test::OwnedRouting routing = test::make_routing(c, 0, c.num_tokens);
+      std::vector<float> selection(c.num_tokens * c.spec.num_experts, 0.5F);
+      if (communicator.rank() == rank_at(communicator.size() - 1)) selection[c.spec.num_experts + 1] = bad;
+      Routing given = routing;
+      given.selection = selection;
+      const std::vector<float> x(c.num_tokens * c.spec.expert.hidden, 1.0F);
+      std::vector<float> y(x.size());
+      expect_shared_error(ErrorKind::invalid_input, "token 1: the selection value of expert 1 is",
+                          [&] { layer.forward(x, given, y); });
+    });
+  }
 }
 
 TEST(LayerCapacityContract, TheRoutersOwnChoicesOverflowTheSameWay) {

@@ -157,6 +157,23 @@ TEST(LayerOverlapContract, AFinishedStepHoldsNoWeights) {
   });
 }
 
+TEST(LayerOverlapContract, StepsAreFinishedInTheOrderOfTheirStarts) {
+  const RoutingCase c = test::routing_cases().front();
+  on_every_exchange([&](Engine& engine) {
+    MoeLayer layer = make_layer(engine, c.spec);
+    Halves halves(c, share_of(c.num_tokens, engine.communicator()), Dtype::f32);
+    const std::vector<float> first = halves.first.forward(layer);
+    const std::vector<float> second = halves.second.forward(layer);
+    halves.first.start(layer);
+    halves.second.start(layer);
+    EXPECT_THROW(halves.second.finish(layer), InvalidInput);
+    EXPECT_EQ(halves.first.finish(layer), first);
+    EXPECT_EQ(halves.second.finish(layer), second);
+    EXPECT_THROW(halves.second.finish(layer), InvalidInput);
+    EXPECT_EQ(halves.first.forward(layer), first);
+  });
+}
+
 TEST(LayerOverlapContract, AStepWithoutAFreeLaneIsRefusedAndTheOthersGoOn) {
   const RoutingCase c = test::routing_cases().front();
   for (const std::size_t lanes : {1U, 2U, 3U}) {

@@ -289,6 +289,28 @@ TEST(LayerRoundsContract, ALimitOnOneRankBelowOneTokensNeedIsRefusedTogetherAndS
   });
 }
 
+TEST(LayerRoundsContract, ARoutingAboveTheLimitIsRefusedTogetherAndTheNextStepRuns) {
+  RoutingCase few = test::routing_cases().front();
+  RoutingCase many = few;
+  many.num_tokens = 40'000;
+  const Job small = with(few, Dtype::f32, 0, std::nullopt, false);
+  const Job large = with(many, Dtype::f32, 0, std::nullopt, false);
+  on_every_rank([&](Communicator& communicator, const Backend& backend) {
+    EngineOptions options;
+    const Reference reference(communicator, backend, options, small);
+    options.memory_limit = reference.limit_for(1) + 10'000;
+    Engine engine(communicator, backend, options);
+    MoeLayer layer = make_layer(engine, small.c.spec, small.options);
+    Part too_large(large, communicator);
+    Part part(small, communicator);
+    for (int time = 0; time < 2; ++time) {
+      expect_shared_error(ErrorKind::invalid_input, "tokens needs", [&] { too_large.run(layer); });
+      EXPECT_EQ(part.run(layer), reference.y);
+      EXPECT_LE(engine.memory().peak_bytes(), reference.allowed_peak(options.memory_limit));
+    }
+  });
+}
+
 /// Layers of every kind on one engine, one step after the other and on both lanes.
 class Sequence {
  public:
