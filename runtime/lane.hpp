@@ -19,7 +19,8 @@ namespace moewe {
 struct ExchangeOptions {
   PathRequest path = PathRequest::automatic;
 
-  /// Replaces choose_paths where set, for paths that differ from pair to pair; symmetric.
+  /// Replaces choose_paths where set, for paths that differ from pair to pair; symmetric. Two-level is for all
+  /// ranks of two different nodes or for none of them.
   std::function<PathKind(Rank self, Rank peer)> path_between;
 
   /// Largest row message.
@@ -72,7 +73,10 @@ class Lane {
   bool is_busy = false;
 
  private:
+  void prepare_two_level(Communicator& communicator, const Backend& backend);
   std::vector<std::unique_ptr<Path>> make_paths(Communicator& communicator, const ExchangeOptions& options);
+  std::unique_ptr<Path> make_two_level_path(const Communicator& communicator, std::vector<Rank> peers,
+                                            std::size_t chunk_bytes);
   std::vector<Rank> peers_on(PathKind kind) const;
 
   MemoryPlan planned_;
@@ -81,6 +85,12 @@ class Lane {
 
   std::unique_ptr<MessageTransport> transport_;
   PeerMemoryOffer peer_memory_;
+
+  // Where any pair of ranks goes two-level.
+  MemoryMeter two_level_meter_;
+  std::unique_ptr<MessageTransport> two_level_transport_;
+  PeerMemoryOffer two_level_memory_;
+
   std::vector<PathChoice> paths_;
   std::unique_ptr<Exchange> exchange_;
 };

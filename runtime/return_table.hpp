@@ -53,6 +53,12 @@ class ReturnTable {
     num_returned_ += assignments.size();
   }
 
+  /// The sum of all that one node computed for a token: of so many assignments, the first of them the k-th.
+  void add_sum(std::uint32_t token, std::uint32_t k, const std::byte* sum, std::size_t num_assignments) {
+    table_[token * top_k_ + k] = sum;
+    num_returned_ += num_assignments;
+  }
+
   Combine combine() const { return combine_; }
   std::size_t num_returned() const { return num_returned_; }  ///< assignments
   std::size_t num_expected() const { return num_expected_; }

@@ -43,6 +43,11 @@ TEST(RunOptions, HaveTheDefaultsThatHelpTells) {
   EXPECT_FALSE(options.layers);
 }
 
+TEST(RunOptions, NameEveryPath) {
+  EXPECT_EQ(parse({"--path", "direct"}).path, PathRequest::direct);
+  EXPECT_EQ(parse({"--path", "two-level"}).path, PathRequest::two_level);
+}
+
 TEST(RunOptions, AreRead) {
   const RunOptions options = parse({"--layers", "3,0-1", "--path", "message", "--verify", "off", "--timeout",
                                     "2.5", "--ranks=8", "--seed", "18446744073709551615", "--threads", "2",

@@ -37,6 +37,8 @@ StepBounds random_bounds(std::mt19937_64& generator, std::size_t num_ranks) {
   bounds.num_tokens = bounds.most_tokens_of_rank * (1 + below(generator, num_ranks));
   bounds.top_k = 1 + below(generator, 6);
   bounds.num_expected = below(generator, bounds.num_tokens * bounds.top_k + 1);
+  bounds.num_expected_on_node =
+      std::min(bounds.num_tokens * bounds.top_k, bounds.num_expected + below(generator, 100));
   bounds.row_bytes = 2 * (1 + below(generator, 100));
   return bounds;
 }

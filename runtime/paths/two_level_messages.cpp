@@ -1,0 +1,76 @@
+#include "runtime/paths/two_level_messages.hpp"
+
+namespace moewe::two_level {
+namespace {
+
+constexpr int num_kinds = 4;
+
+/// Calls post(part) for parts of at most `most` bytes.
+template <typename Bytes, typename Post>
+void for_each_part(Bytes bytes, std::size_t most, Post&& post) {
+  while (!bytes.empty()) {
+    const std::size_t length = std::min(std::max<std::size_t>(1, most), bytes.size());
+    post(bytes.first(length));
+    bytes = bytes.subspan(length);
+  }
+}
+
+}  // namespace
+
+Rank relay_of(const Topology& topology, Rank source, Rank anyone_there) {
+  const auto here = topology.node_ranks(source);
+  const auto there = topology.node_ranks(anyone_there);
+  const auto position = std::find(here.begin(), here.end(), source) - here.begin();
+  return there[static_cast<std::size_t>(position) % there.size()];
+}
+
+Tag tag(Message message, std::uint64_t generation) {
+  constexpr std::uint64_t distinct_generations = 4096;
+  return static_cast<Tag>(num_kinds * static_cast<int>(generation % distinct_generations) +
+                          static_cast<int>(message));
+}
+
+Message message_of(Tag tag) { return static_cast<Message>(static_cast<int>(tag) % num_kinds); }
+
+Manifest Manifest::at(const std::byte* begin, std::size_t num_chunks, std::size_t num_ranks,
+                      std::size_t num_assignments) {
+  const std::byte* assignments = begin + ends_bytes(num_chunks, num_ranks);
+  return {num_ranks,
+          {reinterpret_cast<const std::uint32_t*>(begin), num_chunks * num_ranks},
+          {reinterpret_cast<const PlannedAssignment*>(assignments), num_assignments}};
+}
+
+bool Manifest::is_sound(const Chunks& chunks) const {
+  if (!std::is_sorted(ends.begin(), ends.end()) || ends.back() != assignments.size()) return false;
+  bool is_every_row_used = true;
+  for (std::size_t chunk = 0; chunk < chunks.size(); ++chunk) {
+    std::size_t num_seen = 0;
+    for_each_row(*this, chunks, chunk, [&](std::size_t, const auto& of_row) {
+      const std::size_t before = num_seen;
+      for (const auto& part : of_row) num_seen += part.size();
+      is_every_row_used = is_every_row_used && num_seen > before;
+    });
+    if (num_seen != of_chunk(chunk).size()) return false;
+  }
+  return is_every_row_used;
+}
+
+Transfer Transfer::send(MessageTransport& transport, Rank to, Tag tag, std::span<const std::byte> bytes,
+                        std::size_t most) {
+  Transfer transfer;
+  for_each_part(bytes, most, [&](std::span<const std::byte> part) {
+    transfer.messages_.push_back(transport.post_send(to, tag, part));
+  });
+  return transfer;
+}
+
+Transfer Transfer::receive(MessageTransport& transport, Rank from, Tag tag, std::span<std::byte> bytes,
+                           std::size_t most) {
+  Transfer transfer;
+  for_each_part(bytes, most, [&](std::span<std::byte> part) {
+    transfer.messages_.push_back(transport.post_recv(from, tag, part));
+  });
+  return transfer;
+}
+
+}  // namespace moewe::two_level
