@@ -70,8 +70,8 @@ po::options_description describe_ranks() {
       "nodes, each row once per node")(
       "combine", value_named("NAME"),
       "reproducible: the same bits on any number of ranks (the default); fast: one partial sum per token and "
-      "rank, or node where rows go two-level")("timeout", value_named("SECONDS"),
-              "end the job when a rank waits longer than this (default 120)");
+      "rank, or node where rows go two-level")(
+      "timeout", value_named("SECONDS"), "end the job when a rank waits longer than this (default 120)");
   return ranks;
 }
 

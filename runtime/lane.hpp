@@ -19,8 +19,8 @@ namespace moewe {
 struct ExchangeOptions {
   PathRequest path = PathRequest::automatic;
 
-  /// Replaces choose_paths where set, for paths that differ from pair to pair; symmetric. Two-level is for all
-  /// ranks of two different nodes or for none of them.
+  /// Replaces choose_paths where set, for paths that differ from pair to pair; symmetric. Two-level is for
+  /// all ranks of two different nodes or for none of them.
   std::function<PathKind(Rank self, Rank peer)> path_between;
 
   /// Largest row message.

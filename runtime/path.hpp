@@ -14,9 +14,9 @@ namespace moewe {
 
 /// How rows travel between two ranks.
 enum class PathKind {
-  local,    ///< a rank to itself: rows are used where they lie
-  direct,   ///< the expert's rank reads rows from peer memory, the token's rank reads outputs from there
-  message,  ///< packed, sent, and sent back
+  local,      ///< a rank to itself: rows are used where they lie
+  direct,     ///< the expert's rank reads rows from peer memory, the token's rank reads outputs from there
+  message,    ///< packed, sent, and sent back
   two_level,  ///< a row is sent once per node, to one rank, and read from there by the node's others
 };
 
@@ -46,8 +46,8 @@ struct RoundSizes {
   std::size_t num_expected = 0;            ///< to this rank's experts, from all ranks
   std::size_t row_bytes = 0;
 
-  // What may come by way of this rank for others: bounds while a step is planned, none once a round has begun,
-  // when what comes is planned as it is announced.
+  // What may come by way of this rank for others: bounds while a step is planned, none once a round has
+  // begun, when what comes is planned as it is announced.
   std::size_t most_tokens_of_source = 0;
   std::size_t most_expected_on_node = 0;
 

@@ -20,8 +20,9 @@ struct PathChoice {
 };
 
 /// The path from `self` to every rank, in rank order. Automatic: direct where the ranks share a node and peer
-/// memory can be had, else message. Two-level: that between nodes, direct inside them. A choice is the same from
-/// both sides. Throws InvalidInput when direct or two-level is asked for and cannot be. `reason_for_no_peer_memory` is empty if there is peer memory.
+/// memory can be had, else message. Two-level: that between nodes, direct inside them. A choice is the same
+/// from both sides. Throws InvalidInput when direct or two-level is asked for and cannot be.
+/// `reason_for_no_peer_memory` is empty if there is peer memory.
 std::vector<PathChoice> choose_paths(const Topology& topology, Rank self, PathRequest request,
                                      const std::string& reason_for_no_peer_memory);
 

@@ -14,7 +14,7 @@ namespace moewe {
 /// What comes back for a token.
 enum class Combine {
   reproducible,  ///< the output of each assignment: the sum has the same bits wherever they were computed
-  fast,          ///< one weighted partial sum per rank that computed for the token
+  fast,          ///< one weighted partial sum per rank, or node, that computed for the token
 };
 
 /// Where what came back for each (token, k) of this rank lies: the expert's output; or, for the first of a

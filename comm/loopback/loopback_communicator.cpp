@@ -31,12 +31,8 @@ void overwrite(Values values, const std::vector<std::int64_t>& result) {
 }  // namespace
 
 LoopbackCommunicator::LoopbackCommunicator(std::shared_ptr<LoopbackGroup> group, Rank rank,
-                                           const Topology& topology,
-                                           std::chrono::duration<double> timeout)
-    : group_(std::move(group)),
-      rank_(rank),
-      topology_(topology),
-      waiter_(timeout, group_->abort().get()) {}
+                                           const Topology& topology, std::chrono::duration<double> timeout)
+    : group_(std::move(group)), rank_(rank), topology_(topology), waiter_(timeout, group_->abort().get()) {}
 
 template <typename T, typename Read>
 void LoopbackCommunicator::share(const T& mine, Read&& read) {

@@ -1,8 +1,7 @@
 #include "comm/loopback/run_ranks.hpp"
 
-#include <fmt/format.h>
-
 #include <exception>
+#include <fmt/format.h>
 #include <mutex>
 #include <system_error>
 #include <thread>

@@ -123,7 +123,8 @@ class Transfer {
                           std::size_t most);
 
   bool is_done() {
-    return std::all_of(messages_.begin(), messages_.end(), [](Request& message) { return message.is_done(); });
+    return std::all_of(messages_.begin(), messages_.end(),
+                       [](Request& message) { return message.is_done(); });
   }
 
  private:

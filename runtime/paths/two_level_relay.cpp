@@ -88,8 +88,7 @@ void Relay::lay_out(Incoming& source) {
   const auto& [generation, num_rows, num_assignments] = source.counts;
   const bool is_summed = shape_.combine == Combine::fast;
   source.chunks = Chunks(num_rows, shape_.row_bytes(), chunk_bytes_);
-  const std::size_t manifest_bytes =
-      Manifest::bytes_for(source.chunks.size(), node_.size(), num_assignments);
+  const std::size_t manifest_bytes = Manifest::bytes_for(source.chunks.size(), node_.size(), num_assignments);
   source.manifest_offset = aligned(end_offset_);
   source.rows_offset = aligned(source.manifest_offset + manifest_bytes);
   end_offset_ = source.rows_offset + num_rows * shape_.row_bytes();
@@ -115,15 +114,16 @@ void Relay::read_manifest(Incoming& source) {
   source.manifest = Manifest::at(board_.memory().own() + source.manifest_offset, source.chunks.size(),
                                  node_.size(), source.counts.num_assignments);
   if (!source.manifest.is_sound(source.chunks)) {
-    throw Error(ErrorKind::verification,
-                fmt::format("rank {} sent a manifest that does not fit the {} rows and {} assignments which it "
-                            "announced",
-                            number(source.from), source.counts.num_rows, source.counts.num_assignments));
+    throw Error(
+        ErrorKind::verification,
+        fmt::format("rank {} sent a manifest that does not fit the {} rows and {} assignments which it "
+                    "announced",
+                    number(source.from), source.counts.num_rows, source.counts.num_assignments));
   }
   source.is_manifest_read = true;
   source.num_taken.assign(node_.size(), 0);
-  board_.letter(source.from) = {source.counts.num_rows, source.counts.num_assignments,
-                                source.manifest_offset, source.rows_offset};
+  board_.letter(source.from) = {source.counts.num_rows, source.counts.num_assignments, source.manifest_offset,
+                                source.rows_offset};
 }
 
 bool Relay::is_computed(const Incoming& source, std::size_t chunk) const {

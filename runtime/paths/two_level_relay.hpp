@@ -53,11 +53,11 @@ class Relay {
     std::size_t outputs_offset = 0;
     Manifest manifest;
     Transfer manifest_transfer;
-    std::vector<Transfer> receives;  // one per chunk
-    std::vector<Transfer> sends;     // the same
-    std::size_t num_arrived = 0;     // chunks
-    std::size_t num_sent_back = 0;   // the same
-    std::size_t output_bytes = 0;    // sent back
+    std::vector<Transfer> receives;      // one per chunk
+    std::vector<Transfer> sends;         // the same
+    std::size_t num_arrived = 0;         // chunks
+    std::size_t num_sent_back = 0;       // the same
+    std::size_t output_bytes = 0;        // sent back
     std::vector<std::size_t> num_taken;  // assignments, of each rank of the node
   };
 

@@ -33,8 +33,8 @@ Source::Source(Rank self, const Topology& topology, std::span<const Rank> peers,
     nodes_.back().relay = relay_of(topology, self, peer);
   }
   // Not all sources begin with the same node.
-  const auto next =
-      std::find_if(nodes_.begin(), nodes_.end(), [&](const Node& node) { return node.ranks.front() > self_; });
+  const auto next = std::find_if(nodes_.begin(), nodes_.end(),
+                                 [&](const Node& node) { return node.ranks.front() > self_; });
   std::rotate(nodes_.begin(), next, nodes_.end());
 }
 
@@ -105,7 +105,8 @@ void Source::write_manifest(Node& node) {
   const std::size_t num_ranks = node.ranks.size();
   node.manifest_bytes =
       manifests_.take(Manifest::bytes_for(num_chunks, num_ranks, node.counts.num_assignments));
-  node.manifest = Manifest::at(node.manifest_bytes.data(), num_chunks, num_ranks, node.counts.num_assignments);
+  node.manifest =
+      Manifest::at(node.manifest_bytes.data(), num_chunks, num_ranks, node.counts.num_assignments);
   auto* end = reinterpret_cast<std::uint32_t*>(node.manifest_bytes.data());
   auto* const first = reinterpret_cast<PlannedAssignment*>(node.manifest_bytes.data() +
                                                            Manifest::ends_bytes(num_chunks, num_ranks));

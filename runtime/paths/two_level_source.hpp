@@ -74,12 +74,12 @@ class Source {
   Rank self_;
   MessageTransport& transport_;
   std::size_t chunk_bytes_;
-  std::vector<Node> nodes_;
   std::size_t num_peers_;
 
   Pool packed_rows_;
   Pool returned_outputs_;
   Pool manifests_;
+  std::vector<Node> nodes_;  // their messages are given up before the memory is
 
   RoundShape shape_;
   std::vector<std::uint32_t> row_of_token_;  // of one node at a time

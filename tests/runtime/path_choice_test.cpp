@@ -32,7 +32,8 @@ TEST(ChoosePaths, RefusesDirectWhereItCannotBe) {
 }
 
 TEST(ChoosePaths, GoesTwoLevelBetweenNodesWhereAskedTo) {
-  EXPECT_EQ(kinds(PathRequest::two_level, ""), (Kinds{PathKind::local, PathKind::direct, PathKind::two_level}));
+  EXPECT_EQ(kinds(PathRequest::two_level, ""),
+            (Kinds{PathKind::local, PathKind::direct, PathKind::two_level}));
   EXPECT_THROW(kinds(PathRequest::two_level, "denied"), InvalidInput);
   EXPECT_THROW(choose_paths(Topology::one_node(2), Rank{0}, PathRequest::two_level, ""), InvalidInput);
 }

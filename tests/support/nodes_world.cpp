@@ -19,7 +19,8 @@ void on_every_rank(const std::function<void(Communicator&, const Backend&)>& wor
   for (const auto& labels : spreads) {
     current.emplace(labels);
     const ::testing::ScopedTrace trace(__FILE__, __LINE__, "nodes " + ::testing::PrintToString(labels));
-    run_ranks(*current, patience, [&](Communicator& communicator) { work(communicator, loopback_backend()); });
+    run_ranks(*current, patience,
+              [&](Communicator& communicator) { work(communicator, loopback_backend()); });
   }
 }
 
