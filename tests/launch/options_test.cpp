@@ -142,8 +142,8 @@ TEST(RunOptions, AreRefusedInOneSentence) {
             "--seed must be a whole number from 0 to 18446744073709551615, not '1e3'");
   EXPECT_EQ(with({"--ranks", "0"}), "--ranks must be a whole number from 1 to 1024, not '0'");
   EXPECT_EQ(with({"--dtype", "f16"}), "--dtype f16 is not available; choose from: f32, bf16");
-  EXPECT_EQ(with({"--path", "two-level"}),
-            "--path two-level is not available; choose from: auto, direct, message");
+  EXPECT_EQ(with({"--path", "leader"}),
+            "--path leader is not available; choose from: auto, direct, message, two-level");
   EXPECT_EQ(with({"--placement", "map.json"}),
             "--placement map.json is not available; choose from: contiguous");
   EXPECT_EQ(with({"--verify", "audit"}), "--verify audit is not available; choose from: ledger, off");
