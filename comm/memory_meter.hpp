@@ -21,7 +21,7 @@ class MemoryMeter {
   /// What is counted here is also counted in `parent`, which outlives this meter.
   explicit MemoryMeter(MemoryMeter& parent) : parent_(&parent) {}
 
-  /// The same, and counted there under one name, whatever it is called here.
+  /// The same, but in the parent it all goes under one name.
   MemoryMeter(MemoryMeter& parent, std::string_view name_in_parent)
       : parent_(&parent), name_in_parent_(name_in_parent) {}
   MemoryMeter(const MemoryMeter&) = delete;
@@ -38,6 +38,7 @@ class MemoryMeter {
   const std::map<std::string, Use, std::less<>>& by_name() const { return by_name_; }
 
  private:
+  /// Under which the parent counts what is counted here under `name`.
   std::string_view in_parent(std::string_view name) const {
     return name_in_parent_.empty() ? name : std::string_view(name_in_parent_);
   }
