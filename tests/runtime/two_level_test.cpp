@@ -33,50 +33,30 @@ constexpr std::size_t num_kinds = 4;
 /// Bytes that a rank sends, by the kind of message.
 using Traffic = std::array<std::int64_t, num_kinds>;
 
-/// What the formula and the path's own headers allow this rank to send, computed from the choices alone: a
-/// row for each token and other node that has any of its experts, and outputs for what other nodes' tokens
-/// chose here.
-class PlainTraffic {
- public:
-  PlainTraffic(const Topology& topology, const Placement& placement, const RoutingCase& c)
-      : topology_(topology), placement_(placement), c_(c) {}
-
-  std::int64_t num_rows(const Share& share) const {
-    std::int64_t rows = 0;
-    for_each_token(share, [&](Rank self, const std::set<std::size_t>& nodes, std::size_t) {
-      rows += static_cast<std::int64_t>(nodes.size() - nodes.count(topology_.node_of(self)));
-    });
-    return rows;
-  }
-  std::int64_t num_assignments(const Share& share) const {
-    std::int64_t assignments = 0;
-    for_each_token(
-        share, [&](Rank, const auto&, std::size_t away) { assignments += static_cast<std::int64_t>(away); });
-    return assignments;
-  }
-
-  Rank self{};
-
- private:
-  template <typename Visit>
-  void for_each_token(const Share& share, Visit&& visit) const {
-    const test::OwnedRouting routing = make_routing(c_, share.first, share.count);
-    for (std::size_t token = 0; token < share.count; ++token) {
-      std::set<std::size_t> nodes;
-      std::size_t away = 0;
-      for (std::size_t k = 0; k < routing.top_k; ++k) {
-        const Rank rank = placement_.slot_of(routing.experts[token * routing.top_k + k]).rank;
-        nodes.insert(topology_.node_of(rank));
-        away += topology_.share_node(rank, self) ? 0 : 1;
-      }
-      visit(self, nodes, away);
-    }
-  }
-
-  const Topology& topology_;
-  const Placement& placement_;
-  const RoutingCase& c_;
+/// What the formula lets a rank send away for its tokens, and get back, counted from the choices alone.
+struct PlainTraffic {
+  std::int64_t rows = 0;     ///< of each token, one for each other node that has any of its experts
+  std::int64_t outputs = 0;  ///< one for each choice of an expert on another node
 };
+
+PlainTraffic plain_traffic(const Communicator& communicator, const RoutingCase& c) {
+  const Topology& topology = communicator.topology();
+  const Placement placement = contiguous_placement(c.spec.num_experts, communicator.size());
+  const Share share = share_of(c.num_tokens, communicator);
+  const test::OwnedRouting routing = make_routing(c, share.first, share.count);
+  PlainTraffic traffic;
+  for (std::size_t token = 0; token < share.count; ++token) {
+    std::set<std::size_t> other_nodes;
+    for (std::size_t k = 0; k < routing.top_k; ++k) {
+      const Rank rank = placement.slot_of(routing.experts[token * routing.top_k + k]).rank;
+      if (topology.share_node(rank, communicator.rank())) continue;
+      other_nodes.insert(topology.node_of(rank));
+      ++traffic.outputs;
+    }
+    traffic.rows += static_cast<std::int64_t>(other_nodes.size());
+  }
+  return traffic;
+}
 
 /// One step of a case over a backend.
 void run_step(Communicator& communicator, const Backend& backend, const EngineOptions& options,
@@ -109,15 +89,10 @@ TEST(TwoLevelPath, SendsWhatTheFormulaSaysAndNoByteMore) {
           };
           run_step(communicator, test::observed(backend, count), options, c, layer_options);
 
-          const Placement placement = contiguous_placement(c.spec.num_experts, communicator.size());
-          PlainTraffic plain(communicator.topology(), placement, c);
-          plain.self = communicator.rank();
-          const Share share = share_of(c.num_tokens, communicator);
+          const PlainTraffic plain = plain_traffic(communicator, c);
           const auto row_bytes = static_cast<std::int64_t>(c.spec.expert.hidden * bytes_of(dtype));
-          const std::int64_t rows = plain.num_rows(share) * row_bytes;
-          EXPECT_EQ(sent[static_cast<std::size_t>(Message::rows)], rows) << c.name;
-          const std::int64_t outputs =
-              combine == Combine::fast ? rows : plain.num_assignments(share) * row_bytes;
+          EXPECT_EQ(sent[static_cast<std::size_t>(Message::rows)], plain.rows * row_bytes) << c.name;
+          const std::int64_t outputs = (combine == Combine::fast ? plain.rows : plain.outputs) * row_bytes;
           std::array<std::int64_t, 2> all{outputs, sent[static_cast<std::size_t>(Message::outputs)]};
           communicator.all_reduce({.sums = all, .minima = {}, .maxima = {}});
           EXPECT_EQ(all[1], all[0]) << c.name;
@@ -187,9 +162,9 @@ TEST(TwoLevelPath, IsForAllRanksOfTwoNodesOrForNone) {
     return is_outermost ? PathKind::two_level : PathKind::message;
   };
   const auto inside = [](Rank, Rank) { return PathKind::two_level; };
-  for (const auto& [between, text] : {std::pair<std::function<PathKind(Rank, Rank)>, std::string>(
-                                          half, "for all ranks of two nodes or for none"),
-                                      {inside, "are on one node"}}) {
+  const std::vector<std::pair<std::function<PathKind(Rank, Rank)>, std::string>> refused{
+      {half, "for all ranks of two nodes or for none"}, {inside, "are on one node"}};
+  for (const auto& [between, text] : refused) {
     run_ranks(Topology({0, 0, 1, 1}), test::patience, [&](Communicator& communicator) {
       EngineOptions options;
       options.exchange.path_between = between;
