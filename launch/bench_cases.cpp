@@ -96,17 +96,24 @@ class Field {
                               },
                               false});
     }
-    const std::size_t once = bench::bytes_between_ranks(traffic.rows);
-    const std::size_t each = bench::bytes_between_ranks(traffic.choices);
-    const std::size_t own = once + bench::bytes_between_ranks(traffic.returned(exchange.combine));
-    if (communicator.topology().num_nodes() == 1 || communicator.size() == 1) {
+    const Topology& topology = communicator.topology();
+    const auto wire = [&](const bench::TrafficMatrix& matrix) {
+      return bench::bytes_on_wire(matrix, topology);
+    };
+    const std::size_t own = wire(traffic.rows) + wire(traffic.returned(exchange.combine));
+    if (topology.num_nodes() == 1) {
       add_own("direct", communicator, backend, PathRequest::direct, exchange, own);
+    } else {
+      const std::size_t rows = bench::bytes_between_nodes(traffic.node_rows, topology);
+      const bool is_fast = exchange.combine == Combine::fast;
+      add_own("two-level", communicator, backend, PathRequest::two_level, exchange,
+              rows + (is_fast ? rows : wire(traffic.choices)));
     }
     add_own("message-" + backend.carrier, communicator, backend, PathRequest::message, exchange, own);
     if (backend.carrier == "loopback") return;  // MPI_Alltoallv is for processes
     classic_ = std::make_unique<bench::ClassicExchange>(exchange);
     contestants_.push_back({"classic", [this](std::span<float> y) { return classic_->run(y); }, true});
-    bytes_on_wire_.push_back(2 * each);
+    bytes_on_wire_.push_back(2 * wire(traffic.choices));
   }
 
   std::span<const bench::ExchangeContestant> contestants() const { return contestants_; }

@@ -23,8 +23,10 @@ constexpr double max_timeout_s = 1e6;
 constexpr double max_capacity_factor = 1e6;
 
 // The first of each is the default.
-const Choices<PathRequest> path_choices{
-    {"auto", PathRequest::automatic}, {"direct", PathRequest::direct}, {"message", PathRequest::message}};
+const Choices<PathRequest> path_choices{{"auto", PathRequest::automatic},
+                                        {"direct", PathRequest::direct},
+                                        {"message", PathRequest::message},
+                                        {"two-level", PathRequest::two_level}};
 const Choices<VerifyLevel> verify_choices{{"ledger", VerifyLevel::ledger}, {"off", VerifyLevel::off}};
 const Choices<Dtype> dtype_choices{{"f32", Dtype::f32}, {"bf16", Dtype::bf16}};
 const Choices<Combine> combine_choices{{"reproducible", Combine::reproducible}, {"fast", Combine::fast}};

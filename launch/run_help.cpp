@@ -66,11 +66,12 @@ po::options_description describe_ranks() {
       "has)")("placement", value_named("NAME"),
               "contiguous: expert e of E on rank floor(e * ranks / E) (the default)")(
       "path", value_named("NAME"),
-      "auto: direct inside a node, message between nodes (the default); direct; message")(
+      "auto: direct inside a node, message between nodes (the default); direct; message; two-level: between "
+      "nodes, each row once per node")(
       "combine", value_named("NAME"),
       "reproducible: the same bits on any number of ranks (the default); fast: one partial sum per token and "
-      "rank")("timeout", value_named("SECONDS"),
-              "end the job when a rank waits longer than this (default 120)");
+      "rank, or node where rows go two-level")(
+      "timeout", value_named("SECONDS"), "end the job when a rank waits longer than this (default 120)");
   return ranks;
 }
 

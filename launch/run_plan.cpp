@@ -104,6 +104,7 @@ RunPlan plan_run(Engine& engine, const RunInputs& inputs, const LayerOptions& op
                           .num_ranks = num_ranks,
                           .top_k = top_k,
                           .num_expected = num_slots == 0 ? 0 : all_tokens * std::min(top_k, num_slots),
+                          .num_expected_on_node = all_tokens * top_k,
                           .row_bytes = spec.expert.hidden * bytes_of(options.dtype)};
   const std::size_t most_rounds = std::max<std::size_t>(1, most_tokens);
   plan.least_step_bytes = routing.total() + most_round_bytes(engine.lane(), bounds, most_rounds);

@@ -61,6 +61,8 @@ const char* name_of(PathKind kind) {
       return "direct";
     case PathKind::message:
       return "message";
+    case PathKind::two_level:
+      return "two-level";
   }
   return "";
 }
@@ -69,7 +71,7 @@ const char* name_of(PathKind kind) {
 std::vector<PairPath> gather_paths(Communicator& communicator, const Engine& engine) {
   std::string mine;
   for (const PathChoice& choice : engine.paths()) {
-    const bool by_message = choice.kind == PathKind::message;
+    const bool by_message = choice.kind == PathKind::message || choice.kind == PathKind::two_level;
     mine += fmt::format("{}\t{}\t{}\n", name_of(choice.kind), by_message ? engine.carrier() : "memory",
                         choice.reason);
   }

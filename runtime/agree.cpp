@@ -84,4 +84,14 @@ std::vector<std::int64_t> assignments_per_slot(std::span<const std::int64_t> ass
   return per_slot;
 }
 
+std::size_t num_assignments_of(std::span<const Rank> ranks,
+                               std::span<const std::int64_t> assignments_per_expert,
+                               const Placement& placement) {
+  std::int64_t sum = 0;
+  for (const Rank rank : ranks) {
+    for (const ExpertId expert : placement.experts_of(rank)) sum += assignments_per_expert[index(expert)];
+  }
+  return static_cast<std::size_t>(sum);
+}
+
 }  // namespace moewe

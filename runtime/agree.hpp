@@ -47,4 +47,9 @@ Agreement agree(Communicator& communicator, const StepProposal& proposal);
 std::vector<std::int64_t> assignments_per_slot(std::span<const std::int64_t> assignments_per_expert,
                                                const Placement& placement, Rank rank);
 
+/// How many assignments the slots of all these ranks are to compute together.
+std::size_t num_assignments_of(std::span<const Rank> ranks,
+                               std::span<const std::int64_t> assignments_per_expert,
+                               const Placement& placement);
+
 }  // namespace moewe

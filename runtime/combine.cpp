@@ -81,6 +81,17 @@ void sum_rows(const ArrivedRows& arrived, const RowFormat& format) {
   }
 }
 
+void sum_partial_sums(std::span<const std::byte* const> rows, const RowFormat& format, std::byte* to) {
+  std::vector<WeightedRow> parts;
+  for (const std::byte* row : rows) parts.push_back({row, 1.0F});
+  Block sum_of_block;
+  for (std::size_t first = 0; first < format.hidden; first += block) {
+    const std::span<float> sum(sum_of_block.data(), std::min(block, format.hidden - first));
+    sum_weighted(parts, first, format.dtype, sum);
+    store(sum, first, format.dtype, to);
+  }
+}
+
 std::size_t count_rows(std::span<const PlannedAssignment> assignments) {
   std::size_t count = 0;
   for (std::size_t i = 0; i < assignments.size(); ++i) {

@@ -39,6 +39,9 @@ void combine(const CombineInput& input, TokenRange tokens, std::span<float> y, s
 /// row by row. Local.
 void sum_rows(const ArrivedRows& arrived, const RowFormat& format);
 
+/// One row out of several: their sum in f32 and in this order, rounded once to the format. Local.
+void sum_partial_sums(std::span<const std::byte* const> rows, const RowFormat& format, std::byte* to);
+
 /// Rows that a destination's assignments belong to.
 std::size_t count_rows(std::span<const PlannedAssignment> assignments);
 

@@ -20,14 +20,23 @@ namespace moewe {
 struct ExchangeOptions {
   PathRequest path = PathRequest::automatic;
 
-  /// Replaces choose_paths where set, for paths that differ from pair to pair; symmetric.
+  /// Replaces choose_paths where set, for paths that differ from pair to pair; symmetric. Two-level is for
+  /// all ranks of two different nodes or for none of them.
   std::function<PathKind(Rank self, Rank peer)> path_between;
 
   /// Replaces choose_flow where set.
   std::optional<Flow> flow;
 
-  /// Largest row message.
-  std::size_t message_chunk_bytes = 1 << 20;
+  /// Longest message, 0 for what suits the link: between nodes less than what MPI sends at once, since of
+  /// longer ones the two directions take turns; inside a node long ones.
+  std::size_t message_chunk_bytes = 0;
+
+  std::size_t chunk_bytes(bool share_node) const {
+    constexpr std::size_t inside_node = std::size_t{1} << 20U;
+    constexpr std::size_t between_nodes = std::size_t{56} << 10U;
+    if (message_chunk_bytes > 0) return message_chunk_bytes;
+    return share_node ? inside_node : between_nodes;
+  }
 };
 
 /// What one step in flight has for itself: carriers, memory regions and paths, and its routing, plan and
@@ -76,7 +85,10 @@ class Lane {
   bool is_busy = false;
 
  private:
+  void prepare_two_level(Communicator& communicator, const Backend& backend);
   std::vector<std::unique_ptr<Path>> make_paths(Communicator& communicator, const ExchangeOptions& options);
+  std::unique_ptr<Path> make_two_level_path(const Communicator& communicator, std::vector<Rank> peers,
+                                            std::size_t chunk_bytes);
   std::vector<Rank> peers_on(PathKind kind) const;
 
   MemoryPlan planned_;
@@ -85,6 +97,12 @@ class Lane {
 
   std::unique_ptr<MessageTransport> transport_;
   PeerMemoryOffer peer_memory_;
+
+  // Where any pair of ranks goes two-level.
+  MemoryMeter two_level_meter_;
+  std::unique_ptr<MessageTransport> two_level_transport_;
+  PeerMemoryOffer two_level_memory_;
+
   std::vector<PathChoice> paths_;
   std::unique_ptr<Exchange> exchange_;
 };

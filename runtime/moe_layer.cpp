@@ -99,7 +99,8 @@ void MoeLayer::begin_round(LayerStep& step, PhaseClock& clock) {
                 .combine = options_.combine,
                 .flow = engine_.flow().value_or(Flow{}),
                 .expected_per_slot = step.expected_per_slot,
-                .num_expected = static_cast<std::size_t>(sum(step.expected_per_slot))};
+                .num_expected = static_cast<std::size_t>(sum(step.expected_per_slot)),
+                .num_expected_on_node = step.num_expected_on_node};
   plan_memory_of_round(step);
 
   clock.begin(Phase::dispatch);
@@ -200,11 +201,18 @@ void MoeLayer::decide(LayerStep& step, const Agreement& agreement) {
     step.routing = step.lane->decided.view();
     step.report.kept_per_expert = step.report.overflow->kept;
   }
-  step.expected_per_slot =
-      assignments_per_slot(step.report.kept_per_expert, step.epoch->placement, engine_.communicator().rank());
+  expect(step, step.report.kept_per_expert);
   step.num_rounds = decide_rounds(step, agreement);
   step.lane->ledger.open(engine_.verify(), step.expected_per_slot);
   if (step.num_rounds > 1) agree_on_round(step);
+}
+
+void MoeLayer::expect(LayerStep& step, std::span<const std::int64_t> assignments_per_expert) const {
+  const Communicator& communicator = engine_.communicator();
+  const Placement& placement = step.epoch->placement;
+  step.expected_per_slot = assignments_per_slot(assignments_per_expert, placement, communicator.rank());
+  step.num_expected_on_node = num_assignments_of(communicator.topology().node_ranks(communicator.rank()),
+                                                 assignments_per_expert, placement);
 }
 
 std::size_t MoeLayer::decide_rounds(const LayerStep& step, const Agreement& agreement) {
@@ -215,6 +223,7 @@ std::size_t MoeLayer::decide_rounds(const LayerStep& step, const Agreement& agre
                           .num_ranks = communicator.size(),
                           .top_k = spec_.router.top_k,
                           .num_expected = static_cast<std::size_t>(sum(step.expected_per_slot)),
+                          .num_expected_on_node = step.num_expected_on_node,
                           .row_bytes = row_format().bytes()};
   std::array<std::int64_t, 1> most_rounds{1};
   together(communicator, [&] {
@@ -244,8 +253,7 @@ void MoeLayer::agree_on_round(LayerStep& step) {
     if (expert != no_expert) ++proposal.assignments_per_expert[index(expert)];
   }
   const Agreement agreement = agree(engine_.communicator(), proposal);
-  step.expected_per_slot = assignments_per_slot(agreement.assignments_per_expert, step.epoch->placement,
-                                                engine_.communicator().rank());
+  expect(step, agreement.assignments_per_expert);
 }
 
 void MoeLayer::make_room_for_routing(const LayerStep& step) {

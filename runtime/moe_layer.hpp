@@ -40,6 +40,7 @@ struct LayerStep {
   std::size_t num_rounds = 1;
   RoundShape shape;
   std::vector<std::int64_t> expected_per_slot;  ///< in this round
+  std::size_t num_expected_on_node = 0;         ///< the same, of all ranks of this rank's node
   StepReport report;
 };
 
@@ -110,6 +111,7 @@ class MoeLayer {
   void check_sizes(const LayerStep& step) const;
   void check_given(const LayerStep& step, const Routing& given) const;
   void decide(LayerStep& step, const Agreement& agreement);
+  void expect(LayerStep& step, std::span<const std::int64_t> assignments_per_expert) const;
   std::size_t decide_rounds(const LayerStep& step, const Agreement& agreement);
   Error does_not_fit(const LayerStep& step, const StepBounds& bounds) const;
   void plan_routing_memory(const LayerStep& step, MemoryPlan& memory) const;

@@ -15,9 +15,10 @@ namespace moewe {
 
 /// How rows travel between two ranks.
 enum class PathKind {
-  local,    ///< a rank to itself: rows are used where they lie
-  direct,   ///< the expert's rank reads rows from peer memory, the token's rank reads outputs from there
-  message,  ///< packed, sent, and sent back
+  local,      ///< a rank to itself: rows are used where they lie
+  direct,     ///< the expert's rank reads rows from peer memory, the token's rank reads outputs from there
+  message,    ///< packed, sent, and sent back
+  two_level,  ///< a row is sent once per node, to one rank, and read from there by the node's others
 };
 
 /// What is the same for all paths in one round of a step.
@@ -28,6 +29,7 @@ struct RoundShape {
   Flow flow;
   std::span<const std::int64_t> expected_per_slot;  ///< assignments that this rank's slots compute
   std::size_t num_expected = 0;                     ///< the same from all sources and of all slots together
+  std::size_t num_expected_on_node = 0;             ///< the same for all ranks of this rank's node
 
   std::size_t row_bytes() const { return format.bytes(); }
 
@@ -47,6 +49,11 @@ struct RoundSizes {
   std::size_t num_expected = 0;            ///< to this rank's experts, from all ranks
   std::size_t row_bytes = 0;
   Flow flow;
+
+  // What may come by way of this rank for others: bounds while a step is planned, none once a round has
+  // begun, when what comes is planned as it is announced.
+  std::size_t most_tokens_of_source = 0;
+  std::size_t most_expected_on_node = 0;
 
   std::size_t num_assigned() const { return num_assigned_here + num_assigned_elsewhere; }
   std::size_t num_expected_from_elsewhere() const { return num_expected - num_assigned_here; }

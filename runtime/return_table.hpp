@@ -14,7 +14,7 @@ namespace moewe {
 /// What comes back for a token.
 enum class Combine {
   reproducible,  ///< the output of each assignment: the sum has the same bits wherever they were computed
-  fast,          ///< one weighted partial sum per rank that computed for the token
+  fast,          ///< one weighted partial sum per rank, or node, that computed for the token
 };
 
 /// Where what came back for each (token, k) of this rank lies: the expert's output; or, for the first of a
@@ -51,6 +51,12 @@ class ReturnTable {
       first += output_bytes;
     }
     num_returned_ += assignments.size();
+  }
+
+  /// The sum of all that one node computed for a token: of so many assignments, the first of them the k-th.
+  void add_sum(std::uint32_t token, std::uint32_t k, const std::byte* sum, std::size_t num_assignments) {
+    table_[token * top_k_ + k] = sum;
+    num_returned_ += num_assignments;
   }
 
   Combine combine() const { return combine_; }

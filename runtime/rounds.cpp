@@ -27,6 +27,8 @@ std::size_t most_round_bytes(const Lane& lane, const StepBounds& bounds, std::si
   here.top_k = bounds.top_k;
   here.row_bytes = bounds.row_bytes;
   here.num_expected = std::min(bounds.num_expected, all_tokens * bounds.top_k);
+  here.most_tokens_of_source = own_tokens;
+  here.most_expected_on_node = std::min(bounds.num_expected_on_node, all_tokens * bounds.top_k);
   RoundSizes elsewhere = here;
   // Each name's memory is monotone in where assignments go, so that it is largest at one of the extremes;
   // rounds of both kinds may follow one another, and nothing is given back between them.

@@ -14,7 +14,8 @@ struct StepBounds {
   std::size_t most_tokens_of_rank = 0;  ///< of the rank with the most
   std::size_t num_ranks = 0;
   std::size_t top_k = 0;
-  std::size_t num_expected = 0;  ///< by this rank's slots, in the whole step
+  std::size_t num_expected = 0;          ///< by this rank's slots, in the whole step
+  std::size_t num_expected_on_node = 0;  ///< the same for all ranks of this rank's node
   std::size_t row_bytes = 0;
 };
 

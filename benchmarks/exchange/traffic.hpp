@@ -16,6 +16,9 @@ struct Traffic {
   TrafficMatrix rows;     ///< tokens that chose at least one expert of a rank, once each
   TrafficMatrix choices;  ///< one row for each choice
 
+  /// [from][node]: tokens that chose at least one expert of a node, once each.
+  TrafficMatrix node_rows;
+
   /// What comes back from each rank.
   const TrafficMatrix& returned(Combine combine) const { return combine == Combine::fast ? rows : choices; }
 
@@ -26,7 +29,10 @@ struct Traffic {
 /// Collective.
 Traffic gather_traffic(Communicator& communicator, const ExchangeCase& exchange);
 
-/// Off the diagonal.
-std::size_t bytes_between_ranks(const TrafficMatrix& matrix);
+/// Between nodes or, where there is but one, between ranks.
+std::size_t bytes_on_wire(const TrafficMatrix& matrix, const Topology& topology);
+
+/// Between nodes, of `node_rows`.
+std::size_t bytes_between_nodes(const TrafficMatrix& node_rows, const Topology& topology);
 
 }  // namespace moewe::bench

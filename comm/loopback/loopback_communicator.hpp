@@ -11,7 +11,7 @@ namespace moewe {
 /// Collectives between threads of one process, through shared addresses.
 class LoopbackCommunicator : public Communicator {
  public:
-  LoopbackCommunicator(std::shared_ptr<LoopbackGroup> group, Rank rank,
+  LoopbackCommunicator(std::shared_ptr<LoopbackGroup> group, Rank rank, const Topology& topology,
                        std::chrono::duration<double> timeout);
 
   Rank rank() const override { return rank_; }

@@ -11,11 +11,11 @@ class LoopbackPeerMemory : public SegmentPeerMemory {
   using SegmentPeerMemory::SegmentPeerMemory;
 
   /// Collective. Holds on to every segment: a peer may be done with its own while others still read it.
-  void see_all(Communicator& communicator) {
+  void see_node(Communicator& communicator) {
     for (const auto* owner : all_gather_values(communicator, &segment())) segments_.push_back(*owner);
     communicator.barrier();  // nobody lets go before all hold on
-    for (std::size_t rank = 0; rank < segments_.size(); ++rank)
-      set_view(rank_at(rank), segments_[rank]->data());
+    for (const Rank peer : communicator.topology().node_ranks(communicator.rank()))
+      set_view(peer, segments_[index(peer)]->data());
   }
 
  private:
@@ -35,7 +35,7 @@ PeerMemoryOffer make_loopback_peer_memory(Communicator& communicator, MemoryMete
     if (error.scope() != ErrorScope::shared) throw;
     return {nullptr, error.what()};
   }
-  memory->see_all(communicator);
+  memory->see_node(communicator);
   return {std::move(memory), ""};
 }
 

@@ -1,8 +1,7 @@
 #include "comm/loopback/run_ranks.hpp"
 
-#include <fmt/format.h>
-
 #include <exception>
+#include <fmt/format.h>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -41,11 +40,17 @@ class FirstFailure {
 
 void run_ranks(std::size_t num_ranks, std::chrono::duration<double> timeout,
                const std::function<void(Communicator&)>& work) {
+  run_ranks(Topology::one_node(num_ranks), timeout, work);
+}
+
+void run_ranks(const Topology& topology, std::chrono::duration<double> timeout,
+               const std::function<void(Communicator&)>& work) {
+  const std::size_t num_ranks = topology.num_ranks();
   FirstFailure failure;
   const auto group = std::make_shared<LoopbackGroup>(num_ranks, failure.abort());
   const auto run_one = [&](std::size_t rank) {
     try {
-      LoopbackCommunicator communicator(group, rank_at(rank), timeout);
+      LoopbackCommunicator communicator(group, rank_at(rank), topology, timeout);
       work(communicator);
     } catch (...) {
       failure.record(std::current_exception());

@@ -14,6 +14,11 @@ namespace moewe {
 void run_ranks(std::size_t num_ranks, std::chrono::duration<double> timeout,
                const std::function<void(Communicator&)>& work);
 
+/// The same for the topology's ranks, as if they were on its nodes: ranks of different nodes have no peer
+/// memory of one another.
+void run_ranks(const Topology& topology, std::chrono::duration<double> timeout,
+               const std::function<void(Communicator&)>& work);
+
 /// How ranks that are threads of one process reach one another.
 Backend loopback_backend();
 

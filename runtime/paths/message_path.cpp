@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "comm/error.hpp"
+#include "runtime/paths/transfer.hpp"
 
 namespace moewe {
 namespace {
@@ -19,8 +20,9 @@ Tag tag(Message message, std::uint64_t generation) {
   return static_cast<Tag>(4 * round + static_cast<int>(message));
 }
 
-bool all_done(std::vector<Request>& requests) {
-  return std::all_of(requests.begin(), requests.end(), [](Request& request) { return request.is_done(); });
+bool all_done(std::vector<Transfer>& transfers) {
+  return std::all_of(transfers.begin(), transfers.end(),
+                     [](Transfer& transfer) { return transfer.is_done(); });
 }
 
 constexpr std::string_view packed_rows_name = "message path: packed rows";
@@ -38,45 +40,47 @@ std::span<const std::byte> bytes_of(const T& value) {
 
 struct MessagePath::Outgoing {
   Rank to;
+  std::size_t chunk_bytes;
   Destination destination;
   Counts counts{};
   std::vector<Chunk> chunks;
   std::vector<std::span<const std::byte>> outputs;  // one part per chunk
-  std::vector<Request> sends;
-  std::vector<Request> returns;  // one per chunk
-  std::size_t num_returned = 0;  // chunks
+  Request counts_sent;
+  std::vector<Transfer> sends;
+  std::vector<Transfer> returns;  // one per chunk
+  std::size_t num_returned = 0;   // chunks
 };
 
 struct MessagePath::Incoming {
   Rank from;
+  std::size_t chunk_bytes;
   Counts counts{};
   std::span<PlannedAssignment> manifest;
   std::span<std::byte> rows;
   std::span<std::byte> outputs;
   std::vector<Chunk> chunks;  // known once the manifest is there
-  Request manifest_request;
-  std::vector<Request> receives;  // one per chunk
-  std::vector<Request> sends;
+  Transfer manifest_received;
+  std::vector<Transfer> receives;  // one per chunk
+  std::vector<Transfer> sends;
   std::size_t num_collected = 0;   // chunks
   std::size_t num_given_back = 0;  // chunks
 };
 
-MessagePath::MessagePath(Rank self, std::vector<Rank> peers, MessageTransport& transport, MemoryMeter& meter,
-                         std::size_t chunk_bytes)
+MessagePath::MessagePath(Rank self, const std::vector<Peer>& peers, MessageTransport& transport,
+                         MemoryMeter& meter)
     : self_(self),
-      peers_(std::move(peers)),
       transport_(transport),
-      chunk_bytes_(chunk_bytes),
       packed_rows_{GrowingBuffer(meter, packed_rows_name), {}},
       returned_outputs_{GrowingBuffer(meter, returned_outputs_name), {}},
       manifests_{GrowingBuffer(meter, manifests_name), {}},
       received_rows_{GrowingBuffer(meter, received_rows_name), {}},
       computed_outputs_{GrowingBuffer(meter, computed_outputs_name), {}} {
-  for (const Rank peer : peers_) {
+  for (const Peer& peer : peers) {
     outgoing_.push_back(std::make_unique<Outgoing>());
-    outgoing_.back()->to = peer;
+    outgoing_.back()->to = peer.rank;
+    outgoing_.back()->chunk_bytes = peer.chunk_bytes;
   }
-  if (!peers_.empty()) post_counts();
+  if (!outgoing_.empty()) post_counts();
 }
 
 MessagePath::~MessagePath() = default;
@@ -92,7 +96,7 @@ std::span<std::byte> MessagePath::Pool::take(std::size_t bytes) {
 
 /// Assignments stand for rows where it is not known yet how many of them share one.
 MessagePath::PoolSizes MessagePath::pool_sizes(const RoundSizes& sizes) const {
-  if (peers_.empty()) return {};
+  if (outgoing_.empty()) return {};
   const std::size_t sent = sizes.num_assigned_elsewhere;
   const std::size_t expected = sizes.num_expected_from_elsewhere();
   return {.packed_rows = sent * sizes.row_bytes,
@@ -125,8 +129,15 @@ void MessagePath::reset_pools(const RoundSizes& sizes) {
   computed_outputs_.reset(pools.computed_outputs);
 }
 
-std::size_t MessagePath::rows_per_chunk() const {
-  return std::max<std::size_t>(1, chunk_bytes_ / shape_.row_bytes());
+std::size_t MessagePath::rows_per_chunk(std::size_t chunk_bytes) const {
+  return std::max<std::size_t>(1, chunk_bytes / shape_.row_bytes());
+}
+
+std::size_t MessagePath::chunk_bytes_of(Rank peer) const {
+  const auto found = std::find_if(outgoing_.begin(), outgoing_.end(),
+                                  [&](const auto& outgoing) { return outgoing->to == peer; });
+  if (found != outgoing_.end()) return (*found)->chunk_bytes;
+  throw Error(ErrorKind::verification, fmt::format("rank {}, which is no peer, sent rows", number(peer)));
 }
 
 std::size_t MessagePath::returned_bytes(std::span<const PlannedAssignment> manifest,
@@ -136,11 +147,12 @@ std::size_t MessagePath::returned_bytes(std::span<const PlannedAssignment> manif
 }
 
 std::vector<MessagePath::Chunk> MessagePath::cut(std::span<const PlannedAssignment> assignments,
-                                                 std::size_t num_rows) const {
+                                                 std::size_t num_rows, std::size_t chunk_bytes) const {
   std::vector<Chunk> chunks;
   std::size_t next_assignment = 0;
-  for (std::size_t row = 0; row < num_rows; row += rows_per_chunk()) {
-    Chunk chunk{row, std::min(rows_per_chunk(), num_rows - row), next_assignment, 0};
+  const std::size_t most_rows = rows_per_chunk(chunk_bytes);
+  for (std::size_t row = 0; row < num_rows; row += most_rows) {
+    Chunk chunk{row, std::min(most_rows, num_rows - row), next_assignment, 0};
     while (next_assignment < assignments.size() && assignments[next_assignment].row < row + chunk.num_rows) {
       ++next_assignment;
     }
@@ -167,20 +179,22 @@ void MessagePath::send_to(Outgoing& peer, std::span<const std::byte> x) {
   peer.returns.clear();
   peer.outputs.clear();
   peer.num_returned = 0;
-  peer.chunks = cut(assignments, tokens.size());
+  peer.chunks = cut(assignments, tokens.size(), peer.chunk_bytes);
   if (tokens.empty()) return;
 
   for (const Chunk& chunk : peer.chunks) {
     const std::span<std::byte> outputs = returned_outputs_.take(returned_bytes(assignments, chunk));
     peer.outputs.push_back(outputs);
-    peer.returns.push_back(transport_.post_recv(peer.to, tag(Message::outputs, shape_.generation), outputs));
+    peer.returns.push_back(Transfer::receive(transport_, peer.to, tag(Message::outputs, shape_.generation),
+                                             outputs, peer.chunk_bytes));
   }
 
   const auto send = [&](Message message, std::span<const std::byte> bytes) {
-    peer.sends.push_back(transport_.post_send(peer.to, tag(message, shape_.generation), bytes));
+    peer.sends.push_back(
+        Transfer::send(transport_, peer.to, tag(message, shape_.generation), bytes, peer.chunk_bytes));
   };
   peer.counts = {shape_.generation, tokens.size(), assignments.size()};
-  send(Message::counts, bytes_of(peer.counts));
+  peer.counts_sent = transport_.post_send(peer.to, tag(Message::counts, 0), bytes_of(peer.counts));
   send(Message::manifest, std::as_bytes(assignments));
   for (const Chunk& chunk : peer.chunks) {
     const std::size_t row_bytes = shape_.row_bytes();
@@ -199,7 +213,7 @@ void MessagePath::post_counts() {
 }
 
 void MessagePath::collect(RowTable& rows) {
-  if (peers_.empty()) return;
+  if (outgoing_.empty()) return;
   transport_.progress();
   while (counts_request_.is_done()) {
     begin_incoming(counts_request_.source());
@@ -220,23 +234,27 @@ void MessagePath::begin_incoming(Rank from) {
   incoming_.push_back(std::make_unique<Incoming>());
   Incoming& source = *incoming_.back();
   source.from = from;
+  source.chunk_bytes = chunk_bytes_of(from);
   source.counts = counts_;
   const std::span<std::byte> manifest = manifests_.take(counts_.num_assignments * sizeof(PlannedAssignment));
   source.manifest = {reinterpret_cast<PlannedAssignment*>(manifest.data()), counts_.num_assignments};
-  source.manifest_request = transport_.post_recv(from, tag(Message::manifest, shape_.generation), manifest);
+  source.manifest_received = Transfer::receive(transport_, from, tag(Message::manifest, shape_.generation),
+                                               manifest, source.chunk_bytes);
   source.rows = received_rows_.take(counts_.num_rows * shape_.row_bytes());
   source.outputs = computed_outputs_.take(counts_.num_assignments * shape_.row_bytes());
-  for (std::size_t row = 0; row < counts_.num_rows; row += rows_per_chunk()) {
-    const std::size_t num_rows = std::min<std::size_t>(rows_per_chunk(), counts_.num_rows - row);
+  const std::size_t most_rows = rows_per_chunk(source.chunk_bytes);
+  for (std::size_t row = 0; row < counts_.num_rows; row += most_rows) {
+    const std::size_t num_rows = std::min<std::size_t>(most_rows, counts_.num_rows - row);
     const std::span chunk = source.rows.subspan(row * shape_.row_bytes(), num_rows * shape_.row_bytes());
-    source.receives.push_back(transport_.post_recv(from, tag(Message::rows, shape_.generation), chunk));
+    source.receives.push_back(Transfer::receive(transport_, from, tag(Message::rows, shape_.generation),
+                                                chunk, source.chunk_bytes));
   }
 }
 
 void MessagePath::collect_from(Incoming& source, RowTable& rows) {
-  if (!source.manifest_request.is_done()) return;
+  if (!source.manifest_received.is_done()) return;
   if (source.chunks.empty()) {
-    source.chunks = cut(source.manifest, source.counts.num_rows);
+    source.chunks = cut(source.manifest, source.counts.num_rows, source.chunk_bytes);
     const Chunk& last = source.chunks.back();
     expects(last.first_assignment + last.num_assignments == source.manifest.size(),
             "a manifest is ordered by rows, and names only rows that are sent");
@@ -261,8 +279,8 @@ void MessagePath::give_back() {
       const std::span<const std::byte> outputs(
           source->outputs.data() + chunk.first_assignment * shape_.row_bytes(),
           returned_bytes(source->manifest, chunk));
-      source->sends.push_back(
-          transport_.post_send(source->from, tag(Message::outputs, shape_.generation), outputs));
+      source->sends.push_back(Transfer::send(
+          transport_, source->from, tag(Message::outputs, shape_.generation), outputs, source->chunk_bytes));
     }
   }
 }
@@ -287,7 +305,8 @@ std::size_t MessagePath::collect_returned(ReturnTable& returned) {
 
 bool MessagePath::is_idle() {
   transport_.progress();
-  return std::all_of(outgoing_.begin(), outgoing_.end(), [](auto& peer) { return all_done(peer->sends); }) &&
+  return std::all_of(outgoing_.begin(), outgoing_.end(),
+                     [](auto& peer) { return peer->counts_sent.is_done() && all_done(peer->sends); }) &&
          std::all_of(incoming_.begin(), incoming_.end(),
                      [](auto& source) { return all_done(source->sends); });
 }

@@ -17,14 +17,21 @@ namespace moewe {
 ///   source       --> counts, manifest, row chunk 0, row chunk 1 ... -->   destination
 ///                <-- outputs of chunk 0, outputs of chunk 1 ...     <--
 ///
+/// What is longer than a chunk, such as a chunk's outputs, is cut once more.
+///
 /// Counts are received from any source, since a rank knows how many assignments come but not from whom. Their
 /// receive stays posted from round to round; everything else has a receive of its exact size.
 class MessagePath : public Path {
  public:
-  /// `transport` outlives the path and carries nothing else. Rows travel in messages of at most
-  /// `chunk_bytes`, or one row where a row is longer; the same on all ranks.
-  MessagePath(Rank self, std::vector<Rank> peers, MessageTransport& transport, MemoryMeter& meter,
-              std::size_t chunk_bytes);
+  /// A rank that rows are exchanged with, and how long messages to and from it are at most. Both
+  /// sides name the same length.
+  struct Peer {
+    Rank rank;
+    std::size_t chunk_bytes;
+  };
+
+  /// `transport` outlives the path and carries nothing else.
+  MessagePath(Rank self, const std::vector<Peer>& peers, MessageTransport& transport, MemoryMeter& meter);
   ~MessagePath() override;
 
   PathKind kind() const override { return PathKind::message; }
@@ -76,8 +83,10 @@ class MessagePath : public Path {
   PoolSizes pool_sizes(const RoundSizes& sizes) const;
   void reset_pools(const RoundSizes& sizes);
 
-  std::size_t rows_per_chunk() const;
-  std::vector<Chunk> cut(std::span<const PlannedAssignment> assignments, std::size_t num_rows) const;
+  std::size_t rows_per_chunk(std::size_t chunk_bytes) const;
+  std::vector<Chunk> cut(std::span<const PlannedAssignment> assignments, std::size_t num_rows,
+                         std::size_t chunk_bytes) const;
+  std::size_t chunk_bytes_of(Rank peer) const;
   void send_to(Outgoing& peer, std::span<const std::byte> x);
   void post_counts();
   void begin_incoming(Rank source);
@@ -86,9 +95,7 @@ class MessagePath : public Path {
   std::size_t returned_bytes(std::span<const PlannedAssignment> manifest, const Chunk& chunk) const;
 
   Rank self_;
-  std::vector<Rank> peers_;
   MessageTransport& transport_;
-  std::size_t chunk_bytes_;
 
   Pool packed_rows_;
   Pool returned_outputs_;

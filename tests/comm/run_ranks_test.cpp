@@ -51,5 +51,21 @@ TEST(RunRanks, ARankThatGaveUpWaitingIsNotReadByTheOthers) {
   EXPECT_EQ(num_peer_failures, 1);
 }
 
+TEST(RunRanks, OnSeveralNodesReachTheirNeighboursMemoryOnly) {
+  const Topology topology({0, 1, 0});
+  std::atomic<int> num_reached{0};
+  run_ranks(topology, std::chrono::seconds(20), [&](Communicator& communicator) {
+    const auto child = communicator.child();
+    MemoryMeter meter;
+    const PeerMemoryOffer offer = loopback_backend().make_peer_memory(*child, meter, 1);
+    for (std::size_t peer = 0; peer < child->size(); ++peer) {
+      EXPECT_EQ(offer.memory->reaches(rank_at(peer)), topology.share_node(child->rank(), rank_at(peer)));
+      num_reached += offer.memory->reaches(rank_at(peer)) ? 1 : 0;
+    }
+    child->barrier();
+  });
+  EXPECT_EQ(num_reached, 5);
+}
+
 }  // namespace
 }  // namespace moewe

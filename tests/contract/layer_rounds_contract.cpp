@@ -147,6 +147,10 @@ class Reference {
                .num_expected = static_cast<std::size_t>(
                    std::accumulate(computed.begin(), computed.end(), std::int64_t{0})),
                .row_bytes = job.c.spec.expert.hidden * bytes_of(job.options.dtype)};
+    const auto expected = all_gather_values(communicator_, bounds_.num_expected);
+    for (const Rank neighbour : communicator_.topology().node_ranks(communicator_.rank())) {
+      bounds_.num_expected_on_node += expected[index(neighbour)];
+    }
     const std::size_t choice = num_tokens * router.top_k * (sizeof(ExpertId) + sizeof(float));
     if (!job.is_given) routing_bytes_ += choice + num_tokens * job.c.spec.num_experts * sizeof(float);
     if (job.options.capacity) routing_bytes_ += choice;

@@ -43,6 +43,11 @@ TEST(RunOptions, HaveTheDefaultsThatHelpTells) {
   EXPECT_FALSE(options.layers);
 }
 
+TEST(RunOptions, NameEveryPath) {
+  EXPECT_EQ(parse({"--path", "direct"}).path, PathRequest::direct);
+  EXPECT_EQ(parse({"--path", "two-level"}).path, PathRequest::two_level);
+}
+
 TEST(RunOptions, AreRead) {
   const RunOptions options = parse({"--layers", "3,0-1", "--path", "message", "--verify", "off", "--timeout",
                                     "2.5", "--ranks=8", "--seed", "18446744073709551615", "--threads", "2",
@@ -137,8 +142,8 @@ TEST(RunOptions, AreRefusedInOneSentence) {
             "--seed must be a whole number from 0 to 18446744073709551615, not '1e3'");
   EXPECT_EQ(with({"--ranks", "0"}), "--ranks must be a whole number from 1 to 1024, not '0'");
   EXPECT_EQ(with({"--dtype", "f16"}), "--dtype f16 is not available; choose from: f32, bf16");
-  EXPECT_EQ(with({"--path", "two-level"}),
-            "--path two-level is not available; choose from: auto, direct, message");
+  EXPECT_EQ(with({"--path", "leader"}),
+            "--path leader is not available; choose from: auto, direct, message, two-level");
   EXPECT_EQ(with({"--placement", "map.json"}),
             "--placement map.json is not available; choose from: contiguous");
   EXPECT_EQ(with({"--verify", "audit"}), "--verify audit is not available; choose from: ledger, off");

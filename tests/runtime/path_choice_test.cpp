@@ -31,6 +31,13 @@ TEST(ChoosePaths, RefusesDirectWhereItCannotBe) {
   EXPECT_NO_THROW(choose_paths(Topology::one_node(2), Rank{0}, PathRequest::direct, ""));
 }
 
+TEST(ChoosePaths, GoesTwoLevelBetweenNodesWhereAskedTo) {
+  EXPECT_EQ(kinds(PathRequest::two_level, ""),
+            (Kinds{PathKind::local, PathKind::direct, PathKind::two_level}));
+  EXPECT_THROW(kinds(PathRequest::two_level, "denied"), InvalidInput);
+  EXPECT_THROW(choose_paths(Topology::one_node(2), Rank{0}, PathRequest::two_level, ""), InvalidInput);
+}
+
 TEST(ChoosePaths, IsTheSameFromBothSides) {
   for (const Rank a : {Rank{0}, Rank{1}, Rank{2}}) {
     for (const Rank b : {Rank{0}, Rank{1}, Rank{2}}) {

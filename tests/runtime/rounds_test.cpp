@@ -26,6 +26,29 @@ void on_lanes(std::size_t num_ranks, Work&& work) {
   }
 }
 
+/// The same for lanes whose rows go two-level, on nodes of two ranks and one.
+template <typename Work>
+void on_two_level_lanes(Work&& work) {
+  for (const std::size_t chunk_bytes : {300U, 1U << 20U}) {
+    run_ranks(Topology({0, 0, 1}), test::patience, [&](Communicator& communicator) {
+      MemoryMeter meter;
+      ExchangeOptions exchange;
+      exchange.path = PathRequest::two_level;
+      exchange.message_chunk_bytes = chunk_bytes;
+      const Lane lane(communicator, loopback_backend(), meter, exchange);
+      work(lane, communicator.rank());
+      communicator.barrier();
+    });
+  }
+}
+
+/// Runs `work(lane, rank)` for lanes of three ranks.
+template <typename Work>
+void on_lanes_of_three(Work&& work) {
+  on_lanes(3, work);
+  on_two_level_lanes(work);
+}
+
 std::size_t below(std::mt19937_64& generator, std::size_t end) {
   return static_cast<std::size_t>(generator() % end);
 }
@@ -37,38 +60,42 @@ StepBounds random_bounds(std::mt19937_64& generator, std::size_t num_ranks) {
   bounds.num_tokens = bounds.most_tokens_of_rank * (1 + below(generator, num_ranks));
   bounds.top_k = 1 + below(generator, 6);
   bounds.num_expected = below(generator, bounds.num_tokens * bounds.top_k + 1);
+  bounds.num_expected_on_node =
+      std::min(bounds.num_tokens * bounds.top_k, bounds.num_expected + below(generator, 100));
   bounds.row_bytes = 2 * (1 + below(generator, 100));
   return bounds;
 }
 
-TEST(Rounds, AreTheFewestThatFit) {
-  for (const std::size_t num_ranks : {1U, 3U}) {
-    on_lanes(num_ranks, [&](const Lane& lane, Rank) {
-      std::mt19937_64 generator(5);
-      for (int i = 0; i < 100; ++i) {
-        const StepBounds bounds = random_bounds(generator, num_ranks);
-        const std::size_t most = std::max<std::size_t>(1, bounds.most_tokens_of_rank);
-        const std::size_t least = most_round_bytes(lane, bounds, most);
-        const std::size_t all = most_round_bytes(lane, bounds, 1);
-        const std::size_t budget = least + below(generator, all - least + 1);
-        const std::size_t rounds = fewest_rounds(lane, bounds, budget);
-        ASSERT_GE(rounds, 1U);
-        ASSERT_LE(rounds, most);
-        EXPECT_LE(most_round_bytes(lane, bounds, rounds), budget);
-        if (rounds > 1) {
-          EXPECT_GT(most_round_bytes(lane, bounds, rounds - 1), budget);
-        }
-        EXPECT_EQ(fewest_rounds(lane, bounds, all), 1U);
-        if (least > 0) {
-          EXPECT_EQ(fewest_rounds(lane, bounds, least - 1), 0U);
-        }
-      }
-    });
+/// On a lane of so many ranks.
+void expect_fewest_rounds(const Lane& lane, std::size_t num_ranks) {
+  std::mt19937_64 generator(5);
+  for (int i = 0; i < 100; ++i) {
+    const StepBounds bounds = random_bounds(generator, num_ranks);
+    const std::size_t most = std::max<std::size_t>(1, bounds.most_tokens_of_rank);
+    const std::size_t least = most_round_bytes(lane, bounds, most);
+    const std::size_t all = most_round_bytes(lane, bounds, 1);
+    const std::size_t budget = least + below(generator, all - least + 1);
+    const std::size_t rounds = fewest_rounds(lane, bounds, budget);
+    ASSERT_GE(rounds, 1U);
+    ASSERT_LE(rounds, most);
+    EXPECT_LE(most_round_bytes(lane, bounds, rounds), budget);
+    if (rounds > 1) {
+      EXPECT_GT(most_round_bytes(lane, bounds, rounds - 1), budget);
+    }
+    EXPECT_EQ(fewest_rounds(lane, bounds, all), 1U);
+    if (least > 0) {
+      EXPECT_EQ(fewest_rounds(lane, bounds, least - 1), 0U);
+    }
   }
 }
 
+TEST(Rounds, AreTheFewestThatFit) {
+  on_lanes(1, [](const Lane& lane, Rank) { expect_fewest_rounds(lane, 1); });
+  on_lanes_of_three([](const Lane& lane, Rank) { expect_fewest_rounds(lane, 3); });
+}
+
 TEST(Rounds, NeedNoMoreTheMoreThereAre) {
-  on_lanes(3, [](const Lane& lane, Rank) {
+  on_lanes_of_three([](const Lane& lane, Rank) {
     std::mt19937_64 generator(6);
     for (int i = 0; i < 30; ++i) {
       const StepBounds bounds = random_bounds(generator, 3);
@@ -93,11 +120,14 @@ RoundSizes random_round(std::mt19937_64& generator, const StepBounds& bounds, st
   sizes.num_assigned_here = below(generator, std::min(assigned, bounds.num_expected) + 1);
   sizes.num_assigned_elsewhere = assigned - sizes.num_assigned_here;
   sizes.num_expected = std::min(bounds.num_expected, sizes.num_assigned_here + from_others);
+  sizes.most_tokens_of_source = below(generator, tokens + 1);
+  sizes.most_expected_on_node =
+      below(generator, std::min(bounds.num_expected_on_node, all * bounds.top_k) + 1);
   return sizes;
 }
 
 TEST(Rounds, NeverNeedMoreThanTheirBoundWhateverTheirSequence) {
-  on_lanes(3, [](const Lane& lane, Rank) {
+  on_lanes_of_three([](const Lane& lane, Rank) {
     std::mt19937_64 generator(7);
     for (int i = 0; i < 100; ++i) {
       const StepBounds bounds = random_bounds(generator, 3);

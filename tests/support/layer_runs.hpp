@@ -20,8 +20,22 @@ namespace moewe::test {
 /// Of all generated weights.
 inline constexpr std::uint64_t weights_seed = 11;
 
+/// Those between ranks of several nodes.
+inline std::vector<std::pair<std::string, EngineOptions>> exchanges_between_nodes() {
+  EngineOptions two_level, mixed, whole;
+  two_level.exchange.path = whole.exchange.path = PathRequest::two_level;
+  mixed.exchange.path_between = [](Rank a, Rank b) {
+    const bool is_even = (number(a) + number(b)) % 2 == 0;
+    if (node_of(a) == node_of(b)) return is_even ? PathKind::message : PathKind::direct;
+    return (node_of(a) + node_of(b)) % 2 == 0 ? PathKind::message : PathKind::two_level;
+  };
+  two_level.exchange.message_chunk_bytes = mixed.exchange.message_chunk_bytes = 300;
+  return {{"two-level", two_level}, {"two-level and others", mixed}, {"two-level, whole", whole}};
+}
+
 /// The ways in which rows can travel, with chunks small enough that every case needs several.
 inline std::vector<std::pair<std::string, EngineOptions>> exchanges() {
+  if (has_nodes()) return exchanges_between_nodes();
   EngineOptions direct, message, mixed;
   direct.exchange.path = PathRequest::direct;
   message.exchange.path = PathRequest::message;

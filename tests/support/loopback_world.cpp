@@ -16,4 +16,8 @@ void on_every_rank(const std::function<void(Communicator&, const Backend&)>& wor
 
 bool on_both_halves(const std::function<void(Communicator&, const Backend&)>&) { return false; }
 
+bool has_nodes() { return false; }
+
+std::size_t node_of(Rank) { return 0; }
+
 }  // namespace moewe::test

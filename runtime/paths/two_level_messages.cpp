@@ -1,0 +1,48 @@
+#include "runtime/paths/two_level_messages.hpp"
+
+namespace moewe::two_level {
+namespace {
+
+constexpr int num_kinds = 4;
+
+}  // namespace
+
+Rank relay_of(const Topology& topology, Rank source, Rank anyone_there) {
+  const auto here = topology.node_ranks(source);
+  const auto there = topology.node_ranks(anyone_there);
+  const auto position = std::find(here.begin(), here.end(), source) - here.begin();
+  return there[static_cast<std::size_t>(position) % there.size()];
+}
+
+Tag tag(Message message, std::uint64_t generation) {
+  constexpr std::uint64_t distinct_generations = 4096;
+  return static_cast<Tag>(num_kinds * static_cast<int>(generation % distinct_generations) +
+                          static_cast<int>(message));
+}
+
+Message message_of(Tag tag) { return static_cast<Message>(static_cast<int>(tag) % num_kinds); }
+
+Manifest Manifest::at(const std::byte* begin, std::size_t num_chunks, std::size_t num_ranks,
+                      std::size_t num_assignments) {
+  const std::byte* assignments = begin + ends_bytes(num_chunks, num_ranks);
+  return {num_ranks,
+          {reinterpret_cast<const std::uint32_t*>(begin), num_chunks * num_ranks},
+          {reinterpret_cast<const PlannedAssignment*>(assignments), num_assignments}};
+}
+
+bool Manifest::is_sound(const Chunks& chunks) const {
+  if (!std::is_sorted(ends.begin(), ends.end()) || ends.back() != assignments.size()) return false;
+  bool is_every_row_used = true;
+  for (std::size_t chunk = 0; chunk < chunks.size(); ++chunk) {
+    std::size_t num_seen = 0;
+    for_each_row(*this, chunks, chunk, [&](std::size_t, const auto& of_row) {
+      const std::size_t before = num_seen;
+      for (const auto& part : of_row) num_seen += part.size();
+      is_every_row_used = is_every_row_used && num_seen > before;
+    });
+    if (num_seen != of_chunk(chunk).size()) return false;
+  }
+  return is_every_row_used;
+}
+
+}  // namespace moewe::two_level

@@ -1,0 +1,62 @@
+#include "runtime/paths/two_level_path.hpp"
+
+namespace moewe {
+
+TwoLevelPath::TwoLevelPath(Rank self, std::vector<Rank> peers, const TwoLevelParts& parts, MemoryMeter& meter,
+                           std::size_t chunk_bytes, std::function<void(const MemoryPlan&)> add_planned)
+    : self_(self),
+      transport_(parts.transport),
+      board_(parts.topology.num_ranks(), parts.memory),
+      add_planned_(std::move(add_planned)),
+      source_(self, parts.topology, peers, parts.transport, meter, chunk_bytes),
+      relay_(self, parts.topology, peers, parts.transport, board_, chunk_bytes,
+             [this](std::size_t length) {
+               MemoryPlan memory;
+               memory.add(segment_name, board_.memory().bytes_for(length));
+               add_planned_(memory);
+             }),
+      expert_(self, parts.topology, peers, board_, chunk_bytes) {}
+
+std::size_t TwoLevelPath::outputs_end(const RoundSizes& sizes) const {
+  return board_.end() + sizes.num_expected_from_elsewhere() * sizes.row_bytes;
+}
+
+void TwoLevelPath::plan_memory(const RoundSizes& sizes, MemoryPlan& memory) const {
+  source_.plan_memory(sizes, memory);
+  memory.add(segment_name, board_.memory().bytes_for(outputs_end(sizes) + relay_.most_bytes(sizes)));
+}
+
+void TwoLevelPath::dispatch(const RoundShape& shape, const DispatchPlan& plan, std::span<const std::byte> x) {
+  const std::size_t end = outputs_end(sizes_of(shape, plan, self_));
+  board_.memory().grow(end);
+  relay_.begin(shape, end);
+  expert_.begin(shape, board_.end(), end);
+  source_.dispatch(shape, plan, x);
+}
+
+void TwoLevelPath::progress() {
+  transport_.progress();
+  relay_.progress();
+}
+
+void TwoLevelPath::collect(RowTable& rows) {
+  progress();
+  expert_.collect(rows);
+}
+
+void TwoLevelPath::give_back() {
+  expert_.give_back();
+  progress();
+}
+
+std::size_t TwoLevelPath::collect_returned(ReturnTable& returned) {
+  progress();
+  return source_.collect_returned(returned);
+}
+
+bool TwoLevelPath::is_idle() {
+  progress();
+  return source_.is_done() && relay_.is_done();
+}
+
+}  // namespace moewe

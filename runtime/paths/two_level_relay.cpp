@@ -1,0 +1,191 @@
+#include "runtime/paths/two_level_relay.hpp"
+
+#include <cstring>
+#include <fmt/format.h>
+
+#include "comm/error.hpp"
+
+namespace moewe::two_level {
+
+Relay::Relay(Rank self, const Topology& topology, std::span<const Rank> peers, MessageTransport& transport,
+             Board& board, std::size_t chunk_bytes, std::function<void(std::size_t)> plan_segment)
+    : node_(topology.node_ranks(self)),
+      transport_(transport),
+      board_(board),
+      chunk_bytes_(chunk_bytes),
+      plan_segment_(std::move(plan_segment)) {
+  for (const Rank source : peers) {
+    if (relay_of(topology, source, self) != self) continue;
+    incoming_.emplace_back();
+    incoming_.back().from = source;
+  }
+}
+
+std::size_t Relay::most_bytes(const RoundSizes& sizes) const {
+  const std::size_t per_source = sizes.most_tokens_of_source;
+  const std::size_t tokens = incoming_.size() * per_source;
+  const std::size_t rows = std::min(tokens, sizes.most_expected_on_node);
+  const std::size_t assignments = std::min(tokens * sizes.top_k, sizes.most_expected_on_node);
+  if (rows == 0) return 0;
+  const std::size_t chunks = incoming_.size() * Chunks::bound(per_source, sizes.row_bytes, chunk_bytes_);
+  return incoming_.size() * 3 * region_alignment + Manifest::bytes_for(chunks, node_.size(), assignments) +
+         (rows + assignments) * sizes.row_bytes;
+}
+
+void Relay::begin(const RoundShape& shape, std::size_t first_offset) {
+  shape_ = shape;
+  end_offset_ = first_offset;
+  for (Incoming& source : incoming_) {
+    const Rank from = source.from;
+    source = Incoming{};
+    source.from = from;
+  }
+  for (Incoming& source : incoming_) {
+    source.announcement = transport_.post_recv(source.from, tag(Message::counts, shape_.generation),
+                                               std::as_writable_bytes(std::span(&source.counts, 1)));
+  }
+}
+
+void Relay::progress() {
+  for (Incoming& source : incoming_) advance(source);
+}
+
+void Relay::advance(Incoming& source) {
+  if (!source.is_announced) {
+    if (!source.announcement.is_done()) return;
+    read_counts(source);
+  }
+  if (source.num_sent_back == source.chunks.size()) return;
+  if (!source.is_manifest_read) {
+    if (!source.manifest_transfer.is_done()) return;
+    read_manifest(source);
+  }
+  const std::size_t num_shown = source.num_arrived;
+  while (source.num_arrived < source.chunks.size() && source.receives[source.num_arrived].is_done()) {
+    ++source.num_arrived;
+  }
+  if (source.num_arrived > num_shown) board_.show_arrived(source.from, shape_.generation, source.num_arrived);
+  while (source.num_sent_back < source.num_arrived && is_computed(source, source.num_sent_back)) {
+    send_back(source, source.num_sent_back++);
+  }
+}
+
+void Relay::read_counts(Incoming& source) {
+  const auto& [generation, num_rows, num_assignments] = source.counts;
+  if (generation != shape_.generation || num_assignments > shape_.num_expected_on_node ||
+      num_rows > num_assignments || (num_rows == 0) != (num_assignments == 0)) {
+    throw Error(ErrorKind::verification,
+                fmt::format("rank {} announces {} rows with {} assignments of round {} in round {}, in which "
+                            "this node expects {} in all",
+                            number(source.from), num_rows, num_assignments, generation, shape_.generation,
+                            shape_.num_expected_on_node));
+  }
+  source.is_announced = true;
+  if (num_rows > 0) lay_out(source);
+}
+
+void Relay::lay_out(Incoming& source) {
+  const auto& [generation, num_rows, num_assignments] = source.counts;
+  const bool is_summed = shape_.combine == Combine::fast;
+  source.chunks = Chunks(num_rows, shape_.row_bytes(), chunk_bytes_);
+  const std::size_t manifest_bytes = Manifest::bytes_for(source.chunks.size(), node_.size(), num_assignments);
+  source.manifest_offset = aligned(end_offset_);
+  source.rows_offset = aligned(source.manifest_offset + manifest_bytes);
+  end_offset_ = source.rows_offset + num_rows * shape_.row_bytes();
+  source.outputs_offset = is_summed ? source.rows_offset : aligned(end_offset_);
+  if (!is_summed) end_offset_ = source.outputs_offset + num_assignments * shape_.row_bytes();
+  plan_segment_(end_offset_);
+  board_.memory().grow(end_offset_);
+
+  std::byte* const own = board_.memory().own();
+  const auto receive = [&](Message message, std::span<std::byte> bytes) {
+    return Transfer::receive(transport_, source.from, tag(message, shape_.generation), bytes, chunk_bytes_);
+  };
+  source.manifest_transfer = receive(Message::manifest, {own + source.manifest_offset, manifest_bytes});
+  std::byte* rows = own + source.rows_offset;
+  for (std::size_t chunk = 0; chunk < source.chunks.size(); ++chunk) {
+    const std::size_t bytes = source.chunks.num_rows(chunk) * shape_.row_bytes();
+    source.receives.push_back(receive(Message::rows, {rows, bytes}));
+    rows += bytes;
+  }
+}
+
+void Relay::read_manifest(Incoming& source) {
+  source.manifest = Manifest::at(board_.memory().own() + source.manifest_offset, source.chunks.size(),
+                                 node_.size(), source.counts.num_assignments);
+  if (!source.manifest.is_sound(source.chunks)) {
+    throw Error(
+        ErrorKind::verification,
+        fmt::format("rank {} sent a manifest that does not fit the {} rows and {} assignments which it "
+                    "announced",
+                    number(source.from), source.counts.num_rows, source.counts.num_assignments));
+  }
+  source.is_manifest_read = true;
+  source.num_taken.assign(node_.size(), 0);
+  board_.letter(source.from) = {source.counts.num_rows, source.counts.num_assignments, source.manifest_offset,
+                                source.rows_offset};
+}
+
+bool Relay::is_computed(const Incoming& source, std::size_t chunk) const {
+  for (std::size_t rank = 0; rank < node_.size(); ++rank) {
+    if (source.manifest.of(chunk, rank).empty()) continue;
+    if (board_.num_computed(node_[rank], source.from, shape_.generation) <= chunk) return false;
+  }
+  return true;
+}
+
+void Relay::send_back(Incoming& source, std::size_t chunk) {
+  std::byte* const to = board_.memory().own() + source.outputs_offset + source.output_bytes;
+  const bool is_summed = shape_.combine == Combine::fast;
+  const std::size_t bytes = is_summed ? sum_outputs(source, chunk, to) : gather_outputs(source, chunk, to);
+  source.output_bytes += bytes;
+  source.sends.push_back(Transfer::send(transport_, source.from, tag(Message::outputs, shape_.generation),
+                                        {to, bytes}, chunk_bytes_));
+}
+
+const std::byte* Relay::next_output(const Incoming& source, std::size_t rank) const {
+  return board_.memory().of(node_[rank]) + board_.place(node_[rank], source.from) +
+         source.num_taken[rank] * shape_.row_bytes();
+}
+
+std::size_t Relay::gather_outputs(Incoming& source, std::size_t chunk, std::byte* to) const {
+  const std::byte* const begin = to;
+  for (std::size_t rank = 0; rank < node_.size(); ++rank) {
+    const std::size_t count = source.manifest.of(chunk, rank).size();
+    if (count == 0) continue;
+    std::memcpy(to, next_output(source, rank), count * shape_.row_bytes());
+    to += count * shape_.row_bytes();
+    source.num_taken[rank] += count;
+  }
+  return static_cast<std::size_t>(to - begin);
+}
+
+std::size_t Relay::sum_outputs(Incoming& source, std::size_t chunk, std::byte* to) const {
+  // Each rank's sums lie one behind the other where the outputs of its part of the chunk begin.
+  std::vector<const std::byte*> next(node_.size(), nullptr);
+  for (std::size_t rank = 0; rank < node_.size(); ++rank) {
+    if (!source.manifest.of(chunk, rank).empty()) next[rank] = next_output(source, rank);
+    source.num_taken[rank] += source.manifest.of(chunk, rank).size();
+  }
+  std::vector<const std::byte*> sums;
+  for_each_row(source.manifest, source.chunks, chunk, [&](std::size_t row, const auto& of_row) {
+    sums.clear();
+    for (std::size_t rank = 0; rank < node_.size(); ++rank) {
+      if (of_row[rank].empty()) continue;
+      sums.push_back(next[rank]);
+      next[rank] += shape_.row_bytes();
+    }
+    sum_partial_sums(sums, shape_.format, to + row * shape_.row_bytes());
+  });
+  return source.chunks.num_rows(chunk) * shape_.row_bytes();
+}
+
+bool Relay::is_done() {
+  return std::all_of(incoming_.begin(), incoming_.end(), [](Incoming& source) {
+    return source.is_announced && source.num_sent_back == source.chunks.size() &&
+           std::all_of(source.sends.begin(), source.sends.end(),
+                       [](Transfer& send) { return send.is_done(); });
+  });
+}
+
+}  // namespace moewe::two_level
