@@ -31,11 +31,11 @@ void overwrite(Values values, const std::vector<std::int64_t>& result) {
 }  // namespace
 
 LoopbackCommunicator::LoopbackCommunicator(std::shared_ptr<LoopbackGroup> group, Rank rank,
-                                           std::chrono::duration<double> timeout)
+                                           const Waiter& waiter)
     : group_(std::move(group)),
       rank_(rank),
       topology_(Topology::one_node(group_->num_ranks())),
-      waiter_(timeout, group_->abort().get()) {}
+      waiter_(waiter) {}
 
 template <typename T, typename Read>
 void LoopbackCommunicator::share(const T& mine, Read&& read) {
@@ -118,7 +118,7 @@ std::unique_ptr<Communicator> LoopbackCommunicator::child() {
   share(group, [&] {
     if (rank_ != Rank{0}) group = of<std::shared_ptr<LoopbackGroup>>(0);
   });
-  return std::make_unique<LoopbackCommunicator>(std::move(group), rank_, waiter_.timeout());
+  return std::make_unique<LoopbackCommunicator>(std::move(group), rank_, waiter_);
 }
 
 }  // namespace moewe

@@ -1,8 +1,7 @@
 #include "comm/loopback/run_ranks.hpp"
 
-#include <fmt/format.h>
-
 #include <exception>
+#include <fmt/format.h>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -45,7 +44,7 @@ void run_ranks(std::size_t num_ranks, std::chrono::duration<double> timeout,
   const auto group = std::make_shared<LoopbackGroup>(num_ranks, failure.abort());
   const auto run_one = [&](std::size_t rank) {
     try {
-      LoopbackCommunicator communicator(group, rank_at(rank), timeout);
+      LoopbackCommunicator communicator(group, rank_at(rank), Waiter(timeout, group->abort().get()));
       work(communicator);
     } catch (...) {
       failure.record(std::current_exception());
