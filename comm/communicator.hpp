@@ -56,6 +56,10 @@ class Communicator {
   virtual std::unique_ptr<Communicator> child() = 0;
 
   void barrier() { all_reduce({}); }
+
+  /// What a communicator that only adds to another one stands on; others themselves. For carriers, which need
+  /// a communicator of their own kind.
+  virtual Communicator& beneath() { return *this; }
 };
 
 /// all_gather of one trivially copyable value per rank.

@@ -17,7 +17,7 @@ void MemoryMeter::add(std::string_view name, std::size_t bytes) {
   if (found == by_name_.end()) found = by_name_.emplace(std::string(name), Use{}).first;
   grow(found->second, bytes);
   grow(total_, bytes);
-  if (parent_ != nullptr) parent_->add(name, bytes);
+  if (parent_ != nullptr) parent_->add(in_parent(name), bytes);
 }
 
 void MemoryMeter::remove(std::string_view name, std::size_t bytes) {
@@ -25,7 +25,7 @@ void MemoryMeter::remove(std::string_view name, std::size_t bytes) {
   if (found == by_name_.end()) return;
   found->second.bytes -= bytes;
   total_.bytes -= bytes;
-  if (parent_ != nullptr) parent_->remove(name, bytes);
+  if (parent_ != nullptr) parent_->remove(in_parent(name), bytes);
 }
 
 }  // namespace moewe

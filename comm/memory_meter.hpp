@@ -20,6 +20,10 @@ class MemoryMeter {
 
   /// What is counted here is also counted in `parent`, which outlives this meter.
   explicit MemoryMeter(MemoryMeter& parent) : parent_(&parent) {}
+
+  /// The same, but in the parent it all goes under one name.
+  MemoryMeter(MemoryMeter& parent, std::string_view name_in_parent)
+      : parent_(&parent), name_in_parent_(name_in_parent) {}
   MemoryMeter(const MemoryMeter&) = delete;
   MemoryMeter& operator=(const MemoryMeter&) = delete;
 
@@ -34,7 +38,13 @@ class MemoryMeter {
   const std::map<std::string, Use, std::less<>>& by_name() const { return by_name_; }
 
  private:
+  /// Under which the parent counts what is counted here under `name`.
+  std::string_view in_parent(std::string_view name) const {
+    return name_in_parent_.empty() ? name : std::string_view(name_in_parent_);
+  }
+
   MemoryMeter* parent_ = nullptr;
+  std::string name_in_parent_;
   Use total_;
   std::map<std::string, Use, std::less<>> by_name_;
 };

@@ -6,11 +6,21 @@
 #include "comm/error.hpp"
 
 namespace moewe {
+namespace {
+
+MemoryPlan taken(const MemoryMeter& meter) {
+  MemoryPlan memory;
+  for (const auto& [name, use] : meter.by_name()) memory.add(name, use.bytes);
+  return memory;
+}
+
+}  // namespace
 
 Engine::Engine(Communicator& communicator, const Backend& backend, const EngineOptions& options)
     : options_(options),
       carrier_(backend.carrier),
-      communicator_(communicator.child()),
+      communicator_(backend.make_engine_communicator(communicator, meter_)),
+      own_memory_(taken(meter_)),
       workspace_(meter_, std::max<std::size_t>(1, options.threads)) {
   for (std::size_t i = 0; i < std::max<std::size_t>(1, options.lanes); ++i) {
     lanes_.push_back(std::make_unique<Lane>(*communicator_, backend, meter_, options.exchange));

@@ -6,6 +6,7 @@
 #include "comm/mpi/check.hpp"
 #include "comm/mpi/mpi_backend.hpp"
 #include "comm/mpi/mpi_communicator.hpp"
+#include "comm/shm/shm_communicator.hpp"
 #include "comm/shm/shm_peer_memory.hpp"
 
 namespace moewe {
@@ -97,14 +98,20 @@ class MpiTransport : public MessageTransport {
   WhileWaiting while_waiting_;
 };
 
+std::unique_ptr<Communicator> make_mpi_engine_communicator(Communicator& parent, MemoryMeter& meter) {
+  return make_shm_communicator(parent.child(), make_shm_peer_memory, meter);
+}
+
 }  // namespace
 
 std::unique_ptr<MessageTransport> make_mpi_transport(Communicator& communicator) {
-  const auto* mpi = dynamic_cast<const MpiCommunicator*>(&communicator);
+  const auto* mpi = dynamic_cast<const MpiCommunicator*>(&communicator.beneath());
   expects(mpi != nullptr, "messages over MPI need an MPI communicator");
   return std::make_unique<MpiTransport>(duplicate(mpi->native(), mpi->waiter()), mpi->waiter());
 }
 
-Backend mpi_backend() { return {"mpi", make_mpi_transport, make_shm_peer_memory}; }
+Backend mpi_backend() {
+  return {"mpi", make_mpi_transport, make_shm_peer_memory, make_mpi_engine_communicator};
+}
 
 }  // namespace moewe
