@@ -179,9 +179,9 @@ StepProposal MoeLayer::route(LayerStep& step, const Routing* given) {
   return proposal;
 }
 
-void MoeLayer::decide(LayerStep& step, const Agreement& agreement) {
-  const auto& assigned = agreement.assignments_per_expert;
-  step.report.assignments_per_expert = assigned;
+void MoeLayer::decide(LayerStep& step, Agreement agreement) {
+  step.report.assignments_per_expert = std::move(agreement.assignments_per_expert);
+  const auto& assigned = step.report.assignments_per_expert;
   step.report.kept_per_expert = assigned;
   if (options_.capacity) {
     const std::size_t capacity = expert_capacity(options_.capacity->rule, options_.capacity->factor,
@@ -244,9 +244,11 @@ void MoeLayer::agree_on_round(LayerStep& step) {
 void MoeLayer::make_room_for_routing(const LayerStep& step) {
   MemoryPlan memory;
   plan_routing_memory(step, memory);
-  MemoryPlan with_held = step.lane->held();
-  with_held.cover(memory);
-  if (engine_.has_memory_limit() && with_held.total() > engine_.lane_budget()) step.lane->release_memory();
+  if (engine_.has_memory_limit()) {
+    MemoryPlan with_held = step.lane->held();
+    with_held.cover(memory);
+    if (with_held.total() > engine_.lane_budget()) step.lane->release_memory();
+  }
   step.lane->add_planned(memory);
 }
 

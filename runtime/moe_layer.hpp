@@ -103,7 +103,7 @@ class MoeLayer {
   StepProposal route(LayerStep& step, const Routing* given);
   void check_sizes(const LayerStep& step) const;
   void check_given(const LayerStep& step, const Routing& given) const;
-  void decide(LayerStep& step, const Agreement& agreement);
+  void decide(LayerStep& step, Agreement agreement);
   std::size_t decide_rounds(const LayerStep& step, const Agreement& agreement);
   Error does_not_fit(const LayerStep& step, const StepBounds& bounds) const;
   void plan_routing_memory(const LayerStep& step, MemoryPlan& memory) const;
