@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "comm/communicator.hpp"
 #include "comm/memory_meter.hpp"
@@ -18,6 +19,9 @@ struct PeerMemoryOffer {
   std::string reason_for_none;
 };
 
+/// Under which an engine's communicator counts its memory.
+inline constexpr std::string_view communicator_name = "small collectives";
+
 /// How the ranks of a communicator reach one another. All functions are collective, and what they make must
 /// not outlive the communicator and the meter it was made with.
 struct Backend {
@@ -25,6 +29,11 @@ struct Backend {
   std::string carrier;
   std::function<std::unique_ptr<MessageTransport>(Communicator&)> make_transport;
   std::function<PeerMemoryOffer(Communicator&, MemoryMeter&, std::size_t num_flags)> make_peer_memory;
+
+  /// A child of `parent` for the small collectives of every step, as quick as it can be made. What it takes
+  /// is counted in the meter under communicator_name, and is all there from the start.
+  std::function<std::unique_ptr<Communicator>(Communicator& parent, MemoryMeter&)> make_engine_communicator =
+      [](Communicator& parent, MemoryMeter&) { return parent.child(); };
 };
 
 }  // namespace moewe

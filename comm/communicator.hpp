@@ -31,6 +31,8 @@ class Communicator {
 
   virtual Rank rank() const = 0;
   virtual const Topology& topology() const = 0;
+
+  /// Also of the communicator's children: what one of them polls while it waits, all do.
   virtual const Waiter& waiter() const = 0;
 
   std::size_t size() const { return topology().num_ranks(); }
@@ -50,10 +52,14 @@ class Communicator {
   /// At most 2^31 - 1 bytes in all.
   virtual std::vector<std::byte> gather(std::span<const std::byte> mine, Rank root) = 0;
 
-  /// An independent communicator over the same ranks, with the same timeout.
+  /// An independent communicator over the same ranks, with the same timeout and the same polls while waiting.
   virtual std::unique_ptr<Communicator> child() = 0;
 
   void barrier() { all_reduce({}); }
+
+  /// What a communicator that only adds to another one stands on; others themselves. For carriers, which need
+  /// a communicator of their own kind.
+  virtual Communicator& beneath() { return *this; }
 };
 
 /// all_gather of one trivially copyable value per rank.

@@ -25,6 +25,7 @@ void Waiter::yield_or_throw(Clock::time_point deadline, const WaitReason& reason
                             reason.what, from));
   }
   sched_yield();
+  for (const auto& poll : *polls_) poll();
 }
 
 }  // namespace moewe

@@ -2,8 +2,12 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
+#include <list>
+#include <memory>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "comm/rank.hpp"
 
@@ -16,7 +20,8 @@ struct WaitReason {
 };
 
 /// The one place that waits. Polls a condition, spins a little, then gives the core away between polls,
-/// and ends with an error when the deadline passes or another rank has given up.
+/// and ends with an error when the deadline passes or another rank has given up. Copies share what is polled
+/// while they wait, so that a communicator and its children do.
 class Waiter {
  public:
   using Clock = std::chrono::steady_clock;
@@ -28,7 +33,8 @@ class Waiter {
   std::chrono::duration<double> timeout() const { return timeout_; }
 
   /// Returns once `ready()` is true. Throws Error(timeout) after the timeout and Error(peer_failed) when the
-  /// abort flag is set. `ready` must not block; what it throws passes through.
+  /// abort flag is set. `ready` must not block; what it throws passes through. `reason` is read only when the
+  /// wait fails, so that `ready` may keep it up to date.
   template <typename Ready>
   void until(Ready&& ready, const WaitReason& reason) const {
     for (int spin = 0; spin < max_spins; ++spin) {
@@ -40,6 +46,9 @@ class Waiter {
   }
 
  private:
+  friend class WhileWaiting;
+  using Polls = std::list<std::function<void()>>;
+
   /// Beyond this many polls a waiting rank that shares its core only keeps the others from running.
   static constexpr int max_spins = 50;
 
@@ -48,6 +57,23 @@ class Waiter {
 
   Clock::duration timeout_;
   const std::atomic<bool>* abort_;
+  std::shared_ptr<Polls> polls_ = std::make_shared<Polls>();
+};
+
+/// As long as it lives, every wait of the rank that lasts calls `poll`, whatever it waits for: so a rank that
+/// waits in shared memory still moves its messages along. `poll` must neither block, nor wait, nor begin or
+/// end such a registration; what it throws ends the wait.
+class WhileWaiting {
+ public:
+  WhileWaiting(const Waiter& waiter, std::function<void()> poll)
+      : polls_(waiter.polls_), mine_(polls_->insert(polls_->end(), std::move(poll))) {}
+  ~WhileWaiting() { polls_->erase(mine_); }
+  WhileWaiting(const WhileWaiting&) = delete;
+  WhileWaiting& operator=(const WhileWaiting&) = delete;
+
+ private:
+  std::shared_ptr<Waiter::Polls> polls_;
+  Waiter::Polls::iterator mine_;
 };
 
 }  // namespace moewe

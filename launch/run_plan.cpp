@@ -84,6 +84,7 @@ RunPlan plan_run(Engine& engine, const RunInputs& inputs, const LayerOptions& op
   plan.remedies = remedies(inputs, options);
   for (std::size_t i = 0; i < inputs.layers().size(); ++i) add_all(layer.weights, plan.resident);
   add_all(layer.shared, plan.resident);
+  add_all(engine.own_memory(), plan.resident);
   const std::size_t top_k = spec.router.top_k;
   plan.resident.add(tokens_name, num_tokens * spec.expert.hidden * bytes_of(options.dtype));
   plan.resident.add(results_name, num_tokens * spec.expert.hidden * sizeof(float));

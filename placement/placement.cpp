@@ -38,22 +38,23 @@ std::vector<Slot> slots_by_expert(std::size_t num_experts,
   return complete;
 }
 
+std::uint64_t digest_of(std::uint64_t epoch, std::size_t num_ranks, const std::vector<Slot>& slots) {
+  std::vector<std::uint64_t> words{epoch, num_ranks, slots.size()};
+  for (const Slot& slot : slots) {
+    words.push_back(index(slot.rank));
+    words.push_back(slot.position);
+  }
+  return XXH3_64bits(words.data(), words.size() * sizeof(std::uint64_t));
+}
+
 }  // namespace
 
 Placement::Placement(std::uint64_t epoch, std::size_t num_experts,
                      std::vector<std::vector<ExpertId>> experts_of_rank)
     : epoch_(epoch),
       experts_of_rank_(std::move(experts_of_rank)),
-      slot_of_expert_(slots_by_expert(num_experts, experts_of_rank_)) {}
-
-std::uint64_t Placement::digest() const {
-  std::vector<std::uint64_t> words{epoch_, num_ranks(), num_experts()};
-  for (const Slot& slot : slot_of_expert_) {
-    words.push_back(index(slot.rank));
-    words.push_back(slot.position);
-  }
-  return XXH3_64bits(words.data(), words.size() * sizeof(std::uint64_t));
-}
+      slot_of_expert_(slots_by_expert(num_experts, experts_of_rank_)),
+      digest_(digest_of(epoch_, experts_of_rank_.size(), slot_of_expert_)) {}
 
 std::vector<std::int64_t> Placement::rank_loads(std::span<const std::int64_t> load_per_expert) const {
   std::vector<std::int64_t> loads(num_ranks(), 0);

@@ -37,7 +37,7 @@ class Placement {
   std::span<const ExpertId> experts_of(Rank rank) const { return experts_of_rank_[index(rank)]; }
 
   /// Equal for equal epochs and slots, whatever the process; different, but for a chance of 2^-64, otherwise.
-  std::uint64_t digest() const;
+  std::uint64_t digest() const { return digest_; }
 
   /// Sum over a rank's experts of a load per expert.
   std::vector<std::int64_t> rank_loads(std::span<const std::int64_t> load_per_expert) const;
@@ -46,6 +46,7 @@ class Placement {
   std::uint64_t epoch_;
   std::vector<std::vector<ExpertId>> experts_of_rank_;
   std::vector<Slot> slot_of_expert_;
+  std::uint64_t digest_;  // asked for in every step
 };
 
 /// Expert e on rank floor(e * num_ranks / num_experts), in epoch 0: neighbouring experts together, and rank

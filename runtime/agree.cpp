@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "comm/error.hpp"
 #include "comm/together.hpp"
@@ -31,10 +32,8 @@ std::string list_values(const std::vector<std::int64_t>& values) {
 
 /// Collective: everybody's headers, to find the first field in which they differ.
 [[noreturn]] void throw_disagreement(Communicator& communicator, const StepHeader& header) {
-  // Headers of different operations have different lengths.
-  constexpr std::size_t max_fields = 64;
-  std::vector<std::int64_t> mine(max_fields, 0);
-  expects(header.fields().size() <= max_fields, "a header's fields can be compared");
+  constexpr std::size_t max_fields = StepHeader::max_fields;
+  std::vector<std::int64_t> mine(max_fields, 0);  // headers of different operations have different lengths
   for (std::size_t i = 0; i < header.fields().size(); ++i) mine[i] = header.fields()[i].value;
   std::vector<std::int64_t> all(max_fields * communicator.size());
   communicator.all_gather(std::as_bytes(std::span(mine)), std::as_writable_bytes(std::span(all)));
@@ -70,15 +69,17 @@ Agreement agree(Communicator& communicator, const StepProposal& proposal) {
   Agreement agreement;
   agreement.num_tokens = static_cast<std::size_t>(sums[proposal.counts_length]);
   agreement.most_tokens_of_rank = static_cast<std::size_t>(highest[1]);
-  agreement.assignments_per_expert.assign(sums.begin(),
-                                          sums.begin() + static_cast<std::ptrdiff_t>(counts.size()));
+  sums.resize(counts.size());
+  agreement.assignments_per_expert = std::move(sums);
   return agreement;
 }
 
 std::vector<std::int64_t> assignments_per_slot(std::span<const std::int64_t> assignments_per_expert,
                                                const Placement& placement, Rank rank) {
+  const std::span<const ExpertId> experts = placement.experts_of(rank);
   std::vector<std::int64_t> per_slot;
-  for (const ExpertId expert : placement.experts_of(rank)) {
+  per_slot.reserve(experts.size());
+  for (const ExpertId expert : experts) {
     per_slot.push_back(assignments_per_expert[index(expert)]);
   }
   return per_slot;

@@ -7,8 +7,13 @@
 #include "comm/error.hpp"
 
 namespace moewe {
-
 namespace {
+
+MemoryPlan taken(const MemoryMeter& meter) {
+  MemoryPlan memory;
+  for (const auto& [name, use] : meter.by_name()) memory.add(name, use.bytes);
+  return memory;
+}
 
 /// Collective. Throws a shared Error(disagreement), before anything is made in another number on one rank.
 void require_same_options(Communicator& communicator, const EngineOptions& options) {
@@ -32,7 +37,8 @@ void require_same_options(Communicator& communicator, const EngineOptions& optio
 Engine::Engine(Communicator& communicator, const Backend& backend, const EngineOptions& options)
     : options_(options),
       carrier_(backend.carrier),
-      communicator_(communicator.child()),
+      communicator_(backend.make_engine_communicator(communicator, meter_)),
+      own_memory_(taken(meter_)),
       workspace_(meter_, std::max<std::size_t>(1, options.threads)) {
   require_same_options(*communicator_, options);
   for (std::size_t i = 0; i < std::max<std::size_t>(1, options.lanes); ++i) {

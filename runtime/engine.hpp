@@ -36,8 +36,8 @@ struct EngineOptions {
 /// from one thread. An engine outlives its layers and is destroyed on all ranks.
 class Engine {
  public:
-  /// Collective. The engine works on a child of `communicator`, which is not used again. Throws a shared
-  /// Error when the options ask for what cannot be had.
+  /// Collective. The engine works on the backend's quickest child of `communicator`, which is not used again.
+  /// Throws a shared Error when the options ask for what cannot be had.
   Engine(Communicator& communicator, const Backend& backend, const EngineOptions& options);
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -63,6 +63,9 @@ class Engine {
 
   /// One of the lanes, which are all alike.
   const Lane& lane() const { return *lanes_.front(); }
+
+  /// What the engine took for itself, beside its lanes, and keeps.
+  const MemoryPlan& own_memory() const { return own_memory_; }
 
   /// What the lanes took before the first step.
   std::size_t initial_lane_bytes() const { return initial_lane_bytes_; }
@@ -110,6 +113,7 @@ class Engine {
   std::string carrier_;
   MemoryMeter meter_;  // outlives all that is counted
   std::unique_ptr<Communicator> communicator_;
+  MemoryPlan own_memory_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::size_t initial_lane_bytes_ = 0;
   Workspace workspace_;

@@ -4,25 +4,34 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace moewe {
 
 /// Bytes of one rank's counted memory by name, as a MemoryMeter counts them: what is planned can be compared
-/// with what is used, name by name.
+/// with what is used, name by name. Made anew in every step, of a few names.
 class MemoryPlan {
  public:
   void add(std::string_view name, std::size_t bytes) {
-    if (bytes > 0) bytes_[std::string(name)] += bytes;
+    if (bytes > 0) entry(name).bytes += bytes;
   }
 
   /// Becomes what both need who use the same memory one after the other: the larger for each name.
   void cover(const MemoryPlan& other);
 
   std::size_t total() const;
-  const std::map<std::string, std::size_t>& by_name() const { return bytes_; }
+  std::map<std::string, std::size_t> by_name() const;
 
  private:
-  std::map<std::string, std::size_t> bytes_;
+  struct Entry {
+    std::string name;
+    std::size_t bytes;
+  };
+
+  /// Makes one of 0 bytes where there is none.
+  Entry& entry(std::string_view name);
+
+  std::vector<Entry> entries_;
 };
 
 }  // namespace moewe

@@ -187,9 +187,9 @@ StepProposal MoeLayer::route(LayerStep& step, const Routing* given) {
   return proposal;
 }
 
-void MoeLayer::decide(LayerStep& step, const Agreement& agreement) {
-  const auto& assigned = agreement.assignments_per_expert;
-  step.report.assignments_per_expert = assigned;
+void MoeLayer::decide(LayerStep& step, Agreement agreement) {
+  step.report.assignments_per_expert = std::move(agreement.assignments_per_expert);
+  const auto& assigned = step.report.assignments_per_expert;
   step.report.kept_per_expert = assigned;
   if (options_.capacity) {
     const std::size_t capacity = expert_capacity(options_.capacity->rule, options_.capacity->factor,

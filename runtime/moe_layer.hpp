@@ -110,7 +110,7 @@ class MoeLayer {
   StepProposal route(LayerStep& step, const Routing* given);
   void check_sizes(const LayerStep& step) const;
   void check_given(const LayerStep& step, const Routing& given) const;
-  void decide(LayerStep& step, const Agreement& agreement);
+  void decide(LayerStep& step, Agreement agreement);
   void expect(LayerStep& step, std::span<const std::int64_t> assignments_per_expert) const;
   std::size_t decide_rounds(const LayerStep& step, const Agreement& agreement);
   Error does_not_fit(const LayerStep& step, const StepBounds& bounds) const;

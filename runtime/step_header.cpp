@@ -1,7 +1,10 @@
 #include "runtime/step_header.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <xxhash.h>
+
+#include "comm/error.hpp"
 
 namespace moewe {
 namespace {
@@ -12,6 +15,11 @@ std::int64_t as_number(T value) {
 }
 
 }  // namespace
+
+void StepHeader::add(const char* name, std::int64_t value) {
+  expects(num_fields_ < max_fields, "a header has at most max_fields fields");
+  fields_[num_fields_++] = {name, value};
+}
 
 void StepHeader::add(const LayerSpec& spec) {
   const RouterSpec& router = spec.router;
@@ -43,9 +51,10 @@ void StepHeader::add(const LayerOptions& options) {
 }
 
 std::int64_t StepHeader::digest() const {
-  std::vector<std::int64_t> values;
-  for (const Field& field : fields_) values.push_back(field.value);
-  return static_cast<std::int64_t>(XXH3_64bits(values.data(), values.size() * sizeof(std::int64_t)));
+  std::array<std::int64_t, max_fields> values;
+  std::transform(fields().begin(), fields().end(), values.begin(),
+                 [](const Field& field) { return field.value; });
+  return static_cast<std::int64_t>(XXH3_64bits(values.data(), num_fields_ * sizeof(std::int64_t)));
 }
 
 }  // namespace moewe

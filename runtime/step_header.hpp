@@ -1,8 +1,9 @@
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
-#include <string>
-#include <vector>
+#include <span>
 
 #include "runtime/layer_options.hpp"
 #include "runtime/layer_spec.hpp"
@@ -15,21 +16,24 @@ enum class Operation : std::int64_t { construct_layer, run_step, run_round };
 /// digest, and value by value only where that differs.
 class StepHeader {
  public:
+  static constexpr std::size_t max_fields = 64;
+
   struct Field {
     const char* name;
     std::int64_t value;
   };
 
   /// Fields are compared in the order in which they were added: what explains most comes first.
-  void add(const char* name, std::int64_t value) { fields_.push_back({name, value}); }
+  void add(const char* name, std::int64_t value);
   void add(const LayerSpec& spec);
   void add(const LayerOptions& options);
 
-  const std::vector<Field>& fields() const { return fields_; }
+  std::span<const Field> fields() const { return std::span(fields_).first(num_fields_); }
   std::int64_t digest() const;
 
  private:
-  std::vector<Field> fields_;
+  std::array<Field, max_fields> fields_{};  // made anew in every step, without allocating
+  std::size_t num_fields_ = 0;
 };
 
 /// Raised whenever what travels between ranks changes its meaning.

@@ -31,8 +31,8 @@ void overwrite(Values values, const std::vector<std::int64_t>& result) {
 }  // namespace
 
 LoopbackCommunicator::LoopbackCommunicator(std::shared_ptr<LoopbackGroup> group, Rank rank,
-                                           const Topology& topology, std::chrono::duration<double> timeout)
-    : group_(std::move(group)), rank_(rank), topology_(topology), waiter_(timeout, group_->abort().get()) {}
+                                           const Topology& topology, const Waiter& waiter)
+    : group_(std::move(group)), rank_(rank), topology_(topology), waiter_(waiter) {}
 
 template <typename T, typename Read>
 void LoopbackCommunicator::share(const T& mine, Read&& read) {
@@ -115,7 +115,7 @@ std::unique_ptr<Communicator> LoopbackCommunicator::child() {
   share(group, [&] {
     if (rank_ != Rank{0}) group = of<std::shared_ptr<LoopbackGroup>>(0);
   });
-  return std::make_unique<LoopbackCommunicator>(std::move(group), rank_, topology_, waiter_.timeout());
+  return std::make_unique<LoopbackCommunicator>(std::move(group), rank_, topology_, waiter_);
 }
 
 }  // namespace moewe

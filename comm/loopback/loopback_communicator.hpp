@@ -11,8 +11,9 @@ namespace moewe {
 /// Collectives between threads of one process, through shared addresses.
 class LoopbackCommunicator : public Communicator {
  public:
+  /// Local. The abort flag of `waiter` is the group's.
   LoopbackCommunicator(std::shared_ptr<LoopbackGroup> group, Rank rank, const Topology& topology,
-                       std::chrono::duration<double> timeout);
+                       const Waiter& waiter);
 
   Rank rank() const override { return rank_; }
   const Topology& topology() const override { return topology_; }

@@ -11,6 +11,7 @@
 #include "comm/loopback/loopback_communicator.hpp"
 #include "comm/loopback/loopback_peer_memory.hpp"
 #include "comm/loopback/loopback_transport.hpp"
+#include "comm/shm/shm_communicator.hpp"
 
 namespace moewe {
 namespace {
@@ -36,6 +37,10 @@ class FirstFailure {
   std::shared_ptr<std::atomic<bool>> abort_ = std::make_shared<std::atomic<bool>>(false);
 };
 
+std::unique_ptr<Communicator> make_loopback_engine_communicator(Communicator& parent, MemoryMeter& meter) {
+  return make_shm_communicator(parent.child(), make_loopback_peer_memory, meter);
+}
+
 }  // namespace
 
 void run_ranks(std::size_t num_ranks, std::chrono::duration<double> timeout,
@@ -50,7 +55,8 @@ void run_ranks(const Topology& topology, std::chrono::duration<double> timeout,
   const auto group = std::make_shared<LoopbackGroup>(num_ranks, failure.abort());
   const auto run_one = [&](std::size_t rank) {
     try {
-      LoopbackCommunicator communicator(group, rank_at(rank), topology, timeout);
+      LoopbackCommunicator communicator(group, rank_at(rank), topology,
+                                        Waiter(timeout, group->abort().get()));
       work(communicator);
     } catch (...) {
       failure.record(std::current_exception());
@@ -68,6 +74,8 @@ void run_ranks(const Topology& topology, std::chrono::duration<double> timeout,
   failure.rethrow();
 }
 
-Backend loopback_backend() { return {"loopback", make_loopback_transport, make_loopback_peer_memory}; }
+Backend loopback_backend() {
+  return {"loopback", make_loopback_transport, make_loopback_peer_memory, make_loopback_engine_communicator};
+}
 
 }  // namespace moewe

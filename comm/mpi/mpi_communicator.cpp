@@ -63,10 +63,10 @@ MpiHandle duplicate(MPI_Comm comm, const Waiter& waiter) {
   return MpiHandle(copy);
 }
 
-MpiCommunicator::MpiCommunicator(MpiHandle comm, std::chrono::duration<double> timeout)
+MpiCommunicator::MpiCommunicator(MpiHandle comm, const Waiter& waiter)
     : comm_(std::move(comm)),
       rank_(rank_in(comm_.get())),
-      waiter_(timeout),
+      waiter_(waiter),
       topology_(learn_topology(comm_.get(), waiter_)) {}
 
 void MpiCommunicator::wait(MPI_Request request, const Waiter& waiter, std::string_view what) {
@@ -128,11 +128,12 @@ std::vector<std::byte> MpiCommunicator::gather(std::span<const std::byte> mine, 
 }
 
 std::unique_ptr<Communicator> MpiCommunicator::child() {
-  return std::make_unique<MpiCommunicator>(duplicate(native(), waiter_), waiter_.timeout());
+  return std::make_unique<MpiCommunicator>(duplicate(native(), waiter_), waiter_);
 }
 
 std::unique_ptr<Communicator> make_mpi_communicator(MPI_Comm parent, std::chrono::duration<double> timeout) {
-  return std::make_unique<MpiCommunicator>(duplicate(parent, Waiter(timeout)), timeout);
+  const Waiter waiter(timeout);
+  return std::make_unique<MpiCommunicator>(duplicate(parent, waiter), waiter);
 }
 
 }  // namespace moewe

@@ -28,7 +28,7 @@ class MpiHandle {
 class MpiCommunicator : public Communicator {
  public:
   /// Collective: learns which ranks share a node.
-  MpiCommunicator(MpiHandle comm, std::chrono::duration<double> timeout);
+  MpiCommunicator(MpiHandle comm, const Waiter& waiter);
 
   Rank rank() const override { return rank_; }
   const Topology& topology() const override { return topology_; }

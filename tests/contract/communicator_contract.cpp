@@ -1,5 +1,6 @@
 #include <array>
 #include <cstring>
+#include <functional>
 #include <gtest/gtest.h>
 #include <numeric>
 
@@ -9,7 +10,15 @@
 namespace moewe {
 namespace {
 
-using test::on_every_rank;
+/// Both for the world's own communicator and for the one that its backend makes for an engine.
+void on_every_rank(const std::function<void(Communicator&, const Backend&)>& work) {
+  test::on_every_rank(work);
+  test::on_every_rank([&](Communicator& parent, const Backend& backend) {
+    MemoryMeter meter;
+    const auto communicator = backend.make_engine_communicator(parent, meter);
+    work(*communicator, backend);
+  });
+}
 
 std::int64_t sum_up_to(std::int64_t n) { return n * (n - 1) / 2; }
 

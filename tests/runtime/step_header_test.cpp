@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <set>
 
+#include "comm/error.hpp"
+
 namespace moewe {
 namespace {
 
@@ -48,8 +50,9 @@ std::vector<std::function<void(LayerOptions&)>> option_changes() {
 /// Names of the fields that two headers differ in.
 std::vector<std::string> differences(const StepHeader& a, const StepHeader& b) {
   std::vector<std::string> names;
+  EXPECT_EQ(a.fields().size(), b.fields().size());
   for (std::size_t i = 0; i < a.fields().size(); ++i) {
-    EXPECT_STREQ(a.fields()[i].name, b.fields().at(i).name);
+    EXPECT_STREQ(a.fields()[i].name, b.fields()[i].name);
     if (a.fields()[i].value != b.fields()[i].value) names.emplace_back(a.fields()[i].name);
   }
   return names;
@@ -103,8 +106,11 @@ TEST(StepHeader, TheOrderAndTheNumberOfFieldsCount) {
   EXPECT_EQ(digests.size(), 5U);
 }
 
-TEST(StepHeader, HasRoomInTheComparisonOfRanks) {
-  EXPECT_LE(header_of(plain_spec, {}).fields().size(), 64U - 16U);  // agree.cpp compares up to 64 fields
+TEST(StepHeader, HasRoomForMoreThanALayerAndRefusesTooManyFields) {
+  StepHeader header = header_of(plain_spec, {});
+  EXPECT_LE(header.fields().size(), StepHeader::max_fields - 16);
+  while (header.fields().size() < StepHeader::max_fields) header.add("one more", 0);
+  EXPECT_THROW(header.add("one too many", 0), Error);
 }
 
 }  // namespace

@@ -1,0 +1,208 @@
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <fmt/format.h>
+#include <mpi.h>
+#include <nlohmann/json.hpp>
+
+#include "benchmarks/command_line.hpp"
+#include "benchmarks/harness.hpp"
+#include "comm/error.hpp"
+#include "comm/mpi/mpi_backend.hpp"
+#include "runtime/moe_layer.hpp"
+#include "tests/support/generated_model.hpp"
+
+namespace moewe::bench {
+namespace {
+
+namespace po = boost::program_options;
+using Json = nlohmann::ordered_json;
+
+constexpr const char* program = "step_benchmark";
+constexpr std::chrono::seconds patience{120};
+
+struct Options {
+  std::size_t values = 0;  ///< 64-bit integers in one all-reduce
+  std::size_t experts = 0;
+  std::size_t calls = 0;  ///< of a contestant in a row, in each round
+  std::size_t rounds = 0;
+  std::optional<std::ofstream> json;
+};
+
+po::options_description describe_options() {
+  po::options_description options(
+      "step_benchmark: what a step costs that has nothing to do: the all-reduce in which ranks agree "
+      "against\n"
+      "one MPI_Allreduce of as many bytes, and a whole step of a layer without tokens. Start it with "
+      "mpirun.\n"
+      "\nOptions");
+  const auto text = [](const char* name, const char* otherwise) {
+    return po::value<std::string>()->default_value(otherwise)->value_name(name);
+  };
+  auto add = options.add_options();
+  add("values", text("N", "136"), "64-bit integers in one all-reduce");
+  add("experts", text("N", "256"), "experts of the layer");
+  add("calls", text("N", "200"), "calls in a row");
+  add("rounds", text("N", "100"), "rounds of every contestant");
+  return options;
+}
+
+Options parse(const CommandLine& line) {
+  Options options;
+  options.values = line.number("values", 3, 100000);
+  options.experts = line.number("experts", 1, 4096);
+  options.calls = line.number("calls", 1, 1000000);
+  options.rounds = line.number("rounds", 1, 100000);
+  if (is_first_of_launched()) options.json = line.open_json();
+  return options;
+}
+
+LayerSpec spec_of(const Options& options) {
+  LayerSpec spec;
+  spec.expert = {.hidden = 64, .intermediate = 64};
+  spec.num_experts = options.experts;
+  spec.router.top_k = std::min<std::size_t>(8, options.experts);
+  return spec;
+}
+
+/// What is measured. Every function does its work `calls` times, on all ranks.
+class Contest {
+ public:
+  Contest(Communicator& communicator, const Options& options)
+      : communicator_(communicator.child()),
+        options_(options),
+        engine_(communicator, mpi_backend(), {}),
+        layer_(engine_, spec_of(options), contiguous_placement(options.experts, communicator.size()),
+               test::GeneratedWeights(spec_of(options), 1)),
+        values_(options.values) {}
+
+  /// The slowest rank's seconds per call.
+  double time(const std::function<void()>& work) {
+    communicator_->barrier();
+    const double mine = seconds_of([&] {
+      for (std::size_t call = 0; call < options_.calls; ++call) work();
+    });
+    const std::vector<double> all = all_gather_values(*communicator_, mine);
+    return *std::max_element(all.begin(), all.end()) / static_cast<double>(options_.calls);
+  }
+
+  /// As agree() combines them: sums, one minimum and two maxima.
+  void all_reduce() {
+    std::fill(values_.begin(), values_.end(), std::int64_t{1});
+    const std::span values(values_);
+    engine_.communicator().all_reduce(
+        {.sums = values.subspan(3), .minima = values.first(1), .maxima = values.subspan(1, 2)});
+    check(values_.size() == 3 ? std::int64_t{1} : num_ranks());
+  }
+
+  void mpi_all_reduce() {
+    std::fill(values_.begin(), values_.end(), std::int64_t{1});
+    MPI_Allreduce(MPI_IN_PLACE, values_.data(), static_cast<int>(values_.size()), MPI_INT64_T, MPI_SUM,
+                  MPI_COMM_WORLD);
+    check(num_ranks());
+  }
+
+  void empty_step() { layer_.forward(TokenRows(std::span<const float>()), {}); }
+
+  std::vector<Contestant> contestants() {
+    return {{"all-reduce of an engine", [this] { return time([this] { all_reduce(); }); }},
+            {"MPI_Allreduce", [this] { return time([this] { mpi_all_reduce(); }); }},
+            {"MPI_Allreduce again", [this] { return time([this] { mpi_all_reduce(); }); }},
+            {"empty step", [this] { return time([this] { empty_step(); }); }}};
+  }
+
+  const StepReport& report() const { return layer_.report(); }
+
+ private:
+  std::int64_t num_ranks() const { return static_cast<std::int64_t>(communicator_->size()); }
+  void check(std::int64_t last) const { expects(values_.back() == last, "all ranks were counted"); }
+
+  std::unique_ptr<Communicator> communicator_;
+  const Options& options_;
+  Engine engine_;
+  MoeLayer layer_;
+  std::vector<std::int64_t> values_;
+};
+
+std::string microseconds(double seconds) { return fmt::format("{:.2f}", seconds * 1e6); }
+
+Json to_json(const Spread& spread) {
+  return {{"least", spread.least}, {"p10", spread.p10}, {"median", spread.median}, {"p90", spread.p90}};
+}
+
+/// One row per contestant, each against the second, which is MPI's.
+Json print(const std::vector<Contestant>& contestants, const std::vector<std::vector<double>>& times) {
+  const Table table({{"slowest rank, per call", 24, false},
+                     {"median us", 9},
+                     {"p10-p90", 13},
+                     {"least", 6},
+                     {"to MPI's", 8},
+                     {"p10-p90", 11}});
+  Json results = Json::array();
+  for (std::size_t c = 0; c < contestants.size(); ++c) {
+    const Spread time = spread_of(times[c]);
+    const Spread ratio = spread_of(ratios(times[c], times[1]));
+    table.print(std::vector<std::string>{contestants[c].name, microseconds(time.median),
+                                         fmt::format("{}-{}", microseconds(time.p10), microseconds(time.p90)),
+                                         microseconds(time.least), fmt::format("{:.3f}", ratio.median),
+                                         fmt::format("{:.2f}-{:.2f}", ratio.p10, ratio.p90)});
+    results.push_back({{"name", contestants[c].name}, {"seconds", to_json(time)}, {"ratio", to_json(ratio)}});
+  }
+  return results;
+}
+
+void print_phases(const StepReport& report) {
+  fmt::print("\nthe last empty step of rank 0:");
+  for (std::size_t phase = 0; phase < num_phases; ++phase) {
+    fmt::print(" {} {} us{}", phase_names[phase], microseconds(report.seconds[phase]),
+               phase + 1 < num_phases ? "," : "\n");
+  }
+}
+
+void run_rank(Communicator& communicator, Options& options) {
+  Contest contest(communicator, options);
+  const std::vector<Contestant> contestants = contest.contestants();
+  const auto times =
+      alternate(contestants, {.least_rounds = options.rounds, .most_rounds = options.rounds, .seconds = 0});
+  if (communicator.rank() != Rank{0}) return;
+  fmt::print("{} ranks, {} calls in a row, {} rounds; all-reduce of {} bytes, layer of {} experts\n\n",
+             communicator.size(), options.calls, options.rounds, options.values * sizeof(std::int64_t),
+             options.experts);
+  const Json results = print(contestants, times);
+  print_phases(contest.report());
+  if (!options.json) return;
+  *options.json << Json{{"version", 1}, {"ranks", communicator.size()}, {"results", results}}.dump(2) << '\n';
+  options.json->close();
+  if (!*options.json) throw Error(ErrorKind::internal, "--json: the file could not be written to its end");
+}
+
+/// Ranks cannot wait for one that failed: all end.
+int run(int argc, char** argv) {
+  const CommandLine line(argc, argv, describe_options());
+  if (line.wants_help()) {
+    if (is_first_of_launched()) fmt::print("{}", line.help());
+    return 0;
+  }
+  Options options = parse(line);
+  int provided = MPI_THREAD_SINGLE;
+  MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
+  try {
+    expects(provided >= MPI_THREAD_FUNNELED, "MPI can be used by processes with threads");
+    const auto communicator = make_mpi_communicator(MPI_COMM_WORLD, patience);
+    run_rank(*communicator, options);
+  } catch (...) {
+    MPI_Abort(MPI_COMM_WORLD, report_failure(program, false));
+  }
+  return MPI_Finalize();
+}
+
+}  // namespace
+}  // namespace moewe::bench
+
+int main(int argc, char** argv) {
+  try {
+    return moewe::bench::run(argc, argv);
+  } catch (...) {
+    return moewe::bench::report_failure(moewe::bench::program, true);
+  }
+}
