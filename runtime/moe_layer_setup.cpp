@@ -58,6 +58,7 @@ void MoeLayer::construct(Placement placement, const WeightSource* source) {
 
 SlotTable MoeLayer::load(const Placement& placement, const WeightSource& source) {
   experts_.emplace(spec_.expert, options_.dtype, options_.dtype, engine_.matmuls());
+  experts_->test();  // before weights take memory
   load_router(source);
   if (spec_.has_shared_expert()) load_shared_expert(source);
   engine_.workspace().reserve(experts_->scratch_bytes());
@@ -67,17 +68,19 @@ SlotTable MoeLayer::load(const Placement& placement, const WeightSource& source)
 
 void MoeLayer::load_router(const WeightSource& source) {
   const std::size_t num_values = spec_.num_experts * spec_.expert.hidden;
+  const auto matmul = engine_.matmuls().get(spec_.expert.hidden, spec_.num_experts);
+  matmul->rows();  // tested before weights take memory
   Buffer unpacked(engine_.memory(), loading_name, num_values * sizeof(float));
   source.read_router(unpacked.as<float>(num_values));
   std::vector<float> bias(spec_.router.has_selection_bias ? spec_.num_experts : 0);
   if (!bias.empty()) source.read_selection_bias(bias);
-  router_.emplace(spec_.router, engine_.matmuls().get(spec_.expert.hidden, spec_.num_experts),
-                  engine_.memory(), unpacked.as<float>(num_values), bias);
+  router_.emplace(spec_.router, matmul, engine_.memory(), unpacked.as<float>(num_values), bias);
   engine_.workspace().reserve(Router::scratch_bytes_for(spec_));
 }
 
 void MoeLayer::load_shared_expert(const WeightSource& source) {
   shared_expert_.emplace(spec_.shared_expert(), options_.dtype, Dtype::f32, engine_.matmuls());
+  shared_expert_->test();
   const std::size_t length = shared_expert_->num_weights();
   Buffer unpacked(engine_.memory(), loading_name, length * sizeof(float));
   const ExpertMatrices matrices = shared_expert_->matrices_in(unpacked.as<float>(length));
