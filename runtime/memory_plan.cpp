@@ -13,7 +13,7 @@ void MemoryPlan::cover(const MemoryPlan& other) {
 
 std::size_t MemoryPlan::total() const {
   std::size_t sum = 0;
-  for (const auto& [name, bytes] : bytes_) sum += bytes;
+  for (const auto& [name, bytes] : bytes_) sum = saturated_sum(sum, bytes);
   return sum;
 }
 
