@@ -183,11 +183,11 @@ void guarded(Communicator& communicator, const RunOptions& options, const RunPos
 void run_steps(Engine& engine, const RunInputs& inputs, const RunOptions& options, RunPosition& position) {
   Communicator& communicator = engine.communicator();
   const RunPlan plan = plan_memory(engine, inputs, options);
-  StepLoop loop(engine, inputs, options, position);
   std::optional<AtomicFile> json;  // begun before the work, so that what cannot be written is said now
   together(communicator, [&] {
     if (options.json && communicator.rank() == Rank{0}) json.emplace(*options.json);
   });
+  StepLoop loop(engine, inputs, options, position);
   loop.run();
   position = {.phase = "report"};
   const RunResult result = collect_result(engine, inputs, options, plan, loop);

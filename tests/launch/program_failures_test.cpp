@@ -47,11 +47,11 @@ TEST(Failure, ToAnswerEndsTheJobWithExitCode3) {
 /// Starts the program in the background, does something once it has begun to write to `folder`, which is
 /// before its first step, and waits for its end.
 ProgramResult interfere(const std::filesystem::path& folder, const std::string& run, const std::string& act) {
-  return test::run_command(
-      fmt::format("{{ {0} {1} --output {2}/output & pid=$!; while [ -z \"$(ls {2})\" ]; do sleep 0.05; done; "
-                  "sleep 0.3; {3}; "
-                  "wait $pid; }}",
-                  test::program(), run, folder.string(), act));
+  return test::run_command(fmt::format(
+      "{{ {0} {1} --output {2}/output & pid=$!; while [ -z \"$(ls -A {2})\" ]; do sleep 0.05; done; "
+      "sleep 0.3; {3}; "
+      "wait $pid; }}",
+      test::program(), run, folder.string(), act));
 }
 
 TEST(Failure, ThatKillsTheProgramLeavesNoResults) {
