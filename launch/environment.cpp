@@ -17,6 +17,8 @@
 #include "comm/mpi/check.hpp"
 #include "comm/mpi/mpi_backend.hpp"
 #include "comm/together.hpp"
+#include "launch/option_values.hpp"
+#include "runtime/unfinished_file.hpp"
 
 namespace moewe {
 namespace {
@@ -47,6 +49,7 @@ class MpiSession {
 
   /// Ends all ranks at once.
   [[noreturn]] static void abort(ExitCode code) {
+    remove_unfinished_files();
     std::fflush(nullptr);
     MPI_Abort(MPI_COMM_WORLD, static_cast<int>(code));
     std::_Exit(static_cast<int>(code));

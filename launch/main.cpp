@@ -13,6 +13,7 @@
 #include "launch/environment.hpp"
 #include "launch/options.hpp"
 #include "launch/run_command.hpp"
+#include "runtime/unfinished_file.hpp"
 
 namespace moewe {
 namespace {
@@ -46,13 +47,26 @@ int print(const std::string& text) {
   return static_cast<int>(ExitCode::done);
 }
 
+/// Does what the signal does anyway, with no unfinished files left.
+void end_by_signal(int number) {
+  remove_unfinished_files();
+  std::signal(number, SIG_DFL);
+  std::raise(number);
+}
+
+/// Signals that are ignored already, as under nohup, stay so.
+void clean_up_at(int number) {
+  if (std::signal(number, end_by_signal) == SIG_IGN) std::signal(number, SIG_IGN);
+}
+
 /// Files that are opened later must not take the places of closed standard streams, and a file that grows
-/// past its limit is an error to be told, not a signal.
+/// past its limit or a reader that leaves is an error to be told, not a signal.
 void prepare_process() {
   int fd = open("/dev/null", O_RDWR);
   while (fd >= 0 && fd <= STDERR_FILENO) fd = open("/dev/null", O_RDWR);
   if (fd >= 0) close(fd);
-  std::signal(SIGXFSZ, SIG_IGN);
+  for (const int told : {SIGXFSZ, SIGPIPE}) std::signal(told, SIG_IGN);
+  for (const int ends : {SIGTERM, SIGINT, SIGHUP}) clean_up_at(ends);
 }
 
 int start(const std::vector<std::string>& arguments) {
