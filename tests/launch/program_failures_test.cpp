@@ -105,6 +105,23 @@ TEST(Failure, ToWriteIsToldInOneSentence) {
   }
 }
 
+TEST(Failure, ToWriteIsToldWhateverIsPrintedFirst) {
+  const std::string run = test::program() + " " + shipped().run_recorded();
+  std::vector<std::string> commands{fmt::format("{} --help", test::program()), run, run + " --ranks 2"};
+  for (const std::string& command : commands) {  // a reader that has left
+    const ProgramResult result =
+        test::run_command(fmt::format("{{ {{ sleep 0.2; {}; echo code $? >&2; }} | true; }}", command));
+    EXPECT_NE(result.output.find("standard output cannot be written"), std::string::npos) << result.output;
+    EXPECT_EQ(own_lines(result).size(), 1U) << result.output;
+    EXPECT_NE(result.output.find("code 2\n"), std::string::npos) << command << "\n" << result.output;
+  }
+  if (interposer().empty()) GTEST_SKIP() << "a sanitizer's runtime has to be loaded first";
+  const ProgramResult result = test::run_command(fmt::format("(stdbuf -o0 {} --steps 2 > /dev/full)", run));
+  EXPECT_EQ(result.exit_code, 2) << result.output;
+  ASSERT_EQ(own_lines(result).size(), 1U) << result.output;
+  EXPECT_NE(own_lines(result)[0].find("standard output cannot be written"), std::string::npos);
+}
+
 TEST(Failure, HasItsExitCodeWhereItCannotBeTold) {
   for (const char* arguments :
        {" run --checkpoint /no/such/folder --tokens 1", " walk", " run --model deepseek-v3 --tokens 1"}) {
