@@ -230,7 +230,8 @@ std::vector<std::string> RunOptions::shared_settings() const {
           fmt::format("--verify {}", name_of(verify_choices, verify)),
           fmt::format("--timeout {}", timeout_s),
           file("input", input),
-          file("output", output)};
+          file("output", output),
+          file("json", json)};
 }
 
 std::string run_help() {
