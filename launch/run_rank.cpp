@@ -200,7 +200,7 @@ void run_steps(Engine& engine, const RunInputs& inputs, const RunOptions& option
     json->commit();
   });
   if (!result.passed()) {
-    throw Error(ErrorKind::verification, "verification failed; see the summary", ErrorScope::shared);
+    throw Error(ErrorKind::verification, "verification failed: " + result.failures(), ErrorScope::shared);
   }
 }
 

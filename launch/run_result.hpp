@@ -77,6 +77,9 @@ struct RunResult {
 
   /// Nothing lost, and results within tolerance of the recorded ones.
   bool passed() const;
+
+  /// For people: what keeps it from having passed; empty where it has.
+  std::string failures() const;
 };
 
 /// Smallest value that at least the fraction `p` of the values do not exceed; 0 if there are none.
