@@ -23,14 +23,24 @@
 namespace moewe {
 namespace {
 
-/// What Open MPI, Slurm with PMIx or PMI-2, and MPICH's launchers tell a rank before MPI starts.
-constexpr std::array<const char*, 3> rank_variables{"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"};
+/// Variables that a launcher sets together.
+struct LauncherVariables {
+  const char* rank;
+  const char* job;
+};
 
-const char* rank_variable() {
-  for (const char* name : rank_variables) {
-    if (const char* value = std::getenv(name)) return value;
+/// What Open MPI, Slurm with PMIx or PMI-2, and MPICH's launchers tell a rank before MPI starts.
+constexpr std::array<LauncherVariables, 3> launchers{{{"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"},
+                                                      {"PMIX_RANK", "PMIX_NAMESPACE"},
+                                                      {"PMI_RANK", "PMI_SIZE"}}};
+
+/// A rank that is told without its job was left over from something else, and counts as none.
+std::optional<std::uint64_t> find_launcher_rank() {
+  for (const auto& [rank, job] : launchers) {
+    const char* value = std::getenv(rank);
+    if (value != nullptr && std::getenv(job) != nullptr) return parse_number(value);
   }
-  return nullptr;
+  return std::nullopt;
 }
 
 /// MPI from start to end of the process.
@@ -75,14 +85,16 @@ void print_error(const std::string& what) {
 
 int run_as_mpi_rank(double timeout_s, const std::function<void(Communicator&, const Backend&)>& work) {
   const MpiSession session;
+  bool is_first = true;  // of those that print what is shared
   try {
     const auto communicator = make_mpi_communicator(MPI_COMM_WORLD, std::chrono::duration<double>(timeout_s));
+    is_first = communicator->rank() == Rank{0};
     work(*communicator, mpi_backend());
   } catch (...) {
     const std::exception_ptr failure = std::current_exception();
     const ExitCode code = exit_code_for(kind_of(failure));
     const bool shared = is_shared(failure);
-    if (!shared || launcher_rank() == 0) print_error(text_of(failure));
+    if (!shared || is_first) print_error(text_of(failure));
     if (!shared) MpiSession::abort(code);
     return static_cast<int>(code);
   }
@@ -121,12 +133,9 @@ ExitCode exit_code_for(ErrorKind kind) {
   }
 }
 
-bool started_by_launcher() { return rank_variable() != nullptr; }
+bool started_by_launcher() { return find_launcher_rank().has_value(); }
 
-int launcher_rank() {
-  const char* value = rank_variable();
-  return value == nullptr ? 0 : std::atoi(value);
-}
+bool is_first_process() { return find_launcher_rank().value_or(0) == 0; }
 
 void print_text(const std::string& text) {
   const bool is_written = std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;

@@ -18,8 +18,8 @@ ExitCode exit_code_for(ErrorKind kind);
 /// Whether mpirun or srun started this process as one of a job's ranks.
 bool started_by_launcher();
 
-/// The rank that the launcher gave this process; 0 without one. Known before MPI is.
-int launcher_rank();
+/// Whether this is the launcher's rank 0, or no launcher's. Known before MPI is.
+bool is_first_process();
 
 /// Writes to standard output, all of it. Throws InvalidInput where that cannot be.
 void print_text(const std::string& text);

@@ -43,7 +43,7 @@ int reject(const std::string& what) {
 }
 
 int print(const std::string& text) {
-  if (launcher_rank() == 0) print_text(text);
+  if (is_first_process()) print_text(text);
   return static_cast<int>(ExitCode::done);
 }
 

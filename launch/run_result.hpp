@@ -75,7 +75,7 @@ struct RunResult {
   double tokens_per_s() const;
   double expert_flops_per_s() const;
 
-  /// Nothing lost, and results within tolerance of the recorded ones.
+  /// Nothing lost, and results finite and within tolerance of the recorded ones.
   bool passed() const;
 
   /// For people: what keeps it from having passed; empty where it has.
