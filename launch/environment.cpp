@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <filesystem>
 #include <fmt/format.h>
@@ -152,10 +153,17 @@ bool is_watched() {
 }
 
 std::size_t default_threads(std::size_t ranks_on_node) {
-  if (const char* asked_for = std::getenv("OMP_NUM_THREADS")) {
-    constexpr int max_threads = 1024;
-    return static_cast<std::size_t>(std::clamp(std::atoi(asked_for), 1, max_threads));
-  }
+  const char* text = std::getenv("OMP_NUM_THREADS");
+  if (text == nullptr || *text == '\0') return cores_of_rank(ranks_on_node);
+  const std::string outermost(text, std::strcspn(text, ","));  // a list is of nested levels
+  const auto number = parse_number(outermost);
+  if (number && *number >= 1 && *number <= max_threads) return *number;
+  throw InvalidInput(fmt::format(
+      "OMP_NUM_THREADS must be a whole number from 1 to {}, not '{}', unless --threads N is given",
+      max_threads, text));
+}
+
+std::size_t cores_of_rank(std::size_t ranks_on_node) {
   hwloc_topology_t machine = nullptr;
   if (hwloc_topology_init(&machine) != 0) return 1;
   const std::unique_ptr<hwloc_topology, decltype(&hwloc_topology_destroy)> owner(machine,

@@ -7,6 +7,7 @@
 #include <set>
 #include <sstream>
 
+#include "launch/environment.hpp"
 #include "launch/option_values.hpp"
 #include "launch/run_help.hpp"
 #include "runtime/model_config.hpp"
@@ -190,7 +191,7 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
   options.layer = {find_choice(values, "dtype", dtype_choices),
                    find_choice(values, "combine", combine_choices), parse_capacity(values)};
   options.ranks = find_number(values, "ranks", 1, max_ranks);
-  options.threads = find_number(values, "threads", 1, max_ranks);
+  options.threads = find_number(values, "threads", 1, max_threads);
   options.memory_limit = find_bytes(values, "memory-limit");
   options.path = find_choice(values, "path", path_choices);
   options.verify = find_choice(values, "verify", verify_choices);

@@ -142,6 +142,7 @@ RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptio
   result.seed = options.seed;
   result.layers = inputs.layers();
   result.threads = engine.threads();
+  result.cores = cores_of_rank(ranks_on_node(communicator));
   result.exchange = gather_paths(communicator, engine);
   add_totals(communicator, loop.totals(), result);
   constexpr double flops_per_weight = 2;

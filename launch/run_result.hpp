@@ -37,6 +37,7 @@ struct RunResult {
   std::uint64_t seed = 0;
   std::vector<std::size_t> layers;
   std::size_t threads = 0;  ///< of rank 0
+  std::size_t cores = 0;    ///< that these may use
 
   std::vector<PairPath> exchange;
   std::string output_sha256;

@@ -44,6 +44,11 @@ std::string result_text(const RunResult& result) {
   return has_ledger ? "passed: the ledger balances; no reference to compare with" : "done, not verified";
 }
 
+std::string threads_text(const RunResult& result) {
+  const std::string threads = count(result.threads, "thread");
+  return result.threads <= result.cores ? threads : threads + " on " + count(result.cores, "core");
+}
+
 std::string ledger_text(const RunResult& result) {
   std::string text =
       fmt::format("{} assigned, {} computed, {} lost", result.assigned, result.computed(), result.lost());
@@ -117,7 +122,7 @@ std::string to_text(const RunResult& result) {
   line("dispatch", fmt::format("routing {}, capacity {}, combine {}", printable(result.routing),
                                result.capacity, result.combine));
   line("ranks", fmt::format("{} on {}, {} each, {}", result.ranks, count(result.nodes, "node"),
-                            count(result.threads, "thread"), result.isa));
+                            threads_text(result), result.isa));
   line("paths", path_counts(result));
   line("step",
        fmt::format("{} median, {} p99", human_time(step), human_time(percentile(result.step_times, 0.99))));
