@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <filesystem>
 #include <fmt/format.h>
@@ -17,18 +18,30 @@
 #include "comm/mpi/check.hpp"
 #include "comm/mpi/mpi_backend.hpp"
 #include "comm/together.hpp"
+#include "launch/option_values.hpp"
+#include "runtime/unfinished_file.hpp"
 
 namespace moewe {
 namespace {
 
-/// What Open MPI, Slurm with PMIx or PMI-2, and MPICH's launchers tell a rank before MPI starts.
-constexpr std::array<const char*, 3> rank_variables{"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"};
+/// Variables that a launcher sets together.
+struct LauncherVariables {
+  const char* rank;
+  const char* job;
+};
 
-const char* rank_variable() {
-  for (const char* name : rank_variables) {
-    if (const char* value = std::getenv(name)) return value;
+/// What Open MPI, Slurm with PMIx or PMI-2, and MPICH's launchers tell a rank before MPI starts.
+constexpr std::array<LauncherVariables, 3> launchers{{{"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"},
+                                                      {"PMIX_RANK", "PMIX_NAMESPACE"},
+                                                      {"PMI_RANK", "PMI_SIZE"}}};
+
+/// A rank that is told without its job was left over from something else, and counts as none.
+std::optional<std::uint64_t> find_launcher_rank() {
+  for (const auto& [rank, job] : launchers) {
+    const char* value = std::getenv(rank);
+    if (value != nullptr && std::getenv(job) != nullptr) return parse_number(value);
   }
-  return nullptr;
+  return std::nullopt;
 }
 
 /// MPI from start to end of the process.
@@ -47,6 +60,7 @@ class MpiSession {
 
   /// Ends all ranks at once.
   [[noreturn]] static void abort(ExitCode code) {
+    remove_unfinished_files();
     std::fflush(nullptr);
     MPI_Abort(MPI_COMM_WORLD, static_cast<int>(code));
     std::_Exit(static_cast<int>(code));
@@ -72,14 +86,16 @@ void print_error(const std::string& what) {
 
 int run_as_mpi_rank(double timeout_s, const std::function<void(Communicator&, const Backend&)>& work) {
   const MpiSession session;
+  bool is_first = true;  // of those that print what is shared
   try {
     const auto communicator = make_mpi_communicator(MPI_COMM_WORLD, std::chrono::duration<double>(timeout_s));
+    is_first = communicator->rank() == Rank{0};
     work(*communicator, mpi_backend());
   } catch (...) {
     const std::exception_ptr failure = std::current_exception();
     const ExitCode code = exit_code_for(kind_of(failure));
     const bool shared = is_shared(failure);
-    if (!shared || launcher_rank() == 0) print_error(text_of(failure));
+    if (!shared || is_first) print_error(text_of(failure));
     if (!shared) MpiSession::abort(code);
     return static_cast<int>(code);
   }
@@ -118,12 +134,9 @@ ExitCode exit_code_for(ErrorKind kind) {
   }
 }
 
-bool started_by_launcher() { return rank_variable() != nullptr; }
+bool started_by_launcher() { return find_launcher_rank().has_value(); }
 
-int launcher_rank() {
-  const char* value = rank_variable();
-  return value == nullptr ? 0 : std::atoi(value);
-}
+bool is_first_process() { return find_launcher_rank().value_or(0) == 0; }
 
 void print_text(const std::string& text) {
   const bool is_written = std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
@@ -140,10 +153,17 @@ bool is_watched() {
 }
 
 std::size_t default_threads(std::size_t ranks_on_node) {
-  if (const char* asked_for = std::getenv("OMP_NUM_THREADS")) {
-    constexpr int max_threads = 1024;
-    return static_cast<std::size_t>(std::clamp(std::atoi(asked_for), 1, max_threads));
-  }
+  const char* text = std::getenv("OMP_NUM_THREADS");
+  if (text == nullptr || *text == '\0') return cores_of_rank(ranks_on_node);
+  const std::string outermost(text, std::strcspn(text, ","));  // a list is of nested levels
+  const auto number = parse_number(outermost);
+  if (number && *number >= 1 && *number <= max_threads) return *number;
+  throw InvalidInput(fmt::format(
+      "OMP_NUM_THREADS must be a whole number from 1 to {}, not '{}', unless --threads N is given",
+      max_threads, text));
+}
+
+std::size_t cores_of_rank(std::size_t ranks_on_node) {
   hwloc_topology_t machine = nullptr;
   if (hwloc_topology_init(&machine) != 0) return 1;
   const std::unique_ptr<hwloc_topology, decltype(&hwloc_topology_destroy)> owner(machine,

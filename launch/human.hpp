@@ -10,7 +10,7 @@ namespace moewe {
 
 /// "12.3 k", "4.56 M": three digits and a prefix.
 inline std::string human(double value, const char* unit) {
-  constexpr std::array<const char*, 6> prefixes{"", "k", "M", "G", "T", "P"};
+  constexpr std::array<const char*, 7> prefixes{"", "k", "M", "G", "T", "P", "E"};
   std::size_t prefix = 0;
   while (std::abs(value) >= 999.5 && prefix + 1 < prefixes.size()) {
     value /= 1000;

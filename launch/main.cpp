@@ -14,6 +14,7 @@
 #include "launch/environment.hpp"
 #include "launch/options.hpp"
 #include "launch/run_command.hpp"
+#include "runtime/unfinished_file.hpp"
 
 namespace moewe {
 namespace {
@@ -44,17 +45,30 @@ int reject(const std::string& what) {
 }
 
 int print(const std::string& text) {
-  if (launcher_rank() == 0) print_text(text);
+  if (is_first_process()) print_text(text);
   return static_cast<int>(ExitCode::done);
 }
 
+/// Does what the signal does anyway, with no unfinished files left.
+void end_by_signal(int number) {
+  remove_unfinished_files();
+  std::signal(number, SIG_DFL);
+  std::raise(number);
+}
+
+/// Signals that are ignored already, as under nohup, stay so.
+void clean_up_at(int number) {
+  if (std::signal(number, end_by_signal) == SIG_IGN) std::signal(number, SIG_IGN);
+}
+
 /// Files that are opened later must not take the places of closed standard streams, and a file that grows
-/// past its limit is an error to be told, not a signal.
+/// past its limit or a reader that leaves is an error to be told, not a signal.
 void prepare_process() {
   int fd = open("/dev/null", O_RDWR);
   while (fd >= 0 && fd <= STDERR_FILENO) fd = open("/dev/null", O_RDWR);
   if (fd >= 0) close(fd);
-  std::signal(SIGXFSZ, SIG_IGN);
+  for (const int told : {SIGXFSZ, SIGPIPE}) std::signal(told, SIG_IGN);
+  for (const int ends : {SIGTERM, SIGINT, SIGHUP}) clean_up_at(ends);
 }
 
 int start(const std::vector<std::string>& arguments) {

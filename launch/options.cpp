@@ -6,6 +6,7 @@
 #include <set>
 #include <sstream>
 
+#include "launch/environment.hpp"
 #include "launch/option_values.hpp"
 #include "launch/run_help.hpp"
 #include "runtime/model_config.hpp"
@@ -171,7 +172,7 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
   options.layer = {find_choice(values, "dtype", dtype_choices),
                    find_choice(values, "combine", combine_choices), parse_capacity(values)};
   options.ranks = find_number(values, "ranks", 1, max_ranks);
-  options.threads = find_number(values, "threads", 1, max_ranks);
+  options.threads = find_number(values, "threads", 1, max_threads);
   options.memory_limit = find_bytes(values, "memory-limit");
   options.path = find_choice(values, "path", path_choices);
   options.verify = find_choice(values, "verify", verify_choices);
@@ -211,7 +212,8 @@ std::vector<std::string> RunOptions::shared_settings() const {
           fmt::format("--verify {}", name_of(verify_choices, verify)),
           fmt::format("--timeout {}", timeout_s),
           file("input", input),
-          file("output", output)};
+          file("output", output),
+          file("json", json)};
 }
 
 std::string run_help() {

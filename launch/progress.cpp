@@ -1,7 +1,8 @@
 #include "launch/progress.hpp"
 
-#include <cstdio>
 #include <fmt/format.h>
+
+#include "launch/environment.hpp"
 
 namespace moewe {
 namespace {
@@ -24,9 +25,8 @@ void Progress::step_done(double step_seconds, double imbalance) {
   if (!is_due && !is_last) return;
   last_shown_ = now;
   const double rate = static_cast<double>(num_done_ * tokens_per_step_) / seconds_;
-  fmt::print("{}step {} of {}, {:.0f} tokens/s, imbalance {:.2f}{}", on_terminal_ ? "\r" : "", num_done_,
-             num_steps_, rate, imbalance, on_terminal_ && !is_last ? "\x1b[K" : "\n");
-  std::fflush(stdout);
+  print_text(fmt::format("{}step {} of {}, {:.0f} tokens/s, imbalance {:.2f}{}", on_terminal_ ? "\r" : "",
+                         num_done_, num_steps_, rate, imbalance, on_terminal_ && !is_last ? "\x1b[K" : "\n"));
 }
 
 }  // namespace moewe

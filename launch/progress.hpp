@@ -11,6 +11,7 @@ class Progress {
  public:
   Progress(std::size_t num_steps, std::size_t tokens_per_step, bool on_terminal);
 
+  /// Throws InvalidInput where standard output cannot be written.
   void step_done(double step_seconds, double imbalance);
 
  private:

@@ -60,6 +60,12 @@ bool ReferenceResult::within(const ReferenceTolerance& tolerance) const {
          relative_rms_err() <= tolerance.rms_err && max_weight_err <= tolerance.max_weight_err;
 }
 
+void ReferenceResult::add_not_finite(std::size_t layer, std::int64_t num_results) {
+  if (num_results == 0) return;
+  first_not_finite_layer = not_finite_results == 0 ? layer : std::min(first_not_finite_layer, layer);
+  not_finite_results += num_results;
+}
+
 void ReferenceResult::add_tie(const NearTie& tie) {
   if (static_cast<std::size_t>(near_ties) < max_listed_ties) {
     listed_ties[static_cast<std::size_t>(near_ties)] = tie;
@@ -80,6 +86,7 @@ void ReferenceResult::add(const ReferenceResult& other) {
   sum_of_squares += other.sum_of_squares;
   num_values += other.num_values;
   not_finite += other.not_finite;
+  add_not_finite(other.first_not_finite_layer, other.not_finite_results);
 }
 
 ReferenceCheck::ReferenceCheck(const SafetensorsFile* file, const std::vector<std::size_t>& layers,
@@ -119,7 +126,10 @@ void ReferenceCheck::compare(std::size_t layer, TokenRange range, const Routing&
   const bool has_ids = find(layer, "topk_ids") != nullptr;
   const bool has_weights = find(layer, "topk_weights") != nullptr;
   const bool has_outputs = find(layer, "output") != nullptr;
-  result_.not_finite += std::count_if(y.begin(), y.end(), [](float value) { return !std::isfinite(value); });
+  const std::int64_t not_finite =
+      std::count_if(y.begin(), y.end(), [](float value) { return !std::isfinite(value); });
+  result_.not_finite += not_finite;
+  result_.add_not_finite(layer, not_finite);
   for (std::size_t t = 0; t < range.count; ++t) {
     const Routing row = row_of(routing, t);
     // Where the experts differ, so do weights and outputs, and they are not an error of their own.

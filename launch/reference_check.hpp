@@ -47,7 +47,9 @@ struct ReferenceResult {
   double max_weight_err = 0;
   double sum_of_squares = 0;  ///< of the recorded outputs
   std::int64_t num_values = 0;
-  std::int64_t not_finite = 0;  ///< outputs, and differences to recorded values
+  std::int64_t not_finite = 0;  ///< results, and differences to recorded values
+  std::int64_t not_finite_results = 0;
+  std::size_t first_not_finite_layer = 0;  ///< that computed, where there are any
 
   static constexpr std::size_t max_listed_ties = 16;
   std::array<NearTie, max_listed_ties> listed_ties{};  ///< the first ones
@@ -64,6 +66,7 @@ struct ReferenceResult {
   bool within(const ReferenceTolerance& tolerance) const;
 
   void add(const ReferenceResult& other);
+  void add_not_finite(std::size_t layer, std::int64_t num_results);
   void add_tie(const NearTie& tie);
 };
 

@@ -6,6 +6,7 @@
 #include "comm/error.hpp"
 #include "comm/together.hpp"
 #include "launch/shared_options.hpp"
+#include "runtime/write_target.hpp"
 
 namespace moewe {
 namespace {
@@ -76,13 +77,12 @@ void RunInputs::refuse_to_overwrite(const RunOptions& options) const {
   if (options.input) read.push_back(*options.input);
   for (const auto& written : {options.output, options.json}) {
     for (const auto& file : read) {
-      std::error_code missing;
-      if (written && std::filesystem::equivalent(*written, file, missing)) {
+      if (written && name_one_file(*written, file)) {
         throw InvalidInput(fmt::format("{}: is read by this run and cannot be written", written->string()));
       }
     }
   }
-  if (options.output && options.output == options.json) {
+  if (options.output && options.json && name_one_file(*options.output, *options.json)) {
     throw InvalidInput(fmt::format("{}: --output and --json name the same file", options.output->string()));
   }
 }

@@ -127,7 +127,8 @@ std::string to_json(const RunResult& result) {
                        {"per_layer", result.last_imbalance}};
   json["memory"] = memory_json(result);
   json["verify"] = verify_json(result);
-  return json.dump(2) + "\n";
+  constexpr int indent = 2;  // names of files may hold what is no UTF-8
+  return json.dump(indent, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace moewe

@@ -73,7 +73,7 @@ std::vector<std::string> remedies(const RunInputs& inputs, const LayerOptions& o
 }  // namespace
 
 std::size_t RunPlan::least_bytes() const {
-  return resident.total() + std::max(loading_bytes, least_step_bytes);
+  return saturated_sum(resident.total(), std::max(loading_bytes, least_step_bytes));
 }
 
 RunPlan plan_run(Engine& engine, const RunInputs& inputs, const LayerOptions& options, std::size_t num_slots,
@@ -108,8 +108,9 @@ RunPlan plan_run(Engine& engine, const RunInputs& inputs, const LayerOptions& op
                           .num_expected_on_node = all_tokens * top_k,
                           .row_bytes = spec.expert.hidden * bytes_of(options.dtype)};
   const std::size_t most_rounds = std::max<std::size_t>(1, most_tokens);
-  plan.least_step_bytes = routing.total() + most_round_bytes(engine.lane(), bounds, most_rounds);
-  plan.most_step_bytes = routing.total() + most_round_bytes(engine.lane(), bounds, 1);
+  plan.least_step_bytes =
+      saturated_sum(routing.total(), most_round_bytes(engine.lane(), bounds, most_rounds));
+  plan.most_step_bytes = saturated_sum(routing.total(), most_round_bytes(engine.lane(), bounds, 1));
   return plan;
 }
 
@@ -118,7 +119,7 @@ void require_fit(Engine& engine, const RunPlan& plan, std::size_t limit, bool is
   if (const auto worst = worst_rank(communicator, plan.least_bytes(), limit)) {
     refuse(communicator, *worst, plan, limit);
   }
-  const std::size_t most = plan.resident.total() + plan.most_step_bytes;
+  const std::size_t most = saturated_sum(plan.resident.total(), plan.most_step_bytes);
   if (is_explicit || worst_rank(communicator, most, limit)) engine.limit_memory(limit);
 }
 

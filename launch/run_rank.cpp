@@ -144,6 +144,7 @@ RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptio
   result.seed = options.seed;
   result.layers = inputs.layers();
   result.threads = engine.threads();
+  result.cores = cores_of_rank(ranks_on_node(communicator));
   result.exchange = gather_paths(communicator, engine);
   add_totals(communicator, loop.totals(), result);
   constexpr double flops_per_weight = 2;
@@ -157,30 +158,39 @@ RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptio
   return result;
 }
 
+/// Memory that a limit allows and the machine does not have makes the limit wrong.
+Error explain(const std::exception_ptr& failure, const RunOptions& options) {
+  const ErrorScope scope = is_shared(failure) ? ErrorScope::shared : ErrorScope::local;
+  const ErrorKind kind = kind_of(failure);
+  if (kind != ErrorKind::out_of_memory || !options.memory_limit) return {kind, text_of(failure), scope};
+  return {ErrorKind::invalid_input,
+          text_of(failure) + "; --memory-limit must be at most what the machine has", scope};
+}
+
 /// Runs one stage of the job. A shared error leaves it with step and layer in front. A local one ends the job
 /// from here, before the engine is taken down under messages that are still in flight.
-void guarded(Communicator& communicator, const RunPosition& position, const std::function<void()>& stage) {
+void guarded(Communicator& communicator, const RunOptions& options, const RunPosition& position,
+             const std::function<void()>& stage) {
   try {
     stage();
   } catch (...) {
-    const std::exception_ptr failure = std::current_exception();
-    const bool shared = is_shared(failure);
+    const Error failure = explain(std::current_exception(), options);
+    const bool shared = failure.scope() == ErrorScope::shared;
     const std::string where = shared ? position.describe_step() : position.describe(communicator.rank());
-    const std::string text =
-        where.empty() ? text_of(failure) : fmt::format("{}: {}", where, text_of(failure));
-    if (!shared) end_mpi_job(kind_of(failure), text);
-    throw Error(kind_of(failure), text, shared ? ErrorScope::shared : ErrorScope::local);
+    const std::string text = where.empty() ? failure.what() : fmt::format("{}: {}", where, failure.what());
+    if (!shared) end_mpi_job(failure.kind(), text);
+    throw Error(failure.kind(), text, failure.scope());
   }
 }
 
 void run_steps(Engine& engine, const RunInputs& inputs, const RunOptions& options, RunPosition& position) {
   Communicator& communicator = engine.communicator();
   const RunPlan plan = plan_memory(engine, inputs, options);
-  StepLoop loop(engine, inputs, options, position);
   std::optional<AtomicFile> json;  // begun before the work, so that what cannot be written is said now
   together(communicator, [&] {
     if (options.json && communicator.rank() == Rank{0}) json.emplace(*options.json);
   });
+  StepLoop loop(engine, inputs, options, position);
   loop.run();
   position = {.phase = "report"};
   const RunResult result = collect_result(engine, inputs, options, plan, loop);
@@ -193,7 +203,7 @@ void run_steps(Engine& engine, const RunInputs& inputs, const RunOptions& option
     json->commit();
   });
   if (!result.passed()) {
-    throw Error(ErrorKind::verification, "verification failed; see the summary", ErrorScope::shared);
+    throw Error(ErrorKind::verification, "verification failed: " + result.failures(), ErrorScope::shared);
   }
 }
 
@@ -203,13 +213,16 @@ void run_rank(Communicator& communicator, const Backend& backend, const RunOptio
   RunPosition position;
   std::optional<RunInputs> inputs;
   std::optional<Engine> engine;
-  guarded(communicator, position, [&] {
-    const std::size_t num_threads = options.threads.value_or(default_threads(ranks_on_node(communicator)));
+  guarded(communicator, options, position, [&] {
+    std::size_t num_threads = 0;
+    together(communicator, [&] {
+      num_threads = options.threads ? *options.threads : default_threads(ranks_on_node(communicator));
+    });
     inputs.emplace(communicator, options, num_threads);
     position.phase = "loading";
     engine.emplace(communicator, backend, engine_options(num_threads, options));
   });
-  guarded(communicator, position, [&] { run_steps(*engine, *inputs, options, position); });
+  guarded(communicator, options, position, [&] { run_steps(*engine, *inputs, options, position); });
 }
 
 }  // namespace moewe

@@ -37,6 +37,7 @@ struct RunResult {
   std::uint64_t seed = 0;
   std::vector<std::size_t> layers;
   std::size_t threads = 0;  ///< of rank 0
+  std::size_t cores = 0;    ///< that these may use
 
   std::vector<PairPath> exchange;
   std::string output_sha256;
@@ -75,8 +76,11 @@ struct RunResult {
   double tokens_per_s() const;
   double expert_flops_per_s() const;
 
-  /// Nothing lost, and results within tolerance of the recorded ones.
+  /// Nothing lost, and results finite and within tolerance of the recorded ones.
   bool passed() const;
+
+  /// For people: what keeps it from having passed; empty where it has.
+  std::string failures() const;
 };
 
 /// Smallest value that at least the fraction `p` of the values do not exceed; 0 if there are none.

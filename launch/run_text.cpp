@@ -1,10 +1,12 @@
 #include <array>
 #include <cmath>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <map>
 
 #include "launch/human.hpp"
 #include "launch/run_result.hpp"
+#include "runtime/strict_json.hpp"
 
 namespace moewe {
 namespace {
@@ -34,12 +36,17 @@ std::string path_counts(const RunResult& result) {
 
 /// What "passed" stands for.
 std::string result_text(const RunResult& result) {
-  if (!result.passed()) return "FAILED";
+  if (!result.passed()) return "FAILED: " + result.failures();
   const bool is_compared = result.reference.compared_outputs > 0;
   const bool has_ledger = result.verify_level != "off";
   if (is_compared && has_ledger) return "passed";
   if (is_compared) return "passed, without the ledger";
   return has_ledger ? "passed: the ledger balances; no reference to compare with" : "done, not verified";
+}
+
+std::string threads_text(const RunResult& result) {
+  const std::string threads = count(result.threads, "thread");
+  return result.threads <= result.cores ? threads : threads + " on " + count(result.cores, "core");
 }
 
 std::string ledger_text(const RunResult& result) {
@@ -77,6 +84,27 @@ std::string reference_text(const RunResult& result) {
 
 }  // namespace
 
+std::string RunResult::failures() const {
+  std::vector<std::string> all;
+  const auto add_above = [&](const char* what, double value, double allowed) {
+    if (!(value <= allowed)) all.push_back(fmt::format("{} {:.2e} is above {:.0e}", what, value, allowed));
+  };
+  if (lost() != 0) all.push_back(fmt::format("{} assignments are lost", lost()));
+  if (reference.not_finite_results > 0) {
+    all.push_back(fmt::format("{} values of the results are not finite, first in layer {}",
+                              reference.not_finite_results, reference.first_not_finite_layer));
+  } else if (reference.not_finite > 0) {
+    all.push_back(fmt::format("{} recorded values are not finite", reference.not_finite));
+  }
+  if (reference.mismatched > 0) {
+    all.push_back(fmt::format("expert ids of {} rows are not the recorded ones", reference.mismatched));
+  }
+  add_above("max |error| / RMS", reference.relative_err(), tolerance.max_err);
+  add_above("RMS error / RMS", reference.relative_rms_err(), tolerance.rms_err);
+  add_above("the largest error of a weight", reference.max_weight_err, tolerance.max_weight_err);
+  return fmt::format("{}", fmt::join(all, "; "));
+}
+
 std::string to_text(const RunResult& result) {
   const double step = percentile(result.step_times, 0.5);
   std::string phases;
@@ -91,10 +119,10 @@ std::string to_text(const RunResult& result) {
   line("model", fmt::format("{}, {}, {}, {} per step, {}", result.model, result.dtype,
                             count(result.layers.size(), "layer"), count(result.tokens, "token"),
                             count(result.steps, "step")));
-  line("dispatch",
-       fmt::format("routing {}, capacity {}, combine {}", result.routing, result.capacity, result.combine));
+  line("dispatch", fmt::format("routing {}, capacity {}, combine {}", printable(result.routing),
+                               result.capacity, result.combine));
   line("ranks", fmt::format("{} on {}, {} each, {}", result.ranks, count(result.nodes, "node"),
-                            count(result.threads, "thread"), result.isa));
+                            threads_text(result), result.isa));
   line("paths", path_counts(result));
   line("step",
        fmt::format("{} median, {} p99", human_time(step), human_time(percentile(result.step_times, 0.99))));

@@ -54,7 +54,9 @@ void StepLoop::run() {
     totals_.last_imbalance.clear();
     for (std::size_t i = 0; i < layers_.size(); ++i) run_layer(step, i);
     if (step == 0) totals_.first_imbalance = totals_.last_imbalance;
-    if (progress) progress->step_done(totals_.step_times.back(), mean(totals_.last_imbalance));
+    together(engine_.communicator(), [&] {
+      if (progress) progress->step_done(totals_.step_times.back(), mean(totals_.last_imbalance));
+    });
   }
   if (output_) output_->commit();
 }

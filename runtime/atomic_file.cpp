@@ -2,31 +2,34 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
 #include <fmt/format.h>
-#include <system_error>
 #include <unistd.h>
 
 #include "comm/error.hpp"
 
 namespace moewe {
 
-AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path) {
-  std::error_code failure;
-  const auto status = std::filesystem::status(path, failure);
-  if (std::filesystem::is_directory(status)) {
-    throw InvalidInput(fmt::format("{}: cannot be written: Is a directory", path.string()));
-  }
-  if (!std::filesystem::exists(status) || std::filesystem::is_regular_file(status)) {
-    temporary_ = fmt::format("{}.{}.partial", path.string(), getpid());
-  }
-  file_.reset(std::fopen(temporary_.empty() ? path_.c_str() : temporary_.c_str(), "wb"));
-  require(file_ != nullptr);
+AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path), target_(find_write_target(path)) {
+  const int fd = target_.is_replaceable ? open_partial() : open_as_it_is(target_);
+  require(fd >= 0);
+  file_.reset(fdopen(fd, "wb"));
+  if (file_) return;
+  const int reason = errno;
+  close(fd);
+  errno = reason;
+  require(false);
 }
 
-AtomicFile::~AtomicFile() {
-  file_.reset();
-  std::error_code ignored;  // nothing is left to remove after commit
-  if (!temporary_.empty()) std::filesystem::remove(temporary_, ignored);
+/// Names that are there already were left by an earlier process of this number, or are another machine's.
+int AtomicFile::open_partial() {
+  constexpr int max_attempts = 1000;
+  for (int n = 0;; ++n) {
+    const auto name = target_.path.parent_path() / fmt::format(".moewe-{}-{}.partial", getpid(), n);
+    const int fd = open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd >= 0) partial_.emplace(name);
+    if (fd >= 0 || errno != EEXIST || n == max_attempts) return fd;
+  }
 }
 
 void AtomicFile::append(std::span<const std::byte> bytes) {
@@ -35,9 +38,9 @@ void AtomicFile::append(std::span<const std::byte> bytes) {
 
 void AtomicFile::commit() {
   require(std::fflush(file_.get()) == 0);
-  if (temporary_.empty()) return;
+  if (!partial_) return;
   require(fsync(fileno(file_.get())) == 0);
-  require(std::rename(temporary_.c_str(), path_.c_str()) == 0);
+  require(partial_->finish(target_.path));
 }
 
 void AtomicFile::require(bool success) const {

@@ -4,17 +4,21 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
+
+#include "runtime/unfinished_file.hpp"
+#include "runtime/write_target.hpp"
 
 namespace moewe {
 
-/// A file that appears under its name only once it is complete: until commit it has a temporary name beside
-/// it, and is removed if never committed. What is no regular file, such as /dev/stdout, is written as it is.
+/// A file that appears under its name only once it is complete: until commit it is called
+/// .moewe-PID-N.partial in the same folder, and is removed if never committed. Links are followed. What is no
+/// regular file, such as /dev/stdout, is written as it is.
 class AtomicFile {
  public:
-  /// Throws InvalidInput, with the system's reason, when the file cannot be created.
+  /// Throws InvalidInput, with the reason, when the file cannot be created.
   explicit AtomicFile(const std::filesystem::path& path);
-  ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
 
@@ -27,10 +31,12 @@ class AtomicFile {
     void operator()(std::FILE* file) const { std::fclose(file); }
   };
 
+  int open_partial();
   void require(bool success) const;
 
-  std::filesystem::path path_;
-  std::filesystem::path temporary_;  // empty where the file is written as it is
+  std::filesystem::path path_;  // as it was given
+  WriteTarget target_;
+  std::optional<UnfinishedFile> partial_;  // none where the file is written as it is
   std::unique_ptr<std::FILE, Close> file_;
 };
 

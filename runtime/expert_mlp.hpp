@@ -47,6 +47,12 @@ class ExpertMlp {
   /// How the matmuls are used on this machine.
   Matmul::Rows rows() const { return in_->rows(); }
 
+  /// Tests the matmuls now, instead of before their first use.
+  void test() const {
+    in_->test();
+    out_->test();
+  }
+
  private:
   /// Parts of the scratch.
   struct Tile {

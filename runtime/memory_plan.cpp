@@ -13,7 +13,7 @@ void MemoryPlan::cover(const MemoryPlan& other) {
 
 std::size_t MemoryPlan::total() const {
   std::size_t sum = 0;
-  for (const Entry& one : entries_) sum += one.bytes;
+  for (const Entry& one : entries_) sum = saturated_sum(sum, one.bytes);
   return sum;
 }
 

@@ -59,10 +59,12 @@ void MoeLayer::construct(Placement placement, const WeightSource* source) {
 
 SlotTable MoeLayer::load(const Placement& placement, const WeightSource& source) {
   experts_.emplace(spec_.expert, options_.dtype, options_.dtype, engine_.matmuls());
+  experts_->test();  // before weights take memory
   // All of it before anything is unpacked, so that what is planned does not depend on the order of loading.
   engine_.workspace().reserve(std::max(experts_->scratch_bytes(), Router::scratch_bytes_for(spec_)));
   if (spec_.has_shared_expert()) {
     shared_expert_.emplace(spec_.shared_expert(), options_.dtype, Dtype::f32, engine_.matmuls());
+    shared_expert_->test();
     engine_.workspace().reserve(shared_expert_->scratch_bytes());
   }
   load_router(source);
@@ -73,12 +75,13 @@ SlotTable MoeLayer::load(const Placement& placement, const WeightSource& source)
 
 void MoeLayer::load_router(const WeightSource& source) {
   const std::size_t num_values = spec_.num_experts * spec_.expert.hidden;
+  const auto matmul = engine_.matmuls().get(spec_.expert.hidden, spec_.num_experts);
+  matmul->rows();  // tested before weights take memory
   Buffer unpacked(engine_.memory(), loading_name, num_values * sizeof(float));
   source.read_router(unpacked.as<float>(num_values));
   std::vector<float> bias(spec_.router.has_selection_bias ? spec_.num_experts : 0);
   if (!bias.empty()) source.read_selection_bias(bias);
-  router_.emplace(spec_.router, engine_.matmuls().get(spec_.expert.hidden, spec_.num_experts),
-                  engine_.memory(), unpacked.as<float>(num_values), bias);
+  router_.emplace(spec_.router, matmul, engine_.memory(), unpacked.as<float>(num_values), bias);
 }
 
 void MoeLayer::load_shared_expert(const WeightSource& source) {

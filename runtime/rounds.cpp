@@ -11,6 +11,13 @@ MemoryPlan round_memory(const Lane& lane, const RoundSizes& sizes) {
   return memory;
 }
 
+/// Whether a round's largest table, an output for each assignment of all ranks, could overflow a sum. No
+/// machine has what the rows alone would take then.
+bool is_beyond_counting(std::size_t all_tokens, const StepBounds& bounds) {
+  const double outputs = static_cast<double>(all_tokens) * static_cast<double>(bounds.top_k);
+  return outputs * static_cast<double>(bounds.row_bytes + sizeof(Row)) > 0x1p58;
+}
+
 }  // namespace
 
 void plan_round_memory(const Lane& lane, const RoundSizes& sizes, MemoryPlan& memory) {
@@ -21,6 +28,7 @@ void plan_round_memory(const Lane& lane, const RoundSizes& sizes, MemoryPlan& me
 std::size_t most_round_bytes(const Lane& lane, const StepBounds& bounds, std::size_t num_rounds) {
   const std::size_t own_tokens = (bounds.most_tokens_of_rank + num_rounds - 1) / num_rounds;
   const std::size_t all_tokens = std::min(bounds.num_tokens, own_tokens * bounds.num_ranks);
+  if (is_beyond_counting(all_tokens, bounds)) return most_plannable_bytes;
   const std::size_t assigned = own_tokens * bounds.top_k;
   RoundSizes here;
   here.num_tokens = own_tokens;

@@ -151,10 +151,14 @@ struct Matmul::Library {
   memory::desc packed_weights;
   std::mutex mutex;  // of whoever creates a primitive; found ones need none
   std::array<std::atomic<Primitive*>, max_rows + 1> primitives{};
+
+  std::mutex test_mutex;
+  std::atomic<bool> is_tested{false};
+  Rows rows = Rows::single;  // once tested
 };
 
 Matmul::Matmul(std::size_t in, std::size_t out)
-    : in_(in), out_(out), library_(std::make_unique<Library>(in, out)), rows_(find_rows()) {}
+    : in_(in), out_(out), library_(std::make_unique<Library>(in, out)) {}
 
 Matmul::~Matmul() = default;
 
@@ -182,7 +186,7 @@ Buffer Matmul::pack(MemoryMeter& meter, std::string_view name, std::span<const f
 
 void Matmul::apply(const float* x, std::size_t num_rows, const float* packed, float* y) const {
   expects(num_rows >= 1 && num_rows <= max_rows, "a matmul takes between 1 and max_rows rows");
-  apply_as(rows_, x, num_rows, packed, y);
+  apply_as(rows(), x, num_rows, packed, y);
 }
 
 void Matmul::apply_as(Rows rows, const float* x, std::size_t num_rows, const float* packed, float* y) const {
@@ -234,6 +238,14 @@ bool Matmul::rows_are_independent(Rows rows, const float* packed) const {
     }
   }
   return true;
+}
+
+Matmul::Rows Matmul::rows() const {
+  if (library_->is_tested.load(std::memory_order_acquire)) return library_->rows;
+  const std::lock_guard lock(library_->test_mutex);
+  if (!library_->is_tested.load()) library_->rows = find_rows();
+  library_->is_tested.store(true, std::memory_order_release);
+  return library_->rows;
 }
 
 Matmul::Rows Matmul::find_rows() const {

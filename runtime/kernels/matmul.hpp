@@ -13,7 +13,8 @@
 namespace moewe {
 
 /// y = x W^T in f32 for one shape of W, with weights packed once. A row of y has the same bits whatever rows
-/// are computed with it: a test on construction finds out how this machine and library must be used for that.
+/// are computed with it: a test before the first use finds out how this machine and library must be used for
+/// that. It takes memory for two such W; construction takes nothing large.
 class Matmul {
  public:
   /// Rows of one call at most.
@@ -34,7 +35,9 @@ class Matmul {
 
   std::size_t in() const { return in_; }
   std::size_t out() const { return out_; }
-  Rows rows() const { return rows_; }
+
+  /// How rows are computed. Tests it, unless that has been done.
+  Rows rows() const;
 
   /// Floats that packed weights take.
   std::size_t packed_length() const;
@@ -62,7 +65,6 @@ class Matmul {
   std::size_t in_;
   std::size_t out_;
   std::unique_ptr<Library> library_;
-  Rows rows_;
 };
 
 /// Shares matmuls, and with them their test, between all uses of one shape.

@@ -46,6 +46,12 @@ class Panels {
   /// How the matmuls are used on this machine.
   Matmul::Rows rows() const { return full_->rows(); }
 
+  /// Tests the matmuls now, instead of before their first use.
+  void test() const {
+    full_->rows();
+    last_->rows();
+  }
+
  private:
   const Matmul& matmul(std::size_t panel) const { return panel + 1 < num_panels() ? *full_ : *last_; }
 

@@ -47,11 +47,11 @@ TEST(Failure, ToAnswerEndsTheJobWithExitCode3) {
 /// Starts the program in the background, does something once it has begun to write to `folder`, which is
 /// before its first step, and waits for its end.
 ProgramResult interfere(const std::filesystem::path& folder, const std::string& run, const std::string& act) {
-  return test::run_command(
-      fmt::format("{{ {0} {1} --output {2}/output & pid=$!; while [ -z \"$(ls {2})\" ]; do sleep 0.05; done; "
-                  "sleep 0.3; {3}; "
-                  "wait $pid; }}",
-                  test::program(), run, folder.string(), act));
+  return test::run_command(fmt::format(
+      "{{ {0} {1} --output {2}/output & pid=$!; while [ -z \"$(ls -A {2})\" ]; do sleep 0.05; done; "
+      "sleep 0.3; {3}; "
+      "wait $pid; }}",
+      test::program(), run, folder.string(), act));
 }
 
 TEST(Failure, ThatKillsTheProgramLeavesNoResults) {
@@ -103,6 +103,23 @@ TEST(Failure, ToWriteIsToldInOneSentence) {
     EXPECT_EQ(result.exit_code, 2) << command << "\n" << result.output;
     EXPECT_EQ(own_lines(result).size(), 1U) << command << "\n" << result.output;
   }
+}
+
+TEST(Failure, ToWriteIsToldWhateverIsPrintedFirst) {
+  const std::string run = test::program() + " " + shipped().run_recorded();
+  std::vector<std::string> commands{fmt::format("{} --help", test::program()), run, run + " --ranks 2"};
+  for (const std::string& command : commands) {  // a reader that has left
+    const ProgramResult result =
+        test::run_command(fmt::format("{{ {{ sleep 0.2; {}; echo code $? >&2; }} | true; }}", command));
+    EXPECT_NE(result.output.find("standard output cannot be written"), std::string::npos) << result.output;
+    EXPECT_EQ(own_lines(result).size(), 1U) << result.output;
+    EXPECT_NE(result.output.find("code 2\n"), std::string::npos) << command << "\n" << result.output;
+  }
+  if (interposer().empty()) GTEST_SKIP() << "a sanitizer's runtime has to be loaded first";
+  const ProgramResult result = test::run_command(fmt::format("(stdbuf -o0 {} --steps 2 > /dev/full)", run));
+  EXPECT_EQ(result.exit_code, 2) << result.output;
+  ASSERT_EQ(own_lines(result).size(), 1U) << result.output;
+  EXPECT_NE(own_lines(result)[0].find("standard output cannot be written"), std::string::npos);
 }
 
 TEST(Failure, HasItsExitCodeWhereItCannotBeTold) {

@@ -43,6 +43,31 @@ TEST(Memory, ThatIsNotThereIsRefusedAtOnce) {
   expect_refused_with_table(run_moewe(processes(2), "run --model deepseek-v3 --tokens 8"));
 }
 
+TEST(Memory, ThatNoMachineHasIsRefusedAtOnce) {
+  const std::string largest = "run --model custom --hidden 1048576 --experts 65536 --intermediate ";
+  for (const std::string& run :
+       {std::string(
+            "run --model custom --hidden 65536 --intermediate 65536 --experts 65536 --topk 1 --tokens 1"),
+        largest + "1048576 --topk 1 --tokens 1", largest + "1048576 --topk 1 --tokens 1 --layers 0-9999",
+        largest + "1 --topk 65536 --tokens-per-rank 2147483648"}) {
+    const ProgramResult result = run_moewe(threads(2), run);
+    expect_refused_with_table(result);
+    EXPECT_LT(result.seconds, 2) << run;
+  }
+}
+
+TEST(Memory, ThatALimitAllowsAndTheMachineLacksIsTheLimitsFault) {
+  const std::string run = shipped().run() + " --tokens 2147483648 --memory-limit 9000000000000000000";
+  for (const Ranks ranks : {threads(1), threads(2), processes(2)}) {
+    const ProgramResult result = run_moewe(ranks, run);
+    EXPECT_EQ(result.exit_code, 2) << result.output;
+    ASSERT_EQ(test::own_lines(result).size(), 1U) << result.output;
+    EXPECT_NE(test::own_lines(result)[0].find("--memory-limit must be at most what the machine has"),
+              std::string::npos)
+        << result.output;
+  }
+}
+
 TEST(Memory, BelowTheLimitIsRefusedAtOnce) {
   for (const Ranks ranks : {threads(1), threads(4), processes(3)}) {
     for (const char* limit : {"1", "100kB", "0.25MiB"}) {

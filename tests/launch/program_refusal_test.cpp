@@ -11,6 +11,7 @@ namespace {
 
 using test::expect_refusals;
 using test::ProgramResult;
+using test::run_moewe;
 using test::shipped;
 using test::TemporaryFolder;
 
@@ -143,6 +144,7 @@ TEST(Refusal, OfOptionsThatDifferBetweenRanks) {
       {" --combine reproducible", " --combine fast"},
       {" --capacity-factor 1", " --capacity-factor 2"},
       {" --memory-limit 20000000", " --memory-limit 30000000"},
+      {"", " --json FILE"},
       {" --routing uniform", " --routing zipf:1"}};
   for (const auto& [first, second] : pairs) {
     const ProgramResult result = run_two(run + first, run + second);
@@ -153,6 +155,36 @@ TEST(Refusal, OfOptionsThatDifferBetweenRanks) {
     EXPECT_NE(lines[0].find("on rank 0; options other than paths and --threads must agree"),
               std::string::npos)
         << lines[0];
+  }
+}
+
+TEST(Refusal, OfNumbersOfThreadsThatAreNone) {
+  const std::string run = shipped().run() + " --tokens 4";
+  for (const char* number : {"abc", "0", "-3", "99999", "2x", "99999999999999999999"}) {
+    const std::string environment = "OMP_NUM_THREADS=" + std::string(number);
+    for (const test::Ranks ranks : {test::threads(2), test::processes(2)}) {
+      const ProgramResult result = run_moewe(ranks, run, environment);
+      EXPECT_EQ(result.exit_code, 2) << number << "\n" << result.output;
+      ASSERT_EQ(test::own_lines(result).size(), 1U) << number << "\n" << result.output;
+      EXPECT_NE(
+          test::own_lines(result)[0].find("OMP_NUM_THREADS must be a whole number from 1 to 1024, not '" +
+                                          std::string(number) + "'"),
+          std::string::npos)
+          << result.output;
+    }
+    EXPECT_EQ(run_moewe(run + " --threads 1", environment).exit_code, 0) << number;
+  }
+}
+
+TEST(Refusal, IsToldWhateverAnEarlierLauncherLeft) {
+  for (const char* left : {"OMPI_COMM_WORLD_RANK=1", "PMIX_RANK=1", "PMI_RANK=3", "PMI_RANK=x PMI_SIZE=2"}) {
+    const ProgramResult refused = run_moewe("run --no-such-option 3", left);
+    EXPECT_EQ(refused.exit_code, 2) << left << "\n" << refused.output;
+    EXPECT_EQ(test::own_lines(refused).size(), 1U) << left << "\n" << refused.output;
+    for (const char* asked_for : {"--version", "--help", "run --help"}) {
+      EXPECT_EQ(run_moewe(asked_for, left).output, run_moewe(asked_for).output) << left;
+    }
+    EXPECT_NE(run_moewe("--version", left).output, "") << left;
   }
 }
 

@@ -62,9 +62,10 @@ TEST(Program, FailsWhenResultsAreNotTheRecordedOnes) {
       const auto json = results_of(ranks, options, "", 1);
       EXPECT_GT(json["verify"]["max_abs_err"], 50);
       const ProgramResult result = run_moewe(ranks, options);
-      EXPECT_NE(result.output.find("FAILED"), std::string::npos) << result.output;
-      EXPECT_EQ(test::own_lines(result),
-                (std::vector<std::string>{"moewe: verification failed; see the summary"}));
+      EXPECT_NE(result.output.find("FAILED: max |error| / RMS "), std::string::npos) << result.output;
+      ASSERT_EQ(test::own_lines(result).size(), 1U) << result.output;
+      EXPECT_EQ(test::own_lines(result)[0].rfind("moewe: verification failed: max |error| / RMS ", 0), 0U)
+          << result.output;
     }
   }
 }
@@ -82,6 +83,27 @@ TEST(Program, FailsWhenOtherExpertsAreChosenThanRecorded) {
                                "", 1);
   EXPECT_EQ(json["verify"]["mismatched"], 1);
   EXPECT_EQ(json["verify"]["near_ties"], 0);
+}
+
+TEST(Program, SaysThatResultsAreNotFinite) {
+  const TemporaryFolder folder;
+  test::copy_checkpoint(shipped().folder, folder.path());
+  test::edit_tensors(folder / "model.safetensors", [](auto& tensors) {
+    for (const char* matrix : {"w2", "w3"}) {  // the largest number of bf16: a product of two overflows
+      const std::string name = "model.layers.1.block_sparse_moe.experts.3." + std::string(matrix) + ".weight";
+      std::string& bytes = test::find_tensor(tensors, name).bytes;
+      bytes.assign(bytes.size(), '\x7f');
+    }
+  });
+  const std::string told = "values of the results are not finite, first in layer 1";
+  for (const test::Ranks ranks : {threads(3), processes(2)}) {
+    const ProgramResult result = run_moewe(ranks, "run --tokens 64 --checkpoint " + folder.path().string());
+    EXPECT_EQ(result.exit_code, 1) << result.output;
+    EXPECT_NE(result.output.find("FAILED: "), std::string::npos) << result.output;
+    ASSERT_EQ(test::own_lines(result).size(), 1U) << result.output;
+    EXPECT_NE(test::own_lines(result)[0].find("verification failed: "), std::string::npos) << result.output;
+    EXPECT_NE(test::own_lines(result)[0].find(told), std::string::npos) << result.output;
+  }
 }
 
 TEST(Program, SaysInJsonWhatRan) {

@@ -89,5 +89,29 @@ TEST(RunResult, PassesOnlyWithNothingLostAndResultsWithinTolerance) {
   EXPECT_FALSE(result.passed());
 }
 
+TEST(RunResult, NamesWhatFailedAndNothingElse) {
+  RunResult result;
+  result.assigned = 10;
+  result.computed_per_rank = {4, 6};
+  result.reference.num_values = 4;
+  result.reference.sum_of_squares = 4;
+  EXPECT_EQ(result.failures(), "");
+  RunResult lost = result;
+  lost.computed_per_rank = {4, 5};
+  EXPECT_EQ(lost.failures(), "1 assignments are lost");
+  RunResult far = result;
+  far.reference.max_abs_err = 1;
+  far.reference.mismatched = 2;
+  EXPECT_EQ(far.failures(),
+            "expert ids of 2 rows are not the recorded ones; max |error| / RMS 1.00e+00 is above 2e-05");
+  RunResult infinite = result;
+  infinite.reference.add_not_finite(3, 5);
+  infinite.reference.add_not_finite(1, 2);
+  infinite.reference.add_not_finite(0, 0);
+  infinite.reference.not_finite = 7;
+  EXPECT_EQ(infinite.failures(), "7 values of the results are not finite, first in layer 1");
+  for (const RunResult& failed : {lost, far, infinite}) EXPECT_FALSE(failed.passed());
+}
+
 }  // namespace
 }  // namespace moewe

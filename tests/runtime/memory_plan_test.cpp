@@ -1,5 +1,6 @@
 #include "runtime/memory_plan.hpp"
 
+#include <cstdint>
 #include <gtest/gtest.h>
 
 namespace moewe {
@@ -21,6 +22,15 @@ TEST(MemoryPlan, DoesNotNameWhatTakesNothing) {
   MemoryPlan plan;
   plan.add("rows", 0);
   EXPECT_TRUE(plan.by_name().empty());
+}
+
+TEST(MemoryPlan, StaysAtTheMostThatCanBePlanned) {
+  MemoryPlan plan;
+  for (int i = 0; i < 9; ++i) plan.add("rows", most_plannable_bytes / 2);
+  plan.add("table", SIZE_MAX);
+  EXPECT_EQ(plan.by_name(), (Bytes{{"rows", most_plannable_bytes}, {"table", most_plannable_bytes}}));
+  EXPECT_EQ(plan.total(), most_plannable_bytes);
+  EXPECT_EQ(saturated_sum(most_plannable_bytes - 2, 1), most_plannable_bytes - 1);
 }
 
 TEST(MemoryPlan, CoversWithTheLargerForEachName) {
