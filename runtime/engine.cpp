@@ -10,6 +10,7 @@ namespace moewe {
 Engine::Engine(Communicator& communicator, const Backend& backend, const EngineOptions& options)
     : options_(options),
       carrier_(backend.carrier),
+      carrier_reason_(backend.carrier_reason),
       communicator_(communicator.child()),
       workspace_(meter_, std::max<std::size_t>(1, options.threads)) {
   for (std::size_t i = 0; i < std::max<std::size_t>(1, options.lanes); ++i) {

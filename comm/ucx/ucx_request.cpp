@@ -1,0 +1,76 @@
+#include "comm/ucx/ucx_request.hpp"
+
+#include <fmt/format.h>
+
+#include "comm/error.hpp"
+#include "comm/log.hpp"
+#include "comm/ucx/check.hpp"
+
+namespace moewe {
+
+UcxPending::UcxPending(std::shared_ptr<UcxWorker> worker, Direction direction, ucs_status_ptr_t operation,
+                       const ucp_tag_recv_info_t& info)
+    : worker_(std::move(worker)), direction_(direction) {
+  if (UCS_PTR_IS_PTR(operation)) {
+    operation_ = operation;
+  } else {
+    end(UCS_PTR_RAW_STATUS(operation), info);
+  }
+}
+
+UcxPending::~UcxPending() {
+  if (operation_ == nullptr) return;
+  if (direction_ == Direction::receive) cancel();
+  if (operation_ != nullptr) ucp_request_free(operation_);
+}
+
+void UcxPending::cancel() {
+  ucp_request_cancel(worker_->get(), operation_);
+  try {
+    worker_->until(
+        [&] {
+          poll();
+          return operation_ == nullptr;
+        },
+        {"a message that was given up while it arrived"});
+  } catch (const std::exception& error) {  // a destructor has nobody left to tell
+    log(LogLevel::warning, error.what());
+  }
+}
+
+bool UcxPending::test() {
+  poll();
+  if (status_ == UCS_INPROGRESS) {
+    worker_->progress();
+    poll();
+  }
+  if (status_ == UCS_INPROGRESS) worker_->require_peers();
+  require_success();
+  return status_ == UCS_OK;
+}
+
+void UcxPending::poll() {
+  if (operation_ == nullptr) return;
+  ucp_tag_recv_info_t info{};
+  const ucs_status_t status = direction_ == Direction::receive ? ucp_tag_recv_request_test(operation_, &info)
+                                                               : ucp_request_check_status(operation_);
+  if (status == UCS_INPROGRESS) return;
+  ucp_request_free(std::exchange(operation_, nullptr));
+  end(status, info);
+}
+
+void UcxPending::end(ucs_status_t status, const ucp_tag_recv_info_t& info) {
+  status_ = status;
+  source_ = sender_of(info.sender_tag);
+}
+
+void UcxPending::require_success() const {
+  if (status_ == UCS_OK || status_ == UCS_INPROGRESS) return;
+  if (status_ == UCS_ERR_MESSAGE_TRUNCATED) {
+    throw Error(ErrorKind::communication, "a message is longer than the memory posted for it");
+  }
+  worker_->require_peers();  // names the rank
+  check_ucx(status_);
+}
+
+}  // namespace moewe
