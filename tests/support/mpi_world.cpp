@@ -4,21 +4,26 @@
 
 #include "comm/mpi/mpi_backend.hpp"
 #include "comm/ucx/ucx_transport.hpp"
+#include "tests/support/apart.hpp"
 #include "tests/support/world.hpp"
 
 namespace moewe::test {
 namespace {
 
-Backend backend() {
-  const char* carrier = std::getenv("MOEWE_TEST_CARRIER");
-  return carrier != nullptr && std::string_view(carrier) == "ucx" ? over_ucx(mpi_backend()) : mpi_backend();
+std::string_view carrier() {
+  const char* name = std::getenv("MOEWE_TEST_CARRIER");
+  return name == nullptr ? "mpi" : name;
 }
+
+Backend backend() { return carrier() == "mpi" ? mpi_backend() : over_ucx(mpi_backend()); }
 
 }  // namespace
 
 void on_every_rank(const std::function<void(Communicator&, const Backend&)>& work) {
   const auto communicator = make_mpi_communicator(MPI_COMM_WORLD, patience);
-  work(*communicator, backend());
+  if (carrier() != "ucx between nodes") return work(*communicator, backend());
+  Apart apart(*communicator);
+  work(apart, backend());
 }
 
 bool on_both_halves(const std::function<void(Communicator&, const Backend&)>& work) {
