@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include "comm/error.hpp"
-#include "comm/log.hpp"
 #include "comm/ucx/check.hpp"
 
 namespace moewe {
@@ -33,8 +32,8 @@ void UcxPending::cancel() {
           return operation_ == nullptr;
         },
         {"a message that was given up while it arrived"});
-  } catch (const std::exception& error) {  // a destructor has nobody left to tell
-    log(LogLevel::warning, error.what());
+  } catch (const std::exception& error) {
+    report_ucx("UCX cancels a receive", error);
   }
 }
 

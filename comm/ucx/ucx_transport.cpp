@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include "comm/error.hpp"
-#include "comm/log.hpp"
 #include "comm/together.hpp"
 #include "comm/ucx/check.hpp"
 #include "comm/ucx/ucx_request.hpp"
@@ -31,8 +30,8 @@ class UcxTransport : public MessageTransport {
   ~UcxTransport() override {
     try {
       take_leave();
-    } catch (const std::exception& error) {  // a destructor has nobody left to tell
-      log(LogLevel::warning, fmt::format("UCX is taken down without the other ranks: {}", error.what()));
+    } catch (const std::exception& error) {
+      report_ucx("UCX ends without the other ranks", error);
     }
   }
 
@@ -85,13 +84,13 @@ class UcxTransport : public MessageTransport {
     }
   }
 
-  /// What any rank still has to send is sent while all ranks take part; only then connections are closed, and
-  /// only when all are closed may a worker go.
+  /// What any rank still has to send is sent while all ranks take part; and none takes its end of a
+  /// connection down before the last word has left all.
   void take_leave() {
     worker_->require_peers();
     worker_->flush();
     meet();
-    worker_->close();
+    worker_->flush();
     communicator_.barrier();
   }
 

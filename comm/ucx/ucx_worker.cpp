@@ -59,7 +59,10 @@ ucp_worker_h make_worker(ucp_context_h context) {
 UcxWorker::UcxWorker(const Topology& topology, std::chrono::duration<double> timeout)
     : timeout_(timeout), context_(make_context(topology)), worker_(make_worker(context_.get())) {}
 
-UcxWorker::~UcxWorker() = default;
+/// A worker may not end while one of these still has something to send; the others it takes down itself.
+UcxWorker::~UcxWorker() {
+  for (const ucp_ep_h endpoint : watched_) close(endpoint);
+}
 
 std::vector<std::byte> UcxWorker::address() const {
   ucp_address_t* address = nullptr;
@@ -82,15 +85,16 @@ void UcxWorker::connect(const Communicator& communicator, std::span<const std::v
   }
 }
 
-ucp_ep_h UcxWorker::make_endpoint(std::span<const std::byte> address, bool notices_losses) {
+ucp_ep_h UcxWorker::make_endpoint(std::span<const std::byte> address, bool is_watched) {
   ucp_ep_params_t params{};
   params.field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS | UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE |
                       UCP_EP_PARAM_FIELD_ERR_HANDLER;
   params.address = reinterpret_cast<const ucp_address_t*>(address.data());
-  params.err_mode = notices_losses ? UCP_ERR_HANDLING_MODE_PEER : UCP_ERR_HANDLING_MODE_NONE;
+  params.err_mode = is_watched ? UCP_ERR_HANDLING_MODE_PEER : UCP_ERR_HANDLING_MODE_NONE;
   params.err_handler = {note_loss, this};
   ucp_ep_h endpoint = nullptr;
   check_ucx(ucp_ep_create(worker_.get(), &params, &endpoint));
+  if (is_watched) watched_.push_back(endpoint);
   return endpoint;
 }
 
@@ -118,11 +122,19 @@ void UcxWorker::flush() {
   finish(ucp_worker_flush_nbx(worker_.get(), &params), "messages to leave this rank");
 }
 
-void UcxWorker::close() {
-  const ucp_request_param_t params{};
-  for (const ucp_ep_h endpoint : std::exchange(endpoints_, {})) {
-    finish(ucp_ep_close_nbx(endpoint, &params), "a connection to close");
+/// Whatever its status then is, the endpoint is gone.
+void UcxWorker::close(ucp_ep_h endpoint) noexcept {
+  ucp_request_param_t params{};
+  params.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS;
+  params.flags = UCP_EP_CLOSE_FLAG_FORCE;
+  const ucs_status_ptr_t closing = ucp_ep_close_nbx(endpoint, &params);
+  if (!UCS_PTR_IS_PTR(closing)) return;
+  try {
+    until([&] { return ucp_request_check_status(closing) != UCS_INPROGRESS; }, {"a connection to close"});
+  } catch (const std::exception& error) {
+    report_ucx("UCX closes a connection", error);
   }
+  ucp_request_free(closing);
 }
 
 }  // namespace moewe

@@ -21,8 +21,10 @@ namespace moewe {
 /// keep UCX from using shared memory; there a waiter's deadline has to do.
 class UcxWorker {
  public:
-  /// `timeout` bounds close() and what requests wait for when they are destroyed.
+  /// `timeout` bounds all waits.
   UcxWorker(const Topology& topology, std::chrono::duration<double> timeout);
+
+  /// Drops what has not been sent.
   ~UcxWorker();
   UcxWorker(const UcxWorker&) = delete;
   UcxWorker& operator=(const UcxWorker&) = delete;
@@ -43,15 +45,9 @@ class UcxWorker {
   /// Throws Error(communication) that names the rank once an endpoint has noticed that its peer is gone.
   void require_peers() const;
 
-  /// Waits until an operation that UCX has begun is done, and frees it. Throws Error(communication) if it
-  /// failed, and what a waiter throws.
-  void finish(ucs_status_ptr_t operation, std::string_view what);
-
-  /// Everything that this rank sent has left it.
+  /// Returns once everything that this rank sent has left it, apart from long messages that nobody takes.
+  /// Throws Error(communication) and what a waiter throws.
   void flush();
-
-  /// Takes the endpoints down, each after what it still has to send.
-  void close();
 
   /// Ends when `ready` is true, moving messages along. Throws as a waiter does.
   template <typename Ready>
@@ -76,11 +72,14 @@ class UcxWorker {
     ucs_status_t status;
   };
 
+  void finish(ucs_status_ptr_t operation, std::string_view what);
+  void close(ucp_ep_h endpoint) noexcept;
   static void note_loss(void* worker, ucp_ep_h endpoint, ucs_status_t status);
-  ucp_ep_h make_endpoint(std::span<const std::byte> address, bool notices_losses);
+  ucp_ep_h make_endpoint(std::span<const std::byte> address, bool is_watched);
 
   std::chrono::duration<double> timeout_;
-  std::vector<ucp_ep_h> endpoints_;  // by rank; the worker's
+  std::vector<ucp_ep_h> endpoints_;  // by rank; they end with the worker
+  std::vector<ucp_ep_h> watched_;    // those that notice when their peer is gone
   std::optional<Loss> loss_;
   std::unique_ptr<ucp_context, Cleanup> context_;
   std::unique_ptr<ucp_worker, Cleanup> worker_;
