@@ -7,15 +7,11 @@
 
 namespace moewe {
 
-UcxPending::UcxPending(std::shared_ptr<UcxWorker> worker, Direction direction, ucs_status_ptr_t operation,
-                       const ucp_tag_recv_info_t& info)
-    : worker_(std::move(worker)), direction_(direction) {
-  if (UCS_PTR_IS_PTR(operation)) {
-    operation_ = operation;
-  } else {
-    end(UCS_PTR_RAW_STATUS(operation), info);
-  }
-}
+UcxPending::UcxPending(std::shared_ptr<UcxWorker> worker, Direction direction, ucs_status_ptr_t operation)
+    : worker_(std::move(worker)),
+      direction_(direction),
+      operation_(UCS_PTR_IS_PTR(operation) ? operation : nullptr),
+      status_(UCS_PTR_STATUS(operation)) {}
 
 UcxPending::~UcxPending() {
   if (operation_ == nullptr) return;
@@ -51,16 +47,11 @@ bool UcxPending::test() {
 void UcxPending::poll() {
   if (operation_ == nullptr) return;
   ucp_tag_recv_info_t info{};
-  const ucs_status_t status = direction_ == Direction::receive ? ucp_tag_recv_request_test(operation_, &info)
-                                                               : ucp_request_check_status(operation_);
-  if (status == UCS_INPROGRESS) return;
-  ucp_request_free(std::exchange(operation_, nullptr));
-  end(status, info);
-}
-
-void UcxPending::end(ucs_status_t status, const ucp_tag_recv_info_t& info) {
-  status_ = status;
+  status_ = direction_ == Direction::receive ? ucp_tag_recv_request_test(operation_, &info)
+                                             : ucp_request_check_status(operation_);
+  if (status_ == UCS_INPROGRESS) return;
   source_ = sender_of(info.sender_tag);
+  ucp_request_free(std::exchange(operation_, nullptr));
 }
 
 void UcxPending::require_success() const {

@@ -19,15 +19,14 @@ constexpr ucp_tag_t ucx_tag(Rank sender, Tag tag) {
 
 constexpr Rank sender_of(ucp_tag_t tag) { return static_cast<Rank>(tag >> 32U); }
 
-/// A message that UCX did not finish at once, or a receive that it did. Keeps its worker alive.
+/// A message that UCX did not finish at once. Keeps its worker alive.
 class UcxPending : public Request::Pending {
  public:
   enum class Direction { send, receive };
 
-  /// `operation` is what UCX returned: a handle, which is owned from here on, or a status. `info` is that of
-  /// a receive that is done.
-  UcxPending(std::shared_ptr<UcxWorker> worker, Direction direction, ucs_status_ptr_t operation,
-             const ucp_tag_recv_info_t& info = {});
+  /// `operation` is what UCX returned: a handle, which is owned from here on, or the status of a failure,
+  /// which test() throws.
+  UcxPending(std::shared_ptr<UcxWorker> worker, Direction direction, ucs_status_ptr_t operation);
 
   /// A receive that has begun to take its message, and so can no longer be cancelled, is waited for.
   ~UcxPending() override;
@@ -37,7 +36,6 @@ class UcxPending : public Request::Pending {
 
  private:
   void poll();
-  void end(ucs_status_t status, const ucp_tag_recv_info_t& info);
   void require_success() const;
   void cancel();
 

@@ -59,15 +59,14 @@ class UcxTransport : public MessageTransport {
   }
 
   Request receive(std::optional<Rank> from, Tag tag, std::span<std::byte> bytes) {
-    ucp_tag_recv_info_t info{};
     ucp_request_param_t params{};
-    params.op_attr_mask = UCP_OP_ATTR_FIELD_MEMORY_TYPE | UCP_OP_ATTR_FIELD_RECV_INFO;
+    // A message that is there already is not taken at once, since UCX 1.13 then does not say who sent it.
+    params.op_attr_mask = UCP_OP_ATTR_FIELD_MEMORY_TYPE | UCP_OP_ATTR_FLAG_NO_IMM_CMPL;
     params.memory_type = UCS_MEMORY_TYPE_HOST;
-    params.recv_info.tag_info = &info;
     const ucp_tag_t mask = from ? ~ucp_tag_t{0} : ucx_tag_mask;
     const ucs_status_ptr_t operation = ucp_tag_recv_nbx(worker_->get(), bytes.data(), bytes.size(),
                                                         ucx_tag(from.value_or(Rank{0}), tag), mask, &params);
-    return Request(std::make_unique<UcxPending>(worker_, UcxPending::Direction::receive, operation, info));
+    return Request(std::make_unique<UcxPending>(worker_, UcxPending::Direction::receive, operation));
   }
 
   /// Returns on no rank before all ranks have called it. Meanwhile each moves messages along, which it does
