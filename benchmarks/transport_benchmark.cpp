@@ -22,8 +22,8 @@ using Json = nlohmann::ordered_json;
 constexpr const char* program = "transport_benchmark";
 constexpr std::chrono::seconds patience{120};
 constexpr Tag tag{1};
-constexpr std::size_t least_volume = std::size_t{1}
-                                     << 22;  // bytes of one measurement, so that a clock can tell
+constexpr std::size_t least_volume = std::size_t{1} << 22U;  // bytes of one measurement ...
+constexpr std::size_t most_repeats = 64;                     // ... unless it takes more messages than these
 
 struct Options {
   std::vector<std::size_t> sizes;
@@ -63,7 +63,7 @@ class Arena {
         size_(size),
         blocks_(index(communicator.rank()), communicator.size(), size) {}
 
-  std::size_t repeats() const { return std::max<std::size_t>(1, least_volume / size_); }
+  std::size_t repeats() const { return std::clamp<std::size_t>(least_volume / size_, 1, most_repeats); }
 
   /// Seconds of one repeat on the slowest rank, the same on all.
   template <typename Work>
