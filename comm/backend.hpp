@@ -25,7 +25,7 @@ inline constexpr std::string_view communicator_name = "small collectives";
 /// How the ranks of a communicator reach one another. All functions are collective, and what they make must
 /// not outlive the communicator and the meter it was made with.
 struct Backend {
-  /// Name of what carries messages: "mpi", or "loopback" between the threads of one process.
+  /// Name of what carries messages: "mpi" or "ucx", or "loopback" between the threads of one process.
   std::string carrier;
   std::function<std::unique_ptr<MessageTransport>(Communicator&)> make_transport;
   std::function<PeerMemoryOffer(Communicator&, MemoryMeter&, std::size_t num_flags)> make_peer_memory;
@@ -34,6 +34,9 @@ struct Backend {
   /// is counted in the meter under communicator_name, and is all there from the start.
   std::function<std::unique_ptr<Communicator>(Communicator& parent, MemoryMeter&)> make_engine_communicator =
       [](Communicator& parent, MemoryMeter&) { return parent.child(); };
+
+  /// Why it is that carrier.
+  std::string carrier_reason{};
 };
 
 }  // namespace moewe

@@ -77,7 +77,7 @@ int bench_command(const std::vector<std::string>& arguments) {
     bad_options = std::current_exception();
   }
   if (options.help) {
-    if (launcher_rank() == 0) print_text(bench_help());
+    if (is_first_process()) print_text(bench_help());
     return static_cast<int>(ExitCode::done);
   }
   return run_job(options.ranks, options.timeout_s, [&](Communicator& communicator, const Backend& backend) {

@@ -28,6 +28,8 @@ const Choices<PathRequest> path_choices{{"auto", PathRequest::automatic},
                                         {"direct", PathRequest::direct},
                                         {"message", PathRequest::message},
                                         {"two-level", PathRequest::two_level}};
+const Choices<CarrierRequest> carrier_choices{
+    {"auto", CarrierRequest::automatic}, {"mpi", CarrierRequest::mpi}, {"ucx", CarrierRequest::ucx}};
 const Choices<VerifyLevel> verify_choices{{"ledger", VerifyLevel::ledger}, {"off", VerifyLevel::off}};
 const Choices<Dtype> dtype_choices{{"f32", Dtype::f32}, {"bf16", Dtype::bf16}};
 const Choices<Combine> combine_choices{{"reproducible", Combine::reproducible}, {"fast", Combine::fast}};
@@ -175,6 +177,7 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
   options.threads = find_number(values, "threads", 1, max_threads);
   options.memory_limit = find_bytes(values, "memory-limit");
   options.path = find_choice(values, "path", path_choices);
+  options.carrier = find_choice(values, "carrier", carrier_choices);
   options.verify = find_choice(values, "verify", verify_choices);
   options.timeout_s = find_positive(values, "timeout", max_timeout_s).value_or(options.timeout_s);
   find_choice<int>(values, "placement", {{"contiguous", 0}});
@@ -209,6 +212,7 @@ std::vector<std::string> RunOptions::shared_settings() const {
           layer.capacity ? describe(layer.capacity) : "--capacity-factor (none)",
           number("memory-limit", memory_limit),
           fmt::format("--path {}", name_of(path_choices, path)),
+          fmt::format("--carrier {}", name_of(carrier_choices, carrier)),
           fmt::format("--verify {}", name_of(verify_choices, verify)),
           fmt::format("--timeout {}", timeout_s),
           file("input", input),

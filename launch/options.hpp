@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "launch/carrier_choice.hpp"
 #include "launch/forced_routing.hpp"
 #include "runtime/layer_options.hpp"
 #include "runtime/layer_spec.hpp"
@@ -46,6 +47,7 @@ struct RunOptions {
 
   LayerOptions layer;
   PathRequest path = PathRequest::automatic;
+  CarrierRequest carrier = CarrierRequest::automatic;
   VerifyLevel verify = VerifyLevel::ledger;
   std::optional<std::size_t> threads;       ///< per rank; none: chosen from the machine
   std::optional<std::size_t> memory_limit;  ///< bytes per rank; none: what the machine has

@@ -67,7 +67,8 @@ po::options_description describe_ranks() {
               "contiguous: expert e of E on rank floor(e * ranks / E) (the default)")(
       "path", value_named("NAME"),
       "auto: direct inside a node, message between nodes (the default); direct; message; two-level: between "
-      "nodes, each row once per node")(
+      "nodes, each row once per node")("carrier", value_named("NAME"),
+                                       "of messages between processes: auto (the default), mpi, ucx")(
       "combine", value_named("NAME"),
       "reproducible: the same bits on any number of ranks (the default); fast: one partial sum per token and "
       "rank, or node where rows go two-level")(

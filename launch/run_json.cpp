@@ -14,7 +14,8 @@ Json exchange_json(const RunResult& result) {
                      {"to", pair.to},
                      {"path", pair.path},
                      {"carrier", pair.carrier},
-                     {"reason", pair.reason}});
+                     {"reason", pair.reason},
+                     {"carrier_reason", pair.carrier_reason}});
   }
   return pairs;
 }

@@ -9,6 +9,7 @@
 
 #include "comm/together.hpp"
 #include "launch/available_memory.hpp"
+#include "launch/carrier_choice.hpp"
 #include "launch/environment.hpp"
 #include "launch/run_inputs.hpp"
 #include "launch/run_plan.hpp"
@@ -72,17 +73,17 @@ std::vector<PairPath> gather_paths(Communicator& communicator, const Engine& eng
   std::string mine;
   for (const PathChoice& choice : engine.paths()) {
     const bool by_message = choice.kind == PathKind::message || choice.kind == PathKind::two_level;
-    mine += fmt::format("{}\t{}\t{}\n", name_of(choice.kind), by_message ? engine.carrier() : "memory",
-                        choice.reason);
+    mine += fmt::format("{}\t{}\t{}\t{}\n", name_of(choice.kind), by_message ? engine.carrier() : "memory",
+                        by_message ? engine.carrier_reason() : "of the path", choice.reason);
   }
   const auto all = communicator.gather(std::as_bytes(std::span(mine)), Rank{0});
   std::vector<PairPath> pairs;
   std::istringstream lines(std::string(reinterpret_cast<const char*>(all.data()), all.size()));
-  for (std::string path, carrier, reason; std::getline(lines, path, '\t') &&
-                                          std::getline(lines, carrier, '\t') &&
-                                          std::getline(lines, reason);) {
-    const std::size_t pair = pairs.size();
-    pairs.push_back({pair / communicator.size(), pair % communicator.size(), path, carrier, reason});
+  for (PairPath pair; std::getline(lines, pair.path, '\t') && std::getline(lines, pair.carrier, '\t') &&
+                      std::getline(lines, pair.carrier_reason, '\t') && std::getline(lines, pair.reason);) {
+    pair.from = pairs.size() / communicator.size();
+    pair.to = pairs.size() % communicator.size();
+    pairs.push_back(pair);
   }
   return pairs;
 }
@@ -220,7 +221,8 @@ void run_rank(Communicator& communicator, const Backend& backend, const RunOptio
     });
     inputs.emplace(communicator, options, num_threads);
     position.phase = "loading";
-    engine.emplace(communicator, backend, engine_options(num_threads, options));
+    const Backend chosen = choose_carrier(communicator, backend, options.carrier);
+    engine.emplace(communicator, chosen, engine_options(num_threads, options));
   });
   guarded(communicator, options, position, [&] { run_steps(*engine, *inputs, options, position); });
 }

@@ -14,11 +14,12 @@ namespace moewe {
 
 /// One pair of ranks and how rows travel between them.
 struct PairPath {
-  std::size_t from;
-  std::size_t to;
+  std::size_t from = 0;
+  std::size_t to = 0;
   std::string path;
   std::string carrier;
-  std::string reason;
+  std::string reason;          ///< for the path
+  std::string carrier_reason;  ///< for the carrier
 };
 
 /// What a run was and did, over all ranks. Times in seconds, sizes in bytes.

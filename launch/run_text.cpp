@@ -20,16 +20,21 @@ std::string count(std::size_t number, const char* noun) {
   return fmt::format("{} {}{}", number, noun, number == 1 ? "" : "s");
 }
 
-/// "direct for 6 pairs of ranks, message for 6": ordered pairs of different ranks.
+std::string way_of(const PairPath& pair) {
+  if (pair.path != "message") return pair.path;
+  return fmt::format("message over {} ({})", pair.carrier, pair.carrier_reason);
+}
+
+/// "direct for 6 pairs of ranks, message over mpi (the default) for 6": ordered pairs of different ranks.
 std::string path_counts(const RunResult& result) {
   std::map<std::string, std::size_t> counts;
   for (const PairPath& pair : result.exchange) {
-    if (pair.from != pair.to) ++counts[pair.path];
+    if (pair.from != pair.to) ++counts[way_of(pair)];
   }
   std::string text;
-  for (const auto& [path, pairs] : counts) {
-    text += text.empty() ? fmt::format("{} for {} of ranks", path, count(pairs, "pair"))
-                         : fmt::format(", {} for {}", path, pairs);
+  for (const auto& [way, pairs] : counts) {
+    text += text.empty() ? fmt::format("{} for {} of ranks", way, count(pairs, "pair"))
+                         : fmt::format(", {} for {}", way, pairs);
   }
   return text.empty() ? "none: one rank" : text;
 }

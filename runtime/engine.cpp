@@ -37,6 +37,7 @@ void require_same_options(Communicator& communicator, const EngineOptions& optio
 Engine::Engine(Communicator& communicator, const Backend& backend, const EngineOptions& options)
     : options_(options),
       carrier_(backend.carrier),
+      carrier_reason_(backend.carrier_reason),
       communicator_(backend.make_engine_communicator(communicator, meter_)),
       own_memory_(taken(meter_)),
       workspace_(meter_, std::max<std::size_t>(1, options.threads)) {

@@ -54,6 +54,7 @@ class Engine {
   /// From this rank to every rank, in rank order.
   const std::vector<PathChoice>& paths() const { return lanes_.front()->paths(); }
   const std::string& carrier() const { return carrier_; }
+  const std::string& carrier_reason() const { return carrier_reason_; }
 
   /// Where the rank is now, or was when an exception left the engine.
   const StepPosition& position() const { return position_; }
@@ -111,6 +112,7 @@ class Engine {
  private:
   EngineOptions options_;
   std::string carrier_;
+  std::string carrier_reason_;
   MemoryMeter meter_;  // outlives all that is counted
   std::unique_ptr<Communicator> communicator_;
   MemoryPlan own_memory_;

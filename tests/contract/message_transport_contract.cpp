@@ -102,6 +102,62 @@ TEST(MessageTransportContract, AMessageLongerThanItsMemoryIsAnError) {
   });
 }
 
+TEST(MessageTransportContract, KeepsTheOrderOfShortAndLongMessages) {
+  on_every_rank([](Communicator& communicator, const Backend& backend) {
+    const auto transport = backend.make_transport(communicator);
+    const std::size_t size = communicator.size();
+    const std::size_t self = index(communicator.rank());
+    std::vector<std::vector<std::byte>> sent, received;
+    for (const std::size_t length : {400000U, 1U, 70000U, 0U, 9000U, 2U, 1000000U, 30U}) {
+      sent.push_back(pattern(length, self + sent.size()));
+      received.emplace_back(1000000);
+    }
+    std::vector<Request> requests;
+    for (const auto& bytes : sent)
+      requests.push_back(transport->post_send(rank_at((self + 1) % size), tag, bytes));
+    communicator.barrier();
+    for (auto& bytes : received)
+      requests.push_back(transport->post_recv(rank_at((self + size - 1) % size), tag, bytes));
+    for (Request& request : requests) wait(communicator, request);
+    for (std::size_t i = 0; i < sent.size(); ++i) {
+      received[i].resize(sent[i].size());
+      EXPECT_EQ(received[i], pattern(sent[i].size(), (self + size - 1) % size + i)) << i;
+    }
+  });
+}
+
+TEST(MessageTransportContract, MessagesOfTwoTransportsDoNotMeet) {
+  on_every_rank([](Communicator& communicator, const Backend& backend) {
+    const auto first = backend.make_transport(communicator);
+    const auto second = backend.make_transport(communicator);
+    const Rank next = rank_at((index(communicator.rank()) + 1) % communicator.size());
+    const std::vector<int> sent{1, 2};
+    std::vector<int> received(2);
+    const auto bytes = std::as_writable_bytes(std::span(received));
+    const auto out = std::as_bytes(std::span(sent));
+    std::vector<Request> requests;
+    requests.push_back(first->post_recv(std::nullopt, tag, bytes.first(sizeof(int))));
+    requests.push_back(second->post_recv(std::nullopt, tag, bytes.last(sizeof(int))));
+    requests.push_back(second->post_send(next, tag, out.last(sizeof(int))));
+    for (const std::size_t of_second : {1U, 2U}) wait(communicator, requests[of_second]);
+    EXPECT_FALSE(requests[0].is_done());
+    communicator.barrier();
+    requests.push_back(first->post_send(next, tag, out.first(sizeof(int))));
+    for (Request& request : requests) wait(communicator, request);
+    EXPECT_EQ(received, sent);
+  });
+}
+
+TEST(MessageTransportContract, EndsThoughSomeMessagesAreNeverTaken) {
+  on_every_rank([](Communicator& communicator, const Backend& backend) {
+    const std::vector<std::byte> bytes(300000);  // until the transport is destroyed
+    const auto transport = backend.make_transport(communicator);
+    const Rank next = rank_at((index(communicator.rank()) + 1) % communicator.size());
+    for (const std::size_t length : {0U, 5U, 300000U})
+      transport->post_send(next, tag, std::span(bytes).first(length));
+  });
+}
+
 TEST(MessageTransportContract, AReceiveThatIsGivenUpTakesNoMessage) {
   on_every_rank([](Communicator& communicator, const Backend& backend) {
     const auto transport = backend.make_transport(communicator);

@@ -35,6 +35,7 @@ TEST(RunOptions, HaveTheDefaultsThatHelpTells) {
   EXPECT_EQ(options.layer.combine, Combine::reproducible);
   EXPECT_FALSE(options.layer.capacity);
   EXPECT_EQ(options.path, PathRequest::automatic);
+  EXPECT_EQ(options.carrier, CarrierRequest::automatic);
   EXPECT_EQ(options.verify, VerifyLevel::ledger);
   EXPECT_EQ(options.timeout_s, 120);
   EXPECT_FALSE(options.ranks);
@@ -49,11 +50,30 @@ TEST(RunOptions, NameEveryPath) {
 }
 
 TEST(RunOptions, AreRead) {
-  const RunOptions options = parse({"--layers", "3,0-1", "--path", "message", "--verify", "off", "--timeout",
-                                    "2.5", "--ranks=8", "--seed", "18446744073709551615", "--threads", "2",
-                                    "--dtype", "bf16", "--combine", "fast", "--memory-limit", "1.5GiB"});
+  const RunOptions options = parse({"--layers",
+                                    "3,0-1",
+                                    "--path",
+                                    "message",
+                                    "--carrier",
+                                    "ucx",
+                                    "--verify",
+                                    "off",
+                                    "--timeout",
+                                    "2.5",
+                                    "--ranks=8",
+                                    "--seed",
+                                    "18446744073709551615",
+                                    "--threads",
+                                    "2",
+                                    "--dtype",
+                                    "bf16",
+                                    "--combine",
+                                    "fast",
+                                    "--memory-limit",
+                                    "1.5GiB"});
   EXPECT_EQ(options.layers, (std::vector<std::size_t>{0, 1, 3}));
   EXPECT_EQ(options.path, PathRequest::message);
+  EXPECT_EQ(options.carrier, CarrierRequest::ucx);
   EXPECT_EQ(options.verify, VerifyLevel::off);
   EXPECT_EQ(options.timeout_s, 2.5);
   EXPECT_EQ(options.ranks, 8U);
@@ -115,6 +135,7 @@ TEST(RunOptions, TellInOneListWhatMustAgreeBetweenRanks) {
                                              {"--capacity-factor", "1"},
                                              {"--memory-limit", "1GB"},
                                              {"--path", "message"},
+                                             {"--carrier", "mpi"},
                                              {"--verify", "off"},
                                              {"--timeout", "3"},
                                              {"--input", "FILE"},
@@ -144,6 +165,7 @@ TEST(RunOptions, AreRefusedInOneSentence) {
   EXPECT_EQ(with({"--dtype", "f16"}), "--dtype f16 is not available; choose from: f32, bf16");
   EXPECT_EQ(with({"--path", "leader"}),
             "--path leader is not available; choose from: auto, direct, message, two-level");
+  EXPECT_EQ(with({"--carrier", "nccl"}), "--carrier nccl is not available; choose from: auto, mpi, ucx");
   EXPECT_EQ(with({"--placement", "map.json"}),
             "--placement map.json is not available; choose from: contiguous");
   EXPECT_EQ(with({"--verify", "audit"}), "--verify audit is not available; choose from: ledger, off");

@@ -6,6 +6,7 @@
 #include <set>
 #include <tuple>
 
+#include "comm/ucx/ucx_transport.hpp"
 #include "tests/support/program.hpp"
 #include "tests/support/temporary_folder.hpp"
 #include "tests/support/tensor_files.hpp"
@@ -65,6 +66,19 @@ void expect_formula(const std::string& arguments, const Sample& sample, const By
   EXPECT_EQ(counted(folder / "sent"), expected) << sample.name() << ": " << arguments;
 }
 
+/// All that goes through MPI's point-to-point messages, of whatever kind.
+std::size_t sent_by_mpi(const std::string& arguments) {
+  const test::TemporaryFolder folder;
+  test::results_of(test::processes(num_ranks), arguments,
+                   test::interposer() + " MOEWE_TEST_SENT=" + (folder / "sent").string());
+  EXPECT_TRUE(std::filesystem::exists(folder / "sent")) << arguments;
+  std::size_t sent = 0;
+  std::ifstream lines(folder / "sent");
+  for (std::size_t from = 0, to = 0, kind = 0, bytes = 0; lines >> from >> to >> kind >> bytes;)
+    sent += bytes;
+  return sent;
+}
+
 class Wire : public testing::Test {
  protected:
   void SetUp() override {
@@ -92,6 +106,16 @@ TEST_F(Wire, CarriesTheSameInRounds) {
     const std::size_t least = test::least_memory(test::threads(num_ranks), arguments);
     expect_formula(arguments + " --memory-limit " + std::to_string(least), sample, formula(sample, 2, false));
   }
+}
+
+TEST_F(Wire, LeavesAllMessagesToTheCarrierThatWasAskedFor) {
+  if (!reason_for_no_ucx().empty()) GTEST_SKIP() << reason_for_no_ucx();
+  const Sample sample = test::shipped();
+  std::size_t needed = 0;
+  for (const auto& [pair, bytes] : formula(sample, 4, false)) needed += bytes;
+  EXPECT_GT(sent_by_mpi(run(sample) + " --carrier mpi"), needed);
+  EXPECT_EQ(sent_by_mpi(run(sample) + " --carrier ucx"), 0U);
+  EXPECT_EQ(sent_by_mpi(run(sample) + " --carrier ucx --dtype bf16 --capacity-factor 1"), 0U);
 }
 
 TEST(FastCombine, IsWithinTheTolerance) {

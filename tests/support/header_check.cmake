@@ -2,6 +2,9 @@
 file(GLOB_RECURSE headers RELATIVE "${PROJECT_SOURCE_DIR}"
   "${PROJECT_SOURCE_DIR}/comm/*.hpp" "${PROJECT_SOURCE_DIR}/placement/*.hpp"
   "${PROJECT_SOURCE_DIR}/runtime/*.hpp" "${PROJECT_SOURCE_DIR}/launch/*.hpp")
+if(NOT MOEWE_HAS_UCX)
+  list(FILTER headers EXCLUDE REGEX "^comm/ucx/(check|ucx_request|ucx_worker)")
+endif()
 set(sources "")
 foreach(header IN LISTS headers)
   string(MAKE_C_IDENTIFIER "${header}" name)
@@ -12,3 +15,6 @@ endforeach()
 add_library(moewe_header_check OBJECT ${sources})
 target_link_libraries(moewe_header_check PRIVATE moewe::runtime moewe_build_flags MPI::MPI_C OneDNN::OneDNN
   OpenMP::OpenMP_CXX nlohmann_json::nlohmann_json)
+if(MOEWE_HAS_UCX)
+  target_link_libraries(moewe_header_check PRIVATE PkgConfig::ucx)
+endif()

@@ -1,7 +1,7 @@
 // Preloaded into the program under test. Stands between it and MPI:
-//  - counts the bytes that this rank sends by point-to-point messages, per destination and kind of message
-//  (the
-//    tag's lowest two bits), and appends them to $MOEWE_TEST_SENT at MPI_Finalize: "from to kind bytes";
+//  - counts the bytes that this rank sends by point-to-point messages, whichever call it takes, per
+//    destination and kind of message (the tag's lowest two bits), and appends them to $MOEWE_TEST_SENT at
+//    MPI_Finalize: "from to kind bytes";
 //  - makes MPI_Isend of rank $MOEWE_TEST_FAIL_RANK fail from its call number $MOEWE_TEST_FAIL_CALL on.
 
 #include <cstdio>
@@ -31,15 +31,35 @@ bool is_to_fail() {
   return is_chosen && calls_left-- <= 0;
 }
 
+void add(int count, MPI_Datatype type, int to, int tag) {
+  int type_bytes = 0;
+  PMPI_Type_size(type, &type_bytes);
+  sent_bytes[{to, tag % 4}] += static_cast<long long>(count) * type_bytes;
+}
+
 }  // namespace
 
 extern "C" int MPI_Isend(const void* data, int count, MPI_Datatype type, int to, int tag, MPI_Comm comm,
                          MPI_Request* request) {
   if (is_to_fail()) return MPI_ERR_OTHER;
-  int type_bytes = 0;
-  PMPI_Type_size(type, &type_bytes);
-  sent_bytes[{to, tag % 4}] += static_cast<long long>(count) * type_bytes;
+  add(count, type, to, tag);
   return PMPI_Isend(data, count, type, to, tag, comm, request);
+}
+
+extern "C" int MPI_Issend(const void* data, int count, MPI_Datatype type, int to, int tag, MPI_Comm comm,
+                          MPI_Request* request) {
+  add(count, type, to, tag);
+  return PMPI_Issend(data, count, type, to, tag, comm, request);
+}
+
+extern "C" int MPI_Send(const void* data, int count, MPI_Datatype type, int to, int tag, MPI_Comm comm) {
+  add(count, type, to, tag);
+  return PMPI_Send(data, count, type, to, tag, comm);
+}
+
+extern "C" int MPI_Ssend(const void* data, int count, MPI_Datatype type, int to, int tag, MPI_Comm comm) {
+  add(count, type, to, tag);
+  return PMPI_Ssend(data, count, type, to, tag, comm);
 }
 
 extern "C" int MPI_Finalize() {

@@ -1,0 +1,18 @@
+// Takes the place of UCX in a build that does without.
+
+#include "comm/error.hpp"
+#include "comm/together.hpp"
+#include "comm/ucx/ucx_transport.hpp"
+
+namespace moewe {
+
+std::string reason_for_no_ucx() {
+  return "this build is without UCX; configure it with -D MOEWE_WITH_UCX=ON";
+}
+
+std::unique_ptr<MessageTransport> make_ucx_transport(Communicator& communicator) {
+  together(communicator, [] { throw InvalidInput("carrier ucx cannot be used: " + reason_for_no_ucx()); });
+  return nullptr;
+}
+
+}  // namespace moewe

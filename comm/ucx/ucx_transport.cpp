@@ -1,0 +1,146 @@
+#include "comm/ucx/ucx_transport.hpp"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+#include "comm/error.hpp"
+#include "comm/together.hpp"
+#include "comm/ucx/check.hpp"
+#include "comm/ucx/ucx_request.hpp"
+#include "comm/ucx/ucx_worker.hpp"
+
+namespace moewe {
+namespace {
+
+/// Beyond what callers can use.
+constexpr Tag farewell{max_tag + 1};
+
+void require_valid(Tag tag) {
+  expects(static_cast<int>(tag) >= 0 && static_cast<int>(tag) <= max_tag, "a tag is between 0 and max_tag");
+}
+
+class UcxTransport : public MessageTransport {
+ public:
+  /// The worker is connected to all ranks.
+  UcxTransport(Communicator& communicator, std::shared_ptr<UcxWorker> worker)
+      : communicator_(communicator),
+        worker_(std::move(worker)),
+        while_waiting_(communicator.waiter(), [this] { progress(); }) {}
+
+  ~UcxTransport() override {
+    try {
+      take_leave();
+    } catch (const std::exception& error) {
+      report_ucx("UCX ends without the other ranks", error);
+    }
+  }
+
+  Request post_send(Rank to, Tag tag, std::span<const std::byte> bytes) override {
+    require_valid(tag);
+    return send(to, tag, bytes);
+  }
+
+  Request post_recv(std::optional<Rank> from, Tag tag, std::span<std::byte> bytes) override {
+    require_valid(tag);
+    return receive(from, tag, bytes);
+  }
+
+  void progress() override { worker_->progress(); }
+
+ private:
+  Request send(Rank to, Tag tag, std::span<const std::byte> bytes) {
+    ucp_request_param_t params{};
+    params.op_attr_mask = UCP_OP_ATTR_FIELD_MEMORY_TYPE;
+    params.memory_type = UCS_MEMORY_TYPE_HOST;
+    const ucs_status_ptr_t operation = ucp_tag_send_nbx(worker_->endpoint(to), bytes.data(), bytes.size(),
+                                                        ucx_tag(communicator_.rank(), tag), &params);
+    if (operation == nullptr) return {};  // nothing is left to wait for
+    return Request(std::make_unique<UcxPending>(worker_, UcxPending::Direction::send, operation));
+  }
+
+  Request receive(std::optional<Rank> from, Tag tag, std::span<std::byte> bytes) {
+    ucp_request_param_t params{};
+    // A message that is there already is not taken at once, since UCX 1.13 then does not say who sent it.
+    params.op_attr_mask = UCP_OP_ATTR_FIELD_MEMORY_TYPE | UCP_OP_ATTR_FLAG_NO_IMM_CMPL;
+    params.memory_type = UCS_MEMORY_TYPE_HOST;
+    const ucp_tag_t mask = from ? ~ucp_tag_t{0} : ucx_tag_mask;
+    const ucs_status_ptr_t operation = ucp_tag_recv_nbx(worker_->get(), bytes.data(), bytes.size(),
+                                                        ucx_tag(from.value_or(Rank{0}), tag), mask, &params);
+    return Request(std::make_unique<UcxPending>(worker_, UcxPending::Direction::receive, operation));
+  }
+
+  /// Returns on no rank before all ranks have called it. Meanwhile each moves messages along, which it does
+  /// not in the communicator's barrier.
+  void meet() {
+    const std::size_t size = communicator_.size();
+    const std::size_t self = index(communicator_.rank());
+    for (std::size_t distance = 1; distance < size; distance *= 2) {
+      const Rank before = rank_at((self + size - distance) % size);
+      Request from_before = receive(before, farewell, {});
+      Request to_next = send(rank_at((self + distance) % size), farewell, {});
+      worker_->until([&] { return from_before.is_done() && to_next.is_done(); },
+                     {"the end of all messages", before});
+    }
+  }
+
+  /// What any rank still has to send is sent while all ranks take part; and none takes its end of a
+  /// connection down before the last word has left all.
+  void take_leave() {
+    worker_->require_peers();
+    worker_->flush();
+    meet();
+    worker_->flush();
+    communicator_.barrier();
+  }
+
+  Communicator& communicator_;
+  std::shared_ptr<UcxWorker> worker_;
+  WhileWaiting while_waiting_;
+};
+
+/// Collective. What goes wrong while UCX starts is told to all ranks, as something that cannot be had here.
+void start(Communicator& communicator, const std::function<void()>& work) {
+  together(communicator, [&] {
+    try {
+      work();
+    } catch (const Error& error) {
+      throw InvalidInput(fmt::format(
+          "carrier ucx cannot be used: {}; UCX_TLS and UCX_NET_DEVICES choose what it may use, and "
+          "UCX_LOG_LEVEL=info tells more",
+          error.what()));
+    }
+  });
+}
+
+/// Collective. Everybody's bytes, of any length each, on every rank.
+std::vector<std::vector<std::byte>> gather_all(Communicator& communicator, std::vector<std::byte> mine) {
+  const std::vector<std::size_t> lengths = all_gather_values(communicator, mine.size());
+  const std::size_t longest = *std::max_element(lengths.begin(), lengths.end());
+  mine.resize(longest);
+  std::vector<std::byte> padded(longest * lengths.size());
+  communicator.all_gather(mine, padded);
+  std::vector<std::vector<std::byte>> all;
+  for (std::size_t rank = 0; rank < lengths.size(); ++rank) {
+    const auto begin = padded.begin() + static_cast<std::ptrdiff_t>(rank * longest);
+    all.emplace_back(begin, begin + static_cast<std::ptrdiff_t>(lengths[rank]));
+  }
+  return all;
+}
+
+}  // namespace
+
+std::string reason_for_no_ucx() { return ""; }
+
+std::unique_ptr<MessageTransport> make_ucx_transport(Communicator& communicator) {
+  std::shared_ptr<UcxWorker> worker;
+  std::vector<std::byte> address;
+  start(communicator, [&] {
+    worker = std::make_shared<UcxWorker>(communicator.topology(), communicator.waiter().timeout());
+    address = worker->address();
+  });
+  const auto addresses = gather_all(communicator, std::move(address));
+  start(communicator, [&] { worker->connect(communicator, addresses); });
+  return std::make_unique<UcxTransport>(communicator, std::move(worker));
+}
+
+}  // namespace moewe

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "comm/backend.hpp"
+#include "comm/communicator.hpp"
+#include "comm/message_transport.hpp"
+
+namespace moewe {
+
+/// Why this build cannot carry messages over UCX; empty if it can. The same for all ranks of one program.
+std::string reason_for_no_ucx();
+
+/// Collective, also its destruction: no rank takes its end of a connection down before all have what was sent
+/// to them, or `communicator`'s timeout has passed. `communicator`, of whatever kind, outlives the transport
+/// and connects the ranks, which must be processes.
+///
+/// Throws a shared InvalidInput that says why where UCX is not compiled in, or cannot be started or reach
+/// some rank with the settings of the environment (UCX_TLS, UCX_NET_DEVICES ...). UCX itself says nothing
+/// unless UCX_LOG_LEVEL is set.
+std::unique_ptr<MessageTransport> make_ucx_transport(Communicator& communicator);
+
+/// The same backend with messages over UCX.
+inline Backend over_ucx(Backend backend) {
+  backend.carrier = "ucx";
+  backend.make_transport = make_ucx_transport;
+  return backend;
+}
+
+}  // namespace moewe
