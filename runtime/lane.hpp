@@ -24,7 +24,7 @@ struct ExchangeOptions {
   /// all ranks of two different nodes or for none of them.
   std::function<PathKind(Rank self, Rank peer)> path_between;
 
-  /// Replaces choose_flow where set.
+  /// Replaces what follows from the layer where set.
   std::optional<Flow> flow;
 
   /// Longest message, 0 for what suits the link: between nodes less than what MPI sends at once, since of

@@ -15,6 +15,11 @@ struct LayerOptions {
 
   /// Dropless without.
   std::optional<CapacityOptions> capacity;
+
+  /// Tokens of each rank that go through the experts together, 0 for all of a round. A matter of speed alone,
+  /// and for experts of a caller's own that do little work for a row: their rows and outputs then stay in the
+  /// cache. Matmuls want many rows.
+  std::size_t chunk_tokens = 0;
 };
 
 }  // namespace moewe

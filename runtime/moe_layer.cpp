@@ -20,6 +20,12 @@ TokenRange tokens_of_round(const LayerStep& step) {
   return {first, end - first};
 }
 
+/// Enough chunks in the ring that ranks need not wait for one another's sums after every chunk.
+Flow default_flow(const LayerOptions& options) {
+  constexpr std::size_t ring_chunks = 4;
+  return {.chunk_tokens = options.chunk_tokens, .ring_chunks = options.chunk_tokens > 0 ? ring_chunks : 0};
+}
+
 std::int64_t sum(std::span<const std::int64_t> values) {
   return std::accumulate(values.begin(), values.end(), std::int64_t{0});
 }
@@ -97,7 +103,7 @@ void MoeLayer::begin_round(LayerStep& step, PhaseClock& clock) {
   step.shape = {.generation = engine_.next_generation(),
                 .format = row_format(),
                 .combine = options_.combine,
-                .flow = engine_.flow().value_or(Flow{}),
+                .flow = engine_.flow().value_or(default_flow(options_)),
                 .expected_per_slot = step.expected_per_slot,
                 .num_expected = static_cast<std::size_t>(sum(step.expected_per_slot)),
                 .num_expected_on_node = step.num_expected_on_node};

@@ -22,7 +22,11 @@ LayerSpec spec_of(const ExchangeCase& exchange) {
 }
 
 LayerOptions layer_options(const ExchangeCase& exchange) {
-  return {.dtype = exchange.format.dtype, .combine = exchange.combine, .capacity = {}};
+  LayerOptions options;
+  options.dtype = exchange.format.dtype;
+  options.combine = exchange.combine;
+  options.chunk_tokens = 8;  // the cheap expert has no use for many rows
+  return options;
 }
 
 ExpertFunction cheap_expert(const RowFormat& format) {
