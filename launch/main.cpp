@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "comm/together.hpp"
+#include "comm/ucx/ucx_transport.hpp"
 #include "launch/environment.hpp"
 #include "launch/options.hpp"
 #include "launch/run_command.hpp"
@@ -46,13 +47,14 @@ int print(const std::string& text) {
   return static_cast<int>(ExitCode::done);
 }
 
-/// Files that are opened later must not take the places of closed standard streams, and a file that grows
-/// past its limit is an error to be told, not a signal.
+/// Files that are opened later must not take the places of closed standard streams, a file that grows past
+/// its limit is an error to be told, not a signal, and a terminal that closes ends what was started there.
 void prepare_process() {
   int fd = open("/dev/null", O_RDWR);
   while (fd >= 0 && fd <= STDERR_FILENO) fd = open("/dev/null", O_RDWR);
   if (fd >= 0) close(fd);
   std::signal(SIGXFSZ, SIG_IGN);
+  release_signals_of_ucx();
 }
 
 int start(const std::vector<std::string>& arguments) {
