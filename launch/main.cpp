@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "comm/together.hpp"
+#include "comm/ucx/ucx_transport.hpp"
 #include "launch/bench_command.hpp"
 #include "launch/environment.hpp"
 #include "launch/options.hpp"
@@ -61,13 +62,15 @@ void clean_up_at(int number) {
   if (std::signal(number, end_by_signal) == SIG_IGN) std::signal(number, SIG_IGN);
 }
 
-/// Files that are opened later must not take the places of closed standard streams, and a file that grows
-/// past its limit or a reader that leaves is an error to be told, not a signal.
+/// Files that are opened later must not take the places of closed standard streams; a file that grows past
+/// its limit or a reader that leaves is an error to be told, not a signal; and a terminal that closes ends
+/// what was started there.
 void prepare_process() {
   int fd = open("/dev/null", O_RDWR);
   while (fd >= 0 && fd <= STDERR_FILENO) fd = open("/dev/null", O_RDWR);
   if (fd >= 0) close(fd);
   for (const int told : {SIGXFSZ, SIGPIPE}) std::signal(told, SIG_IGN);
+  release_signals_of_ucx();  // before own handlers take their places
   for (const int ends : {SIGTERM, SIGINT, SIGHUP}) clean_up_at(ends);
 }
 

@@ -10,6 +10,8 @@ std::string reason_for_no_ucx() {
   return "this build is without UCX; configure it with -D MOEWE_WITH_UCX=ON";
 }
 
+void release_signals_of_ucx() {}
+
 std::unique_ptr<MessageTransport> make_ucx_transport(Communicator& communicator) {
   together(communicator, [] { throw InvalidInput("carrier ucx cannot be used: " + reason_for_no_ucx()); });
   return nullptr;

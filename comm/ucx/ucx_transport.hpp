@@ -21,6 +21,11 @@ std::string reason_for_no_ucx();
 /// unless UCX_LOG_LEVEL is set.
 std::unique_ptr<MessageTransport> make_ucx_transport(Communicator& communicator);
 
+/// UCX takes SIGHUP and the signals of crashes when it is loaded, that is before main. Gives them back to
+/// whom they belonged before, unless UCX_HANDLE_ERRORS, UCX_ERROR_SIGNALS or UCX_DEBUG_SIGNO is set. To be
+/// called before anything else handles signals, and of use also where no message goes over UCX.
+void release_signals_of_ucx();
+
 /// The same backend with messages over UCX.
 inline Backend over_ucx(Backend backend) {
   backend.carrier = "ucx";

@@ -1,6 +1,6 @@
 // Messages over UCX instead of MPI: the same bits, and one sentence where it cannot be.
 
-#include <fmt/format.h>
+#include <csignal>
 #include <gtest/gtest.h>
 
 #include "comm/ucx/ucx_transport.hpp"
@@ -98,6 +98,15 @@ TEST(Carrier, CannotBeChosenBetweenThreads) {
     ASSERT_EQ(test::own_lines(result).size(), 1U) << result.output;
     EXPECT_NE(result.output.find("these are threads of one process"), std::string::npos) << result.output;
   }
+}
+
+TEST(Carrier, LeavesSignalsToThoseWhoHadThem) {
+  const std::string run = test::program() + " " + shipped().run_recorded() + " --steps 100000000 > /dev/null";
+  const auto exit_code = [&](const std::string& before, const std::string& signals) {
+    return test::run_command(before + run + " & sleep 1; " + signals + "; wait $!").exit_code;
+  };
+  EXPECT_EQ(exit_code("", "kill -HUP $!"), 128 + SIGHUP);
+  EXPECT_EQ(exit_code("nohup ", "kill -HUP $!; sleep 1; kill -KILL $!"), 128 + SIGKILL);
 }
 
 TEST(Carrier, ThatIsNotCompiledInIsRefused) {
