@@ -110,7 +110,7 @@ class Field {
               rows + (is_fast ? rows : wire(traffic.choices)));
     }
     add_own("message-" + backend.carrier, communicator, backend, PathRequest::message, exchange, own);
-    if (backend.carrier == "loopback") return;  // MPI_Alltoallv is for processes
+    if (backend.carrier == "loopback") return;  // MPI's all-to-all is for processes
     classic_ = std::make_unique<bench::ClassicExchange>(exchange);
     contestants_.push_back({"classic", [this](std::span<float> y) { return classic_->run(y); }, true});
     bytes_on_wire_.push_back(2 * wire(traffic.choices));

@@ -27,7 +27,7 @@ po::options_description describe_bench_options() {
       "beside "
       "what it could cost at least and what it usually costs\n\n"
       "  mpirun -n 4 moewe bench exchange --tokens-per-rank 16,1024 --hidden 7168\n\n"
-      "Contestants are the paths and carriers that this job has, and 'classic': permute, MPI_Alltoallv, and "
+      "Contestants are the paths and carriers that this job has, and 'classic': permute, all-to-all of MPI, and "
       "back "
       "again. All take turns in one run; times are those of the slowest rank. The limit is a streaming copy "
       "of half "

@@ -67,7 +67,7 @@ TEST(Refusal, OfUnknownValues) {
       {sample + "--layers 7", "layer 7"},
       {sample + "--tokens 5", "--tokens"},
       {sample + "--path two-levels", "choose from: auto, direct, message, two-level"},
-      {sample + "--path two-level --ranks 2", "path two-level cannot be used: all ranks are on one node"},
+      {sample + "--path two-level", "path two-level cannot be used: all ranks are on one node"},
       {"run --model deepseek-v3 --layers 0 --tokens 4", "layer 0 is no MoE layer; these are 3 to 60"},
   });
 }

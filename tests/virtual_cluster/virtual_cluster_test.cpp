@@ -203,7 +203,7 @@ std::string endless_run(const TemporaryFolder& folder) {
 }
 
 std::string once_it_runs(const TemporaryFolder& folder, const std::string& act) {
-  return fmt::format("while [ -z \"$(ls {})\" ]; do sleep 0.05; done; sleep 0.3; {}", folder.path().string(),
+  return fmt::format("while [ -z \"$(ls -A {})\" ]; do sleep 0.05; done; sleep 0.3; {}", folder.path().string(),
                      act);
 }
 
