@@ -43,7 +43,7 @@ LayerComparison::LayerComparison(Communicator& communicator, const Backend& back
       y_(x_.size()),
       engine_(communicator, backend, engine_options(case_)),
       layer_(engine_, case_.spec, contiguous_placement(case_.spec.num_experts, communicator.size()), weights,
-             {.dtype = case_.dtype, .combine = Combine::reproducible, .capacity = {}, .chunk_tokens = 0}),
+             {.dtype = case_.dtype, .combine = Combine::reproducible, .capacity = {}, .chunk_bytes = 0}),
       ways_(ways_for(case_.dtype, case_.threads)) {
   time_step();
   check_layer();

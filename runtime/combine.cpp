@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <vector>
 
 #include "comm/error.hpp"
 #include "runtime/kernels/elementwise.hpp"
+#include "runtime/kernels/weighted_sum.hpp"
 #include "runtime/parallel.hpp"
 
 namespace moewe {
@@ -15,14 +15,6 @@ namespace {
 /// Columns that are summed at a time: the sum stays in the first-level cache while all k pass.
 constexpr std::size_t block = 1024;
 using Block = std::array<float, block>;
-
-void store(std::span<const float> sum, std::size_t first, Dtype dtype, std::byte* row) {
-  if (dtype == Dtype::f32) {
-    std::memcpy(row + first * sizeof(float), sum.data(), sum.size_bytes());
-  } else {
-    round_to_bf16(sum, {reinterpret_cast<Bf16*>(row) + first, sum.size()});
-  }
-}
 
 /// What came back for a token, in the order of k.
 void list_outputs(const CombineInput& input, std::size_t token, std::vector<WeightedRow>& rows) {
@@ -36,13 +28,16 @@ void list_outputs(const CombineInput& input, std::size_t token, std::vector<Weig
   }
 }
 
-void sum_token(std::span<const WeightedRow> rows, Dtype dtype, bool add_to_y, std::span<float> y) {
+/// By way of a block where y is added to.
+void sum_token(std::span<const WeightedRow> rows, const CombineInput& input, std::span<float> y) {
+  const Dtype dtype = input.format.dtype;
+  if (!input.add_to_y) return sum_weighted(rows, 0, dtype, y);
   Block sum_of_block;
   for (std::size_t first = 0; first < y.size(); first += block) {
     const std::span<float> sum(sum_of_block.data(), std::min(block, y.size() - first));
     sum_weighted(rows, first, dtype, sum);
     const std::span<float> part = y.subspan(first, sum.size());
-    if (add_to_y) add_weighted(1.0F, part.data(), sum);
+    add_weighted(1.0F, part.data(), sum);
     std::copy(sum.begin(), sum.end(), part.begin());
   }
 }
@@ -55,27 +50,22 @@ void combine(const CombineInput& input, TokenRange tokens, std::span<float> y, s
     thread_local std::vector<WeightedRow> rows;
     const std::size_t token = tokens.first + i;
     list_outputs(input, token, rows);
-    sum_token(rows, input.format.dtype, input.add_to_y, y.subspan(token * hidden, hidden));
+    sum_token(rows, input, y.subspan(token * hidden, hidden));
   });
 }
 
 void sum_rows(const ArrivedRows& arrived, const RowFormat& format) {
   const std::span assignments = arrived.assignments;
   std::vector<WeightedRow> rows;
-  Block sum_of_block;
   std::byte* to = arrived.outputs;
   for (std::size_t begin = 0; begin < assignments.size();) {
-    // A row's sum is stored no later than where its first output lies, and read before it is written.
+    // A row's sum is stored no later than where its first output lies.
     std::size_t end = begin;
     rows.clear();
     for (; end < assignments.size() && assignments[end].row == assignments[begin].row; ++end) {
       rows.push_back({arrived.outputs + end * format.bytes(), assignments[end].weight});
     }
-    for (std::size_t first = 0; first < format.hidden; first += block) {
-      const std::span<float> sum(sum_of_block.data(), std::min(block, format.hidden - first));
-      sum_weighted(rows, first, format.dtype, sum);
-      store(sum, first, format.dtype, to);
-    }
+    sum_weighted_rounded(rows, format.dtype, format.hidden, to);
     to += format.bytes();
     begin = end;
   }
@@ -84,12 +74,7 @@ void sum_rows(const ArrivedRows& arrived, const RowFormat& format) {
 void sum_partial_sums(std::span<const std::byte* const> rows, const RowFormat& format, std::byte* to) {
   std::vector<WeightedRow> parts;
   for (const std::byte* row : rows) parts.push_back({row, 1.0F});
-  Block sum_of_block;
-  for (std::size_t first = 0; first < format.hidden; first += block) {
-    const std::span<float> sum(sum_of_block.data(), std::min(block, format.hidden - first));
-    sum_weighted(parts, first, format.dtype, sum);
-    store(sum, first, format.dtype, to);
-  }
+  sum_weighted_rounded(parts, format.dtype, format.hidden, to);
 }
 
 std::size_t count_rows(std::span<const PlannedAssignment> assignments) {

@@ -60,7 +60,7 @@ void run_experts(const ExpertMlp& mlp, const RowTable& rows, const SlotTable& sl
                  Ledger& ledger) {
   const std::size_t most = rows_per_tile(mlp, rows.num_rows(), workspace.num_threads());
   std::vector<Tile> tiles;
-  for (std::size_t slot = 0; slot < rows.num_slots(); ++slot) cut(slot, rows.rows(slot), most, tiles);
+  for (const std::uint32_t slot : rows.slots()) cut(slot, rows.rows(slot), most, tiles);
   run_tiles(mlp, tiles, workspace, [&](const Tile& tile, std::span<std::byte> scratch) {
     mlp.run(tile.rows, slots.slots[tile.slot], scratch);
     ledger.count_computed(tile.slot, tile.rows.size());
@@ -69,8 +69,7 @@ void run_experts(const ExpertMlp& mlp, const RowTable& rows, const SlotTable& sl
 
 void run_experts(const ExpertFunction& function, const RowTable& rows, std::span<const ExpertId> experts,
                  Ledger& ledger) {
-  for (std::size_t slot = 0; slot < rows.num_slots(); ++slot) {
-    if (rows.rows(slot).empty()) continue;
+  for (const std::uint32_t slot : rows.slots()) {
     function(experts[slot], rows.rows(slot), rows.output_stores());
     ledger.count_computed(slot, rows.rows(slot).size());
   }

@@ -15,7 +15,7 @@ struct Flow {
   std::size_t chunk_tokens = 0;
 
   /// Chunks of each source whose outputs are kept until they are summed, 0 for all; then their memory is used
-  /// again.
+  /// again. Fewer, but one at least, while a source has more than its share for one rank.
   std::size_t ring_chunks = 0;
 
   Stores row_stores = Stores::cached;     ///< of rows that are copied for peers
@@ -59,18 +59,6 @@ class FlowChunks {
   std::span<const PlannedAssignment> assignments_;
   std::size_t chunk_tokens_ = 0;
   FlowChunk chunk_;
-};
-
-/// Where outputs lie of what one source has for one rank, in the memory that the rank has for them.
-struct OutputPlace {
-  std::uint64_t begin = 0;
-  std::uint64_t ring_chunks = 0;  ///< 0: one output behind the other
-  std::uint64_t chunk_bytes = 0;  ///< of the ring
-
-  std::uint64_t of(const FlowChunk& chunk, std::size_t row_bytes) const {
-    return begin +
-           (ring_chunks == 0 ? chunk.first_assignment * row_bytes : chunk.number % ring_chunks * chunk_bytes);
-  }
 };
 
 }  // namespace moewe

@@ -16,10 +16,10 @@ struct LayerOptions {
   /// Dropless without.
   std::optional<CapacityOptions> capacity;
 
-  /// Tokens of each rank that go through the experts together, 0 for all of a round. A matter of speed alone,
-  /// and for experts of a caller's own that do little work for a row: their rows and outputs then stay in the
-  /// cache. Matmuls want many rows.
-  std::size_t chunk_tokens = 0;
+  /// About so many bytes of outputs for each rank's tokens are computed together, 0 for all of a round. A
+  /// matter of speed alone, and for experts of a caller's own that do little work for a row: with tens of KiB
+  /// their rows and outputs stay in the cache. Matmuls want many rows.
+  std::size_t chunk_bytes = 0;
 };
 
 }  // namespace moewe

@@ -20,10 +20,13 @@ TokenRange tokens_of_round(const LayerStep& step) {
   return {first, end - first};
 }
 
-/// Enough chunks in the ring that ranks need not wait for one another's sums after every chunk.
-Flow default_flow(const LayerOptions& options) {
+/// As many tokens in a chunk as have about the wanted bytes of outputs from one rank, if they go to all
+/// alike; and enough chunks in the ring that ranks need not wait for one another's sums after every one.
+Flow default_flow(const LayerOptions& options, std::size_t output_bytes_of_token, std::size_t num_ranks) {
   constexpr std::size_t ring_chunks = 4;
-  return {.chunk_tokens = options.chunk_tokens, .ring_chunks = options.chunk_tokens > 0 ? ring_chunks : 0};
+  if (options.chunk_bytes == 0) return {};
+  const std::size_t tokens = options.chunk_bytes * num_ranks / output_bytes_of_token;
+  return {.chunk_tokens = std::max<std::size_t>(1, tokens), .ring_chunks = ring_chunks};
 }
 
 std::int64_t sum(std::span<const std::int64_t> values) {
@@ -103,7 +106,8 @@ void MoeLayer::begin_round(LayerStep& step, PhaseClock& clock) {
   step.shape = {.generation = engine_.next_generation(),
                 .format = row_format(),
                 .combine = options_.combine,
-                .flow = engine_.flow().value_or(default_flow(options_)),
+                .flow = engine_.flow().value_or(default_flow(
+                    options_, spec_.router.top_k * row_format().bytes(), engine_.communicator().size())),
                 .expected_per_slot = step.expected_per_slot,
                 .num_expected = static_cast<std::size_t>(sum(step.expected_per_slot)),
                 .num_expected_on_node = step.num_expected_on_node};

@@ -6,7 +6,7 @@ RoundSizes sizes_of(const RoundShape& shape, const DispatchPlan& plan, Rank self
   const std::size_t here = plan.to(self).assignments.size();
   return {.num_tokens = plan.num_tokens(),
           .top_k = plan.top_k(),
-          .num_slots = shape.expected_per_slot.size(),
+          .num_ranks = plan.num_ranks(),
           .num_assigned_here = here,
           .num_assigned_elsewhere = plan.num_assignments() - here,
           .num_expected = shape.num_expected,

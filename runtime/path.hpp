@@ -43,7 +43,7 @@ struct RoundShape {
 struct RoundSizes {
   std::size_t num_tokens = 0;
   std::size_t top_k = 0;
-  std::size_t num_slots = 0;               ///< of this rank
+  std::size_t num_ranks = 1;
   std::size_t num_assigned_here = 0;       ///< to this rank's own experts
   std::size_t num_assigned_elsewhere = 0;  ///< to other ranks' experts
   std::size_t num_expected = 0;            ///< to this rank's experts, from all ranks
@@ -58,8 +58,12 @@ struct RoundSizes {
   std::size_t num_assigned() const { return num_assigned_here + num_assigned_elsewhere; }
   std::size_t num_expected_from_elsewhere() const { return num_expected - num_assigned_here; }
 
-  /// Most outputs for one source's chunk.
-  std::size_t most_outputs_of_chunk() const { return flow.chunk_tokens * std::min(top_k, num_slots); }
+  /// Outputs that a ring for one source's chunks holds: room for any one of them, and for several that go to
+  /// all ranks alike. 0 without a ring.
+  std::size_t outputs_in_ring() const {
+    if (flow.ring_chunks == 0) return 0;
+    return flow.chunk_tokens * std::max(top_k, (flow.ring_chunks * top_k + num_ranks - 1) / num_ranks);
+  }
 };
 
 RoundSizes sizes_of(const RoundShape& shape, const DispatchPlan& plan, Rank self);

@@ -18,6 +18,7 @@ void RowTable::reset(std::span<const std::int64_t> expected_per_slot, std::size_
     slots_.push_back({begin, begin, num_expected_});
   }
   rows_.resize<Row>(num_expected_);
+  slots_in_hand_.clear();
   num_rows_ = 0;
   arrived_.clear();
 }
@@ -39,6 +40,7 @@ void RowTable::add(const ArrivedRows& arrived) {
       throw Error(ErrorKind::verification, fmt::format("rank {} sent slot {} more rows than were agreed on",
                                                        number(arrived.source), assignment.slot));
     }
+    if (slot.filled == slot.begin) slots_in_hand_.push_back(assignment.slot);
     rows[slot.filled++] = {arrived.inputs + input * row_bytes_, output, arrived.source, assignment.token,
                            assignment.k};
     output += row_bytes_;
@@ -48,7 +50,8 @@ void RowTable::add(const ArrivedRows& arrived) {
 }
 
 void RowTable::hand_out() {
-  for (SlotRows& slot : slots_) slot.begin = slot.filled;
+  for (const std::uint32_t slot : slots_in_hand_) slots_[slot].begin = slots_[slot].filled;
+  slots_in_hand_.clear();
   num_rows_ = 0;
   arrived_.clear();
 }

@@ -54,10 +54,9 @@ class RowTable {
   /// What has been added so far counts as handed out.
   void hand_out();
 
-  std::size_t num_slots() const { return slots_.size(); }
-
-  /// Added since the last hand_out().
+  // Added since the last hand_out().
   std::size_t num_rows() const { return num_rows_; }
+  std::span<const std::uint32_t> slots() const { return slots_in_hand_; }  ///< that have rows, each once
   std::span<const Row> rows(std::size_t slot) const;
   std::span<const ArrivedRows> arrived() const { return arrived_; }
 
@@ -77,6 +76,7 @@ class RowTable {
   GrowingBuffer rows_;
   std::size_t num_expected_ = 0;
   std::vector<SlotRows> slots_;
+  std::vector<std::uint32_t> slots_in_hand_;
   std::size_t num_rows_ = 0;
   std::vector<ArrivedRows> arrived_;
 };

@@ -7,7 +7,7 @@
 #include "benchmarks/exchange/cheap_expert.hpp"
 #include "comm/error.hpp"
 #include "runtime/kernels/copy.hpp"
-#include "runtime/kernels/elementwise.hpp"
+#include "runtime/kernels/weighted_sum.hpp"
 
 namespace moewe::bench {
 namespace {

@@ -25,7 +25,7 @@ LayerOptions layer_options(const ExchangeCase& exchange) {
   LayerOptions options;
   options.dtype = exchange.format.dtype;
   options.combine = exchange.combine;
-  options.chunk_tokens = 8;  // the cheap expert has no use for many rows
+  options.chunk_bytes = std::size_t{64} << 10U;  // the cheap expert has no use for many rows
   return options;
 }
 

@@ -31,13 +31,4 @@ void round_in_place_to_bf16(std::span<float> values);
 /// sum[i] += weight * row[i]; `row` holds sum.size() values.
 void add_weighted(float weight, const float* row, std::span<float> sum);
 
-/// A row that is added with a weight.
-struct WeightedRow {
-  const std::byte* row;
-  float weight;
-};
-
-/// sum[i] = 0 + weight * row[first + i] + ..., row after row; rows hold values of `dtype`.
-void sum_weighted(std::span<const WeightedRow> rows, std::size_t first, Dtype dtype, std::span<float> sum);
-
 }  // namespace moewe

@@ -50,18 +50,15 @@ DirectPath::DirectPath(Rank self, std::vector<Rank> peers, std::size_t num_ranks
 /// Of outputs there is a ring for each peer where that is less than one place for each.
 DirectPath::Regions DirectPath::lay_out(const RoundSizes& sizes) const {
   Layout layout;
-  layout.place(places_ + num_ranks_ * sizeof(OutputPlace));
+  layout.place(places_ + num_ranks_ * sizeof(OutputRegion));
   Regions regions{};
   regions.manifests = layout.place(sizes.num_assigned_elsewhere * sizeof(PlannedAssignment));
   regions.rows = layout.place(sizes.num_tokens * sizes.row_bytes);
-  const std::size_t ring_outputs = peers_.size() * sizes.flow.ring_chunks * sizes.most_outputs_of_chunk();
-  const bool is_ring = ring_outputs > 0 && ring_outputs < sizes.num_expected_from_elsewhere();
-  const std::size_t outputs = is_ring ? ring_outputs : sizes.num_expected_from_elsewhere();
-  regions.outputs.begin = layout.place(outputs * sizes.row_bytes);
-  if (is_ring) {
-    regions.outputs.ring_chunks = sizes.flow.ring_chunks;
-    regions.outputs.chunk_bytes = sizes.most_outputs_of_chunk() * sizes.row_bytes;
-  }
+  const std::size_t in_rings = peers_.size() * sizes.outputs_in_ring();
+  const bool is_ring = in_rings > 0 && in_rings < sizes.num_expected_from_elsewhere();
+  if (is_ring) regions.ring_bytes = sizes.outputs_in_ring() * sizes.row_bytes;
+  regions.outputs =
+      layout.place((is_ring ? in_rings : sizes.num_expected_from_elsewhere()) * sizes.row_bytes);
   regions.end = layout.end();
   return regions;
 }
@@ -74,7 +71,7 @@ void DirectPath::dispatch(const RoundShape& shape, const DispatchPlan& plan, std
   shape_ = shape;
   num_tokens_ = plan.num_tokens();
   const Regions regions = lay_out(sizes_of(shape, plan, self_));
-  next_outputs_ = regions.outputs;
+  next_outputs_ = {regions.outputs, regions.ring_bytes};
   segment_end_ = regions.end;
   memory_.grow(regions.end);
 
@@ -85,7 +82,8 @@ void DirectPath::dispatch(const RoundShape& shape, const DispatchPlan& plan, std
   targets_.clear();
   for (const Rank peer : peers_) {
     const auto assignments = plan.to(peer).assignments;
-    if (!assignments.empty()) targets_.push_back({peer, FlowChunks(assignments, shape.flow.chunk_tokens)});
+    if (!assignments.empty())
+      targets_.push_back({peer, FlowChunks(assignments, shape.flow.chunk_tokens), {}});
   }
   publish_progress(dispatched_flag, 1);
 }
@@ -128,10 +126,9 @@ void DirectPath::collect(RowTable& rows) {
 
 void DirectPath::open_source(Rank peer) {
   const Letter letter = letter_from(peer);
-  const OutputPlace outputs = next_outputs_;
-  const bool is_ring = outputs.ring_chunks > 0;
+  const OutputRegion outputs = next_outputs_;
   next_outputs_.begin +=
-      is_ring ? outputs.ring_chunks * outputs.chunk_bytes : letter.num_assignments * shape_.row_bytes();
+      outputs.ring_bytes > 0 ? outputs.ring_bytes : letter.num_assignments * shape_.row_bytes();
   if (letter.generation != shape_.generation || next_outputs_.begin > segment_end_) {
     throw Error(
         ErrorKind::verification,
@@ -143,22 +140,17 @@ void DirectPath::open_source(Rank peer) {
   place_for(peer) = outputs;
   const auto* manifest = reinterpret_cast<const PlannedAssignment*>(memory_.of(peer) + letter.manifest);
   const FlowChunks chunks({manifest, letter.num_assignments}, letter.chunk_tokens);
-  sources_.push_back({peer, letter, outputs, chunks, false});
+  sources_.push_back({peer, letter, OutputRing(outputs, shape_.row_bytes()), chunks, false});
 }
 
 void DirectPath::collect_from(Source& source, RowTable& rows) {
-  if (source.in_hand || source.chunks.is_done() || !has_room(source)) return;
+  if (source.in_hand || source.chunks.is_done()) return;
   const FlowChunk& chunk = source.chunks.front();
+  if (!source.outputs.has_room(chunk, progress(source.peer, summed_flag))) return;
   rows.add({source.peer, chunk.assignments, memory_.of(source.peer) + source.letter.rows,
-            &PlannedAssignment::token, source.letter.num_rows,
-            memory_.own() + source.outputs.of(chunk, shape_.row_bytes())});
+            &PlannedAssignment::token, source.letter.num_rows, memory_.own() + source.outputs.take(chunk)});
   source.chunks.pop();
   source.in_hand = true;
-}
-
-bool DirectPath::has_room(const Source& source) const {
-  const std::uint64_t ring = source.outputs.ring_chunks;
-  return ring == 0 || source.chunks.front().number < progress(source.peer, summed_flag) + ring;
 }
 
 void DirectPath::give_back() {
@@ -177,8 +169,10 @@ std::size_t DirectPath::collect_returned(ReturnTable& returned) {
     const std::byte* segment = memory_.of(target.peer);
     while (!target.chunks.is_done() && target.chunks.front().number < done) {
       const FlowChunk& chunk = target.chunks.front();
-      returned.add(chunk.assignments, segment + place_from(target.peer).of(chunk, shape_.row_bytes()),
-                   shape_.row_bytes());
+      if (chunk.first_assignment == 0)
+        target.outputs = OutputPlaces(place_from(target.peer), shape_.row_bytes());
+      returned.add(chunk.assignments, segment + target.outputs.next(chunk), shape_.row_bytes());
+      target.outputs.pop(chunk);
       target.chunks.pop();
     }
     if (target.chunks.is_done()) continue;
@@ -199,12 +193,12 @@ const DirectPath::Letter& DirectPath::letter_from(Rank peer) const {
   return reinterpret_cast<const Letter*>(memory_.of(peer))[index(self_)];
 }
 
-OutputPlace& DirectPath::place_for(Rank peer) {
-  return reinterpret_cast<OutputPlace*>(memory_.own() + places_)[index(peer)];
+OutputRegion& DirectPath::place_for(Rank peer) {
+  return reinterpret_cast<OutputRegion*>(memory_.own() + places_)[index(peer)];
 }
 
-const OutputPlace& DirectPath::place_from(Rank peer) const {
-  return reinterpret_cast<const OutputPlace*>(memory_.of(peer) + places_)[index(self_)];
+const OutputRegion& DirectPath::place_from(Rank peer) const {
+  return reinterpret_cast<const OutputRegion*>(memory_.of(peer) + places_)[index(self_)];
 }
 
 std::uint64_t DirectPath::progress(Rank peer, std::size_t flag) const {

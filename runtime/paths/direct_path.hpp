@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "comm/peer_memory.hpp"
+#include "runtime/output_ring.hpp"
 #include "runtime/path.hpp"
 
 namespace moewe {
@@ -18,9 +19,8 @@ namespace moewe {
 /// 2. The expert's rank reads the rows of a published peer where they are, chunk by chunk, and writes outputs
 ///    (or, to be combined fast, their sums per row) into its own segment; it has told the peer their place,
 ///    and publishes on that peer's flag `returned` how many chunks are done.
-/// 3. The token's rank reads the outputs where they are, and publishes on flag `summed` how many of its
-/// chunks
-///    it is done with: the places of older ones are used again where outputs are kept in a ring.
+/// 3. The token's rank reads the outputs where they are, and publishes on flag `summed` how many of
+///    its chunks it is done with: the places of older ones are used again where outputs are kept in a ring.
 ///
 /// A segment is laid out anew in the next round, which no rank enters before all have left this one (agree).
 class DirectPath : public Path {
@@ -56,7 +56,8 @@ class DirectPath : public Path {
   struct Regions {
     std::uint64_t manifests;
     std::uint64_t rows;
-    OutputPlace outputs;  // of the first source
+    std::uint64_t outputs;
+    std::uint64_t ring_bytes;  // of each source, 0 for an output each
     std::uint64_t end;
   };
 
@@ -64,7 +65,7 @@ class DirectPath : public Path {
   struct Source {
     Rank peer;
     Letter letter;
-    OutputPlace outputs;
+    OutputRing outputs;
     FlowChunks chunks;
     bool in_hand;  // a chunk of it has not been given back
   };
@@ -73,6 +74,7 @@ class DirectPath : public Path {
   struct Target {
     Rank peer;
     FlowChunks chunks;
+    OutputPlaces outputs;  // once the peer has told where
   };
 
   Regions lay_out(const RoundSizes& sizes) const;
@@ -80,11 +82,10 @@ class DirectPath : public Path {
   void write_letters(const DispatchPlan& plan, std::uint64_t manifests, std::uint64_t rows);
   void open_source(Rank peer);
   void collect_from(Source& source, RowTable& rows);
-  bool has_room(const Source& source) const;
   Letter& letter_to(Rank peer);
   const Letter& letter_from(Rank peer) const;
-  OutputPlace& place_for(Rank peer);
-  const OutputPlace& place_from(Rank peer) const;
+  OutputRegion& place_for(Rank peer);
+  const OutputRegion& place_from(Rank peer) const;
 
   /// How far a flag of this round has come: 0 unless it is of this round.
   std::uint64_t progress(Rank peer, std::size_t flag) const;
@@ -99,7 +100,7 @@ class DirectPath : public Path {
 
   RoundShape shape_;
   std::size_t num_tokens_ = 0;
-  OutputPlace next_outputs_;  // in the own segment
+  OutputRegion next_outputs_;  // in the own segment
   std::uint64_t segment_end_ = 0;
   std::vector<Rank> awaited_;            // peers that have not published their rows
   std::vector<Source> sources_;          // with rows to compute

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "comm/buffer.hpp"
+#include "runtime/output_ring.hpp"
 #include "runtime/path.hpp"
 
 namespace moewe {
@@ -23,16 +24,15 @@ class LocalPath : public Path {
  private:
   static constexpr std::string_view outputs_name = "local outputs";
 
-  static OutputPlace lay_out(const RoundSizes& sizes);
+  static OutputRegion lay_out(const RoundSizes& sizes);
   static std::size_t output_bytes(const RoundSizes& sizes);
-  bool has_room() const;
-  std::byte* outputs_of(const FlowChunk& chunk) const;
 
   Rank self_;
   RoundShape shape_;
   std::size_t num_tokens_ = 0;
   std::span<const std::byte> x_;
-  OutputPlace place_;
+  OutputRing ring_;      // to be computed
+  OutputPlaces places_;  // to return
   GrowingBuffer outputs_;
   std::byte* memory_ = nullptr;
   FlowChunks to_compute_;

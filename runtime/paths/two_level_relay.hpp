@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "runtime/path.hpp"
-#include "runtime/paths/two_level_board.hpp"
 #include "runtime/paths/transfer.hpp"
+#include "runtime/paths/two_level_board.hpp"
 #include "runtime/paths/two_level_messages.hpp"
 
 namespace moewe::two_level {

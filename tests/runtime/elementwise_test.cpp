@@ -185,38 +185,5 @@ TEST(Elementwise, AddsWeightedRowsWithOneRoundingForEachOperation) {
   }
 }
 
-TEST(Elementwise, SumsWeightedRowsInTheirOrderWithOneRoundingForEachOperation) {
-  for (const std::size_t length : {1U, 31U, 32U, 64U, 1003U}) {
-    for (const std::size_t num_rows : {0U, 1U, 3U, 9U}) {
-      constexpr std::size_t first = 5;
-      std::vector<std::vector<float>> values;
-      std::vector<std::vector<Bf16>> narrow;
-      std::vector<WeightedRow> wide_rows, narrow_rows;
-      for (std::size_t r = 0; r < num_rows; ++r) {
-        values.push_back(random_floats(first + length, static_cast<unsigned>(r + 1)));
-        round_in_place_to_bf16(values.back());
-        narrow.emplace_back(first + length);
-        round_to_bf16(values.back(), narrow.back());
-      }
-      std::vector<float> expected(length, 0.0F);
-      for (std::size_t r = 0; r < num_rows; ++r) {
-        const float weight = 0.3F + static_cast<float>(r);
-        wide_rows.push_back({reinterpret_cast<const std::byte*>(values[r].data()), weight});
-        narrow_rows.push_back({reinterpret_cast<const std::byte*>(narrow[r].data()), weight});
-        for (std::size_t i = 0; i < length; ++i) {
-          const volatile float product = weight * values[r][first + i];  // not contracted into the addition
-          expected[i] += product;
-        }
-      }
-      std::vector<float> sum(length, 7.0F);
-      sum_weighted(wide_rows, first, Dtype::f32, sum);
-      EXPECT_EQ(sum, expected);
-      std::fill(sum.begin(), sum.end(), 7.0F);
-      sum_weighted(narrow_rows, first, Dtype::bf16, sum);
-      EXPECT_EQ(sum, expected);
-    }
-  }
-}
-
 }  // namespace
 }  // namespace moewe
