@@ -95,7 +95,10 @@ SlowestRank slowest(Communicator& communicator, const Way& way, const std::funct
   std::array<std::int64_t, 2> ticks{static_cast<std::int64_t>(seconds * ticks_per_s),
                                     static_cast<std::int64_t>(by_load * ticks_per_s)};
   communicator.all_reduce({.sums = {}, .minima = {}, .maxima = ticks});
-  return {static_cast<double>(ticks[0]) / ticks_per_s, static_cast<double>(ticks[1]) / ticks_per_s};
+  const auto seconds_in = [](std::int64_t t) {
+    return static_cast<double>(std::max<std::int64_t>(t, 1)) / ticks_per_s;
+  };
+  return {seconds_in(ticks[0]), seconds_in(ticks[1])};
 }
 
 double measure_latency(Communicator& communicator, const Way& way) {

@@ -68,7 +68,8 @@ LinkCosts costs_of(const Json& json, const std::string& where) {
     const Json& name = member(carrier, "carrier", 3, where);
     if (!name.is_string() || !names.insert(name.get<std::string>()).second)
       throw InvalidInput(where + ": carriers must have names of their own");
-    costs.carriers.push_back({name.get<std::string>(), cost_of(member(carrier, "between_nodes", 3, where), where),
+    costs.carriers.push_back({name.get<std::string>(),
+                              cost_of(member(carrier, "between_nodes", 3, where), where),
                               cost_of(member(carrier, "inside_nodes", 3, where), where)});
   }
   costs.memory = cost_of(member(json, "memory", 2, where), where);
@@ -142,8 +143,7 @@ void LinkCache::write(const ClusterKey& key, const LinkCosts& costs, Time now) c
     file.append(std::as_bytes(std::span(text)));
     file.commit();
   } catch (const std::exception& error) {
-    log(LogLevel::warning,
-        fmt::format("{}; the next run measures the links again", printable(error.what())));
+    log(LogLevel::warning, fmt::format("{}; the next run measures the links again", printable(error.what())));
   }
 }
 
