@@ -32,7 +32,7 @@ std::string path_reasons(const RunResult& result) {
   for (const PairPath& pair : result.exchange) {
     if (pair.from == pair.to) continue;
     reasons.emplace(pair.path, pair.reason);
-    if (pair.carrier != "memory") reasons.emplace(pair.carrier, pair.carrier_reason);
+    if (pair.carrier != "memory") reasons.emplace("carrier", pair.carrier_reason);
   }
   std::string text;
   for (const auto& [what, reason] : reasons)

@@ -35,23 +35,25 @@ std::string rate(const LinkCost& cost) {
 std::string compare(PathKind kind, const PathForecast& message, const PathForecast& two_level) {
   constexpr double us = 1e6;
   if (kind == PathKind::two_level) {
-    return fmt::format("a token crosses {:.1f} instead of {:.1f} times, in {:.3g} us instead of {:.3g} us",
-                       two_level.crossings, message.crossings, two_level.seconds * us, message.seconds * us);
+    return fmt::format(
+        "a token crosses {:.1f} instead of {:.1f} times: {:.3g} us instead of {:.3g} us for a token of each "
+        "rank",
+        two_level.crossings, message.crossings, two_level.seconds * us, message.seconds * us);
   }
   return fmt::format(
-      "copies inside would cost more than is saved where a token crosses {:.1f} instead of {:.1f} times: "
-      "{:.3g} "
-      "us instead of {:.3g} us",
+      "copies inside would cost more than a token saves that crosses {:.1f} instead of {:.1f} times: {:.3g} "
+      "us "
+      "instead of {:.3g} us for a token of each rank",
       two_level.crossings, message.crossings, two_level.seconds * us, message.seconds * us);
 }
 
 /// Between nodes, unless asked otherwise.
 PathChoice choose_between_nodes(const Situation& situation, Rank peer) {
   const Topology& topology = situation.topology;
-  if (!situation.forecasts) return {peer, PathKind::message, obstacle(situation, peer)};
   if (topology.node_ranks(situation.self).size() == 1 && topology.node_ranks(peer).size() == 1) {
     return {peer, PathKind::message, "one rank on each of the two nodes: a token crosses once anyway"};
   }
+  if (!situation.forecasts) return {peer, PathKind::message, obstacle(situation, peer)};
   const std::size_t here = topology.node_of(situation.self);
   const std::size_t there = topology.node_of(peer);
   const PathKind kind = situation.forecasts->best(here, there);

@@ -115,7 +115,7 @@ std::string mpi_version() {
   std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
   int length = 0;
   check_mpi(MPI_Get_library_version(text.data(), &length));
-  return {text.data(), static_cast<std::size_t>(length)};
+  return text.data();
 }
 
 Backend mpi_backend() {
