@@ -25,8 +25,9 @@ double seconds_of(const Topology& topology, const PathBasis& basis, PathRequest 
 std::string figures(const CarrierCosts& carrier) {
   const auto& link = carrier.between_nodes ? carrier.between_nodes : carrier.inside_nodes;
   if (!link) return carrier.carrier;
+  const double us = link->latency_s * 1e6;
   return fmt::format("{} {} and {}", carrier.carrier, human(1 / link->s_per_byte, "B/s"),
-                     human(link->latency_s * 1e6, "us"));
+                     us < 1000 ? fmt::format("{:.3g} us", us) : fmt::format("{:.3g} ms", us / 1000));
 }
 
 /// "mpi 117 MB/s and 30 us, ucx 110 MB/s and 40 us".
