@@ -118,15 +118,19 @@ double measure_latency(Communicator& communicator, const Way& way) {
 /// does not count; then a few times more, unless the link is slow.
 double measure_s_per_byte(Communicator& communicator, const Way& way, std::size_t least_bytes) {
   constexpr double long_enough_s = 20e-3;
-  constexpr double too_long_s = 100e-3;
+  constexpr double too_long_s = 200e-3;
   constexpr int tries = 3;
   std::size_t bytes = std::min(least_bytes, most_bytes);
   const auto move = [&] { return slowest(communicator, way, [&] { way.move(bytes); }); };
   SlowestRank time = move();
   for (; time.seconds < long_enough_s && 2 * bytes <= most_bytes; time = move()) bytes *= 2;
+  double spent = time.seconds;
   double least = time.seconds_by_load;
-  for (int i = 1; i < tries && time.seconds < too_long_s; ++i)
-    least = std::min(least, move().seconds_by_load);
+  for (int i = 1; i < tries && spent < too_long_s; ++i) {
+    time = move();
+    spent += time.seconds;
+    least = std::min(least, time.seconds_by_load);
+  }
   return least / static_cast<double>(bytes);
 }
 

@@ -31,20 +31,21 @@ std::string rate(const LinkCost& cost) {
                                          : fmt::format("{:.3g} GB/s", megabytes_per_s / mega_per_giga);
 }
 
+std::string duration(double seconds) {
+  constexpr double milli = 1e-3;
+  return seconds < milli ? fmt::format("{:.3g} us", seconds / (milli * milli))
+                         : fmt::format("{:.3g} ms", seconds / milli);
+}
+
 /// Why it is this path and not the other one.
 std::string compare(PathKind kind, const PathForecast& message, const PathForecast& two_level) {
-  constexpr double us = 1e6;
-  if (kind == PathKind::two_level) {
-    return fmt::format(
-        "a token crosses {:.1f} instead of {:.1f} times: {:.3g} us instead of {:.3g} us for a token of each "
-        "rank",
-        two_level.crossings, message.crossings, two_level.seconds * us, message.seconds * us);
-  }
-  return fmt::format(
-      "copies inside would cost more than a token saves that crosses {:.1f} instead of {:.1f} times: {:.3g} "
-      "us "
-      "instead of {:.3g} us for a token of each rank",
-      two_level.crossings, message.crossings, two_level.seconds * us, message.seconds * us);
+  const std::string crossings =
+      fmt::format("crosses {:.1f} instead of {:.1f} times", two_level.crossings, message.crossings);
+  const std::string durations = fmt::format("{} instead of {} for a token of each rank",
+                                            duration(two_level.seconds), duration(message.seconds));
+  if (kind == PathKind::two_level) return fmt::format("a token {}: {}", crossings, durations);
+  return fmt::format("two-level would cost more in copies than a token saves that {}: {}", crossings,
+                     durations);
 }
 
 /// Between nodes, unless asked otherwise.

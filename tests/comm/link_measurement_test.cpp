@@ -1,7 +1,7 @@
 #include "comm/link_measurement.hpp"
 
+#include <array>
 #include <gtest/gtest.h>
-#include <mutex>
 
 #include "comm/loopback/run_ranks.hpp"
 
