@@ -86,7 +86,7 @@ bench::ExchangeCase make_case(const Communicator& communicator, const BenchOptio
 class Field {
  public:
   /// Collective.
-  Field(Communicator& communicator, const Backend& backend, const bench::ExchangeCase& exchange,
+  Field(Communicator& communicator, const std::vector<Backend>& carriers, const bench::ExchangeCase& exchange,
         const bench::Traffic& traffic)
       : limit_(std::max<std::size_t>(1, traffic.least_bytes_of(communicator.rank(), exchange) / 2)) {
     for (const char* name : {"limit", "limit again"}) {
@@ -101,16 +101,19 @@ class Field {
       return bench::bytes_on_wire(matrix, topology);
     };
     const std::size_t own = wire(traffic.rows) + wire(traffic.returned(exchange.combine));
-    if (topology.num_nodes() == 1) {
-      add_own("direct", communicator, backend, PathRequest::direct, exchange, own);
-    } else {
-      const std::size_t rows = bench::bytes_between_nodes(traffic.node_rows, topology);
-      const bool is_fast = exchange.combine == Combine::fast;
-      add_own("two-level", communicator, backend, PathRequest::two_level, exchange,
-              rows + (is_fast ? rows : wire(traffic.choices)));
+    const bool is_one_node = topology.num_nodes() == 1;
+    const std::size_t rows = bench::bytes_between_nodes(traffic.node_rows, topology);
+    const std::size_t two_level = rows + (exchange.combine == Combine::fast ? rows : wire(traffic.choices));
+    if (is_one_node) add_own("direct", communicator, carriers.front(), PathRequest::direct, exchange, own);
+    for (const Backend& backend : carriers) {
+      if (!is_one_node) {
+        add_own(contestant_name("two-level", backend.carrier), communicator, backend, PathRequest::two_level,
+                exchange, two_level);
+      }
+      add_own(contestant_name("message", backend.carrier), communicator, backend, PathRequest::message,
+              exchange, own);
     }
-    add_own("message-" + backend.carrier, communicator, backend, PathRequest::message, exchange, own);
-    if (backend.carrier == "loopback") return;  // MPI's all-to-all is for processes
+    if (carriers.front().carrier == "loopback") return;  // MPI's all-to-all is for processes
     classic_ = std::make_unique<bench::ClassicExchange>(exchange);
     contestants_.push_back({"classic", [this](std::span<float> y) { return classic_->run(y); }, true});
     bytes_on_wire_.push_back(2 * wire(traffic.choices));
@@ -137,14 +140,15 @@ class Field {
   std::vector<std::size_t> bytes_on_wire_;
 };
 
-/// Collective.
-BenchCase run_case(Communicator& communicator, const Backend& backend, const BenchOptions& options,
+/// Collective. `calibration` holds what is chosen from, `carriers` all that take part.
+BenchCase run_case(Communicator& communicator, const Calibration& calibration,
+                   const std::vector<Backend>& carriers, const BenchOptions& options,
                    const CaseChoice& choice) {
   bench::ExchangeCase exchange;
   together(communicator, [&] { exchange = make_case(communicator, options, choice); });
   const bench::Traffic traffic = bench::gather_traffic(communicator, exchange);
-  const Field field(communicator, backend, exchange, traffic);
-  bench::StateProbe probe(communicator, backend);
+  const Field field(communicator, carriers, exchange, traffic);
+  bench::StateProbe probe(communicator, carriers.front());
   BenchCase result{.tokens_per_rank = choice.tokens_per_rank,
                    .hidden = choice.hidden,
                    .top_k = options.top_k,
@@ -159,7 +163,10 @@ BenchCase run_case(Communicator& communicator, const Backend& backend, const Ben
                    .limit_s = {},
                    .limit_again_s = {},
                    .contestants = {},
-                   .dispatch = traffic.rows};
+                   .dispatch = traffic.rows,
+                   .choice = choose_for_bench(communicator.topology(), calibration,
+                                              {options.experts, options.top_k, exchange.format.bytes(),
+                                               choice.combine, choice.tokens_per_rank})};
   bench::ContestPace pace;
   pace.seconds = options.seconds;
   auto times = bench::run_contest(communicator, field.contestants(), exchange, pace);
@@ -178,9 +185,12 @@ BenchCase run_case(Communicator& communicator, const Backend& backend, const Ben
 std::vector<BenchCase> run_bench_cases(Communicator& communicator, const Backend& backend,
                                        const BenchOptions& options,
                                        const std::function<void(const BenchCase&)>& on_result) {
+  const auto calibration = calibrate(communicator, backend,
+                                     {PathRequest::automatic, CarrierRequest::automatic, options.calibrate});
+  const auto carriers = usable_carriers(communicator, backend, CarrierRequest::automatic);
   std::vector<BenchCase> results;
   for (const CaseChoice& choice : cross(options)) {
-    results.push_back(run_case(communicator, backend, options, choice));
+    results.push_back(run_case(communicator, calibration, carriers, options, choice));
     together(communicator, [&] {
       if (communicator.rank() == Rank{0}) on_result(results.back());
     });

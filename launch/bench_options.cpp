@@ -27,7 +27,9 @@ po::options_description describe_bench_options() {
       "beside "
       "what it could cost at least and what it usually costs\n\n"
       "  mpirun -n 4 moewe bench exchange --tokens-per-rank 16,1024 --hidden 7168\n\n"
-      "Contestants are the paths and carriers that this job has, and 'classic': permute, all-to-all of MPI, and "
+      "Contestants are the paths and carriers that this job has, of which the one that moewe run would "
+      "choose is "
+      "marked, and 'classic': permute, all-to-all of MPI, and "
       "back "
       "again. All take turns in one run; times are those of the slowest rank. The limit is a streaming copy "
       "of half "
@@ -44,7 +46,11 @@ po::options_description describe_bench_options() {
       "seed", value("N"), "of rows and choices (default 0)")("time", value("SECONDS"),
                                                              "least time for each case (default 3)")(
       "ranks", value("N"), "run N ranks as threads of this process; under mpirun or srun omit it")(
-      "timeout", value("SECONDS"), "end the job when a rank waits longer than this (default 120)")(
+      "calibrate", value("WHEN"),
+      "measure links between nodes, to mark the contestant that moewe run would choose: cached (the "
+      "default), "
+      "fresh, off")("timeout", value("SECONDS"),
+                    "end the job when a rank waits longer than this (default 120)")(
       "json", value("FILE"), "write all figures as JSON")("csv", value("FILE"),
                                                           "write one line for each contestant")(
       "matrix", value("FILE"),
@@ -103,6 +109,7 @@ BenchOptions parse_bench_options(const std::vector<std::string>& arguments) {
   options.experts = find_number(values, "experts", 1, max_experts).value_or(options.experts);
   options.top_k =
       find_number(values, "topk", 1, options.experts).value_or(std::min<std::size_t>(8, options.experts));
+  options.calibrate = parse_calibrate(find_text(values, "calibrate").value_or("cached"));
   options.dtype = find_choice(values, "dtype", dtype_choices);
   options.seed = find_number(values, "seed", 0, UINT64_MAX).value_or(options.seed);
   options.seconds = find_positive(values, "time", max_seconds).value_or(options.seconds);
@@ -125,6 +132,7 @@ std::vector<std::string> BenchOptions::shared_settings() const {
           fmt::format("--combine {}", fmt::join(combine_names, ",")),
           fmt::format("--routing {}", fmt::join(routings, ",")),
           fmt::format("--seed {}", seed),
+          fmt::format("--calibrate {}", name_of(calibrate)),
           fmt::format("--time {}", seconds),
           fmt::format("--timeout {}", timeout_s)};
 }

@@ -21,6 +21,7 @@ struct BenchOptions {
   std::size_t experts = 256;
   Dtype dtype = Dtype::bf16;
   std::uint64_t seed = 0;
+  Calibrate calibrate = Calibrate::cached;
   double seconds = 3;  ///< for each case
   double timeout_s = 120;
   std::optional<std::size_t> ranks;  ///< threads of this process that act as ranks

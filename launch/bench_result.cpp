@@ -20,7 +20,7 @@ Json percentiles(const std::vector<double>& seconds) {
           {"p99", percentile(seconds, 0.99)}};
 }
 
-Json contestant_json(const BenchContestant& contestant) {
+Json contestant_json(const BenchContestant& contestant, const BenchChoice& choice) {
   const bench::ContestResult& times = contestant.times;
   return {{"name", times.name},
           {"roundtrip_s", percentiles(times.whole)},
@@ -28,7 +28,15 @@ Json contestant_json(const BenchContestant& contestant) {
           {"combine_s", percentiles(times.combine)},
           {"bytes_on_wire", contestant.bytes_on_wire},
           {"rounds", times.whole.size()},
-          {"correct", times.is_correct}};
+          {"correct", times.is_correct},
+          {"chosen", times.name == choice.contestant()}};
+}
+
+Json choice_json(const BenchChoice& choice) {
+  return {{"path", choice.path},
+          {"carrier", choice.carrier},
+          {"reason", choice.reason},
+          {"carrier_reason", choice.carrier_reason}};
 }
 
 Json case_json(const BenchCase& c) {
@@ -45,8 +53,9 @@ Json case_json(const BenchCase& c) {
             {"ping_pong_s", {{"before", c.before.ping_pong_s}, {"after", c.after.ping_pong_s}}},
             {"limit_s", percentile(c.limit_s, 0.5)},
             {"limit_again_over_limit", percentiles(bench::ratios(c.limit_again_s, c.limit_s))}};
+  json["choice"] = choice_json(c.choice);
   for (const BenchContestant& contestant : c.contestants)
-    json["contestants"].push_back(contestant_json(contestant));
+    json["contestants"].push_back(contestant_json(contestant, c.choice));
   return json;
 }
 
@@ -59,6 +68,12 @@ const BenchContestant* find_classic(const BenchCase& c) {
 std::string ratio_text(const std::vector<double>& over, const std::vector<double>& under) {
   const bench::Spread spread = bench::spread_of(bench::ratios(over, under));
   return fmt::format("{:.2f} ({:.2f}-{:.2f})", spread.median, spread.p10, spread.p90);
+}
+
+std::string choice_text(const BenchChoice& choice) {
+  const std::string path = fmt::format("  moewe run would choose {} ({})", choice.path, choice.reason);
+  if (choice.path == "direct") return path + "\n";
+  return path + fmt::format(" over {} ({})\n", choice.carrier, choice.carrier_reason);
 }
 
 }  // namespace
@@ -111,14 +126,14 @@ std::string bench_text(const BenchCase& c) {
   const BenchContestant* classic = find_classic(c);
   for (const auto& [times, bytes_on_wire] : c.contestants) {
     text +=
-        fmt::format("  {:<14}{:>11}{:>11}{:>11}{:>11}{:>11}  {:>18}  {:>18}{}\n", times.name,
+        fmt::format("  {:<14}{:>11}{:>11}{:>11}{:>11}{:>11}  {:>18}  {:>18}{}{}\n", times.name,
                     human(percentile(times.whole, 0.5), "s"), human(percentile(times.whole, 0.9), "s"),
                     human(percentile(times.whole, 0.99), "s"), human(percentile(times.dispatch, 0.5), "s"),
                     human(percentile(times.combine, 0.5), "s"), ratio_text(times.whole, c.limit_s),
                     classic == nullptr ? "" : ratio_text(classic->times.whole, times.whole),
-                    times.is_correct ? "" : "  WRONG");
+                    times.name == c.choice.contestant() ? "  chosen" : "", times.is_correct ? "" : "  WRONG");
   }
-  return text;
+  return text + choice_text(c.choice);
 }
 
 }  // namespace moewe

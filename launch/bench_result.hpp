@@ -7,6 +7,7 @@
 #include "benchmarks/exchange/contest.hpp"
 #include "benchmarks/exchange/machine_state.hpp"
 #include "benchmarks/exchange/traffic.hpp"
+#include "launch/bench_choice.hpp"
 
 namespace moewe {
 
@@ -33,6 +34,7 @@ struct BenchCase {
   std::vector<double> limit_again_s;  ///< the same once more: their ratio is the noise
   std::vector<BenchContestant> contestants;
   bench::TrafficMatrix dispatch;
+  BenchChoice choice;
 
   bool is_correct() const;
 

@@ -7,24 +7,31 @@
 namespace moewe {
 namespace {
 
-bool is_between_processes(const Backend& found) { return found.carrier == "mpi"; }
-
-std::string reason_for(const Backend& found, CarrierRequest request) {
-  if (request != CarrierRequest::automatic) return "asked for";
-  return is_between_processes(found) ? "the default" : "threads of one process";
+bool can_start(Communicator& communicator, const Backend& backend) {
+  try {
+    backend.make_transport(communicator);
+    return true;
+  } catch (const Error& error) {
+    if (error.scope() != ErrorScope::shared || error.kind() != ErrorKind::invalid_input) throw;
+    return false;
+  }
 }
 
 }  // namespace
 
-Backend choose_carrier(Communicator& communicator, const Backend& found, CarrierRequest request) {
+std::vector<Backend> usable_carriers(Communicator& communicator, const Backend& found,
+                                     CarrierRequest request) {
+  const bool is_asked_for = request != CarrierRequest::automatic;
   together(communicator, [&] {
-    if (request == CarrierRequest::automatic || is_between_processes(found)) return;
+    if (!is_asked_for || is_between_processes(found)) return;
     throw InvalidInput(
         "--carrier is for ranks that are processes of mpirun or srun; these are threads of one process");
   });
-  Backend chosen = request == CarrierRequest::ucx ? over_ucx(found) : found;
-  chosen.carrier_reason = reason_for(found, request);
-  return chosen;
+  if (request == CarrierRequest::ucx) return {over_ucx(found)};
+  std::vector<Backend> carriers{found};
+  const bool may_be_ucx = !is_asked_for && is_between_processes(found) && reason_for_no_ucx().empty();
+  if (may_be_ucx && can_start(communicator, over_ucx(found))) carriers.push_back(over_ucx(found));
+  return carriers;
 }
 
 }  // namespace moewe

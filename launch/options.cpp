@@ -30,6 +30,8 @@ const Choices<PathRequest> path_choices{{"auto", PathRequest::automatic},
                                         {"two-level", PathRequest::two_level}};
 const Choices<CarrierRequest> carrier_choices{
     {"auto", CarrierRequest::automatic}, {"mpi", CarrierRequest::mpi}, {"ucx", CarrierRequest::ucx}};
+const Choices<Calibrate> calibrate_choices{
+    {"cached", Calibrate::cached}, {"fresh", Calibrate::fresh}, {"off", Calibrate::off}};
 const Choices<VerifyLevel> verify_choices{{"ledger", VerifyLevel::ledger}, {"off", VerifyLevel::off}};
 const Choices<Dtype> dtype_choices{{"f32", Dtype::f32}, {"bf16", Dtype::bf16}};
 const Choices<Combine> combine_choices{{"reproducible", Combine::reproducible}, {"fast", Combine::fast}};
@@ -176,8 +178,9 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
   options.ranks = find_number(values, "ranks", 1, max_ranks);
   options.threads = find_number(values, "threads", 1, max_threads);
   options.memory_limit = find_bytes(values, "memory-limit");
-  options.path = find_choice(values, "path", path_choices);
-  options.carrier = find_choice(values, "carrier", carrier_choices);
+  options.exchange = {find_choice(values, "path", path_choices),
+                      find_choice(values, "carrier", carrier_choices),
+                      find_choice(values, "calibrate", calibrate_choices)};
   options.verify = find_choice(values, "verify", verify_choices);
   options.timeout_s = find_positive(values, "timeout", max_timeout_s).value_or(options.timeout_s);
   find_choice<int>(values, "placement", {{"contiguous", 0}});
@@ -211,8 +214,9 @@ std::vector<std::string> RunOptions::shared_settings() const {
           fmt::format("--combine {}", name_of(layer.combine)),
           layer.capacity ? describe(layer.capacity) : "--capacity-factor (none)",
           number("memory-limit", memory_limit),
-          fmt::format("--path {}", name_of(path_choices, path)),
-          fmt::format("--carrier {}", name_of(carrier_choices, carrier)),
+          fmt::format("--path {}", name_of(path_choices, exchange.path)),
+          fmt::format("--carrier {}", name_of(carrier_choices, exchange.carrier)),
+          fmt::format("--calibrate {}", name_of(exchange.calibrate)),
           fmt::format("--verify {}", name_of(verify_choices, verify)),
           fmt::format("--timeout {}", timeout_s),
           file("input", input),
@@ -242,5 +246,9 @@ const char* name_of(CapacityRule rule) { return name_of(rule_choices, rule); }
 const char* name_of(OverflowPolicy policy) { return name_of(overflow_choices, policy); }
 Combine parse_combine(const std::string& text) { return parse_choice("combine", text, combine_choices); }
 const char* name_of(Combine combine) { return name_of(combine_choices, combine); }
+Calibrate parse_calibrate(const std::string& text) {
+  return parse_choice("calibrate", text, calibrate_choices);
+}
+const char* name_of(Calibrate calibrate) { return name_of(calibrate_choices, calibrate); }
 
 }  // namespace moewe

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "launch/carrier_choice.hpp"
+#include "launch/calibration.hpp"
 #include "launch/forced_routing.hpp"
 #include "runtime/layer_options.hpp"
 #include "runtime/layer_spec.hpp"
@@ -46,8 +46,7 @@ struct RunOptions {
   std::uint64_t seed = 0;
 
   LayerOptions layer;
-  PathRequest path = PathRequest::automatic;
-  CarrierRequest carrier = CarrierRequest::automatic;
+  ExchangeRequest exchange;
   VerifyLevel verify = VerifyLevel::ledger;
   std::optional<std::size_t> threads;       ///< per rank; none: chosen from the machine
   std::optional<std::size_t> memory_limit;  ///< bytes per rank; none: what the machine has
@@ -65,6 +64,9 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments);
 
 std::string run_help();
 
+/// "cached", "fresh", "off". Throws InvalidInput.
+Calibrate parse_calibrate(const std::string& text);
+
 /// "router", "zipf:1", "trace:FILE". Throws InvalidInput.
 RoutingChoice parse_routing(const std::string& text);
 
@@ -77,6 +79,7 @@ std::string describe(const std::optional<CapacityOptions>& capacity);
 const char* name_of(CapacityRule rule);
 const char* name_of(OverflowPolicy policy);
 const char* name_of(Combine combine);
+const char* name_of(Calibrate calibrate);
 
 /// "reproducible" or "fast", as --combine has it. Throws InvalidInput.
 Combine parse_combine(const std::string& text);

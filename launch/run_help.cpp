@@ -66,9 +66,14 @@ po::options_description describe_ranks() {
       "has)")("placement", value_named("NAME"),
               "contiguous: expert e of E on rank floor(e * ranks / E) (the default)")(
       "path", value_named("NAME"),
-      "auto: direct inside a node, message between nodes (the default); direct; message; two-level: between "
-      "nodes, each row once per node")("carrier", value_named("NAME"),
-                                       "of messages between processes: auto (the default), mpi, ucx")(
+      "auto: direct inside a node, between nodes message or two-level, whichever is quicker (the default); "
+      "direct; message; two-level: between nodes, each row once per node")(
+      "carrier", value_named("NAME"),
+      "of messages between processes: auto: the quicker one (the default); mpi; ucx")(
+      "calibrate", value_named("WHEN"),
+      "for auto, links between nodes are measured, in less than a second: cached: once in 30 days on each "
+      "cluster, kept in $MOEWE_CACHE_DIR, else ~/.cache/moewe (the default); fresh: now; off: never, auto is "
+      "message between nodes, over mpi")(
       "combine", value_named("NAME"),
       "reproducible: the same bits on any number of ranks (the default); fast: one partial sum per token and "
       "rank, or node where rows go two-level")(

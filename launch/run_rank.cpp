@@ -9,8 +9,8 @@
 
 #include "comm/together.hpp"
 #include "launch/available_memory.hpp"
-#include "launch/carrier_choice.hpp"
 #include "launch/environment.hpp"
+#include "launch/exchange_choice.hpp"
 #include "launch/run_inputs.hpp"
 #include "launch/run_plan.hpp"
 #include "launch/run_position.hpp"
@@ -25,9 +25,17 @@ std::size_t ranks_on_node(const Communicator& communicator) {
   return communicator.topology().node_ranks(communicator.rank()).size();
 }
 
-EngineOptions engine_options(std::size_t num_threads, const RunOptions& options) {
+ExpectedTraffic expected_traffic(const RunInputs& inputs, const LayerOptions& layer, std::size_t num_ranks) {
+  const LayerSpec& spec = inputs.spec();
+  return {spec.num_experts, spec.router.top_k, RowFormat{spec.expert.hidden, layer.dtype}.bytes(),
+          layer.combine, inputs.tokens().num_tokens() / num_ranks};
+}
+
+EngineOptions engine_options(std::size_t num_threads, const RunOptions& options,
+                             const std::optional<PathBasis>& basis) {
   EngineOptions engine;
-  engine.exchange.path = options.path;
+  engine.exchange.path = options.exchange.path;
+  engine.exchange.basis = basis;
   engine.verify = options.verify;
   engine.threads = num_threads;
   engine.lanes = 1;
@@ -221,8 +229,10 @@ void run_rank(Communicator& communicator, const Backend& backend, const RunOptio
     });
     inputs.emplace(communicator, options, num_threads);
     position.phase = "loading";
-    const Backend chosen = choose_carrier(communicator, backend, options.carrier);
-    engine.emplace(communicator, chosen, engine_options(num_threads, options));
+    const ExchangeChoice exchange =
+        choose_exchange(communicator.topology(), calibrate(communicator, backend, options.exchange),
+                        expected_traffic(*inputs, options.layer, communicator.size()));
+    engine.emplace(communicator, exchange.backend, engine_options(num_threads, options, exchange.basis));
   });
   guarded(communicator, options, position, [&] { run_steps(*engine, *inputs, options, position); });
 }

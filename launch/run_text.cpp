@@ -21,11 +21,26 @@ std::string count(std::size_t number, const char* noun) {
 }
 
 std::string way_of(const PairPath& pair) {
-  if (pair.path != "message") return pair.path;
-  return fmt::format("message over {} ({})", pair.carrier, pair.carrier_reason);
+  if (pair.path != "message" && pair.path != "two-level") return pair.path;
+  return fmt::format("{} over {}", pair.path, pair.carrier);
 }
 
-/// "direct for 6 pairs of ranks, message over mpi (the default) for 6": ordered pairs of different ranks.
+/// For each path between ranks that has one of its own, the reason of its first pair; and that of the
+/// carrier.
+std::string path_reasons(const RunResult& result) {
+  std::map<std::string, std::string> reasons;
+  for (const PairPath& pair : result.exchange) {
+    if (pair.from == pair.to) continue;
+    reasons.emplace(pair.path, pair.reason);
+    if (pair.carrier != "memory") reasons.emplace("carrier", pair.carrier_reason);
+  }
+  std::string text;
+  for (const auto& [what, reason] : reasons)
+    text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", what, reason);
+  return text;
+}
+
+/// "direct for 6 pairs of ranks, message over mpi for 6": ordered pairs of different ranks.
 std::string path_counts(const RunResult& result) {
   std::map<std::string, std::size_t> counts;
   for (const PairPath& pair : result.exchange) {
@@ -129,6 +144,7 @@ std::string to_text(const RunResult& result) {
   line("ranks", fmt::format("{} on {}, {} each, {}", result.ranks, count(result.nodes, "node"),
                             threads_text(result), result.isa));
   line("paths", path_counts(result));
+  if (result.ranks > 1) line("because", path_reasons(result));
   line("step",
        fmt::format("{} median, {} p99", human_time(step), human_time(percentile(result.step_times, 0.99))));
   line("phases", phases + " (per step, slowest rank of each)");

@@ -6,13 +6,17 @@
 
 namespace moewe {
 
-void require_same_text(Communicator& communicator, const std::string& mine,
-                       const std::function<std::string(const std::string& of_rank_0)>& describe) {
+std::string text_of_rank_0(Communicator& communicator, std::string mine) {
   auto length = static_cast<std::int64_t>(mine.size());
   communicator.broadcast(std::as_writable_bytes(std::span(&length, 1)), Rank{0});
-  std::string of_rank_0 = mine;
-  of_rank_0.resize(static_cast<std::size_t>(length));
-  communicator.broadcast(std::as_writable_bytes(std::span(of_rank_0)), Rank{0});
+  mine.resize(static_cast<std::size_t>(length));
+  communicator.broadcast(std::as_writable_bytes(std::span(mine)), Rank{0});
+  return mine;
+}
+
+void require_same_text(Communicator& communicator, const std::string& mine,
+                       const std::function<std::string(const std::string& of_rank_0)>& describe) {
+  const std::string of_rank_0 = text_of_rank_0(communicator, mine);
   together(communicator, [&] {
     if (mine != of_rank_0) throw InvalidInput(describe(of_rank_0));
   });

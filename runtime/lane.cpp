@@ -36,7 +36,8 @@ std::vector<PathChoice> decide_paths(const Communicator& communicator, const Exc
                                      const PeerMemoryOffer& peer_memory) {
   const Rank self = communicator.rank();
   if (!options.path_between) {
-    return choose_paths(communicator.topology(), self, options.path, peer_memory.reason_for_none);
+    return choose_paths(communicator.topology(), self, options.path, peer_memory.reason_for_none,
+                        options.basis);
   }
   std::vector<PathChoice> choices;
   for (std::size_t peer = 0; peer < communicator.size(); ++peer) {
@@ -49,12 +50,13 @@ std::vector<PathChoice> decide_paths(const Communicator& communicator, const Exc
 
 /// Collective. Throws a shared Error(disagreement) that names the option.
 void require_same_options(Communicator& communicator, const ExchangeOptions& options) {
-  const std::array<std::int64_t, 3> mine{static_cast<std::int64_t>(options.path),
-                                         static_cast<std::int64_t>(options.message_chunk_bytes),
-                                         options.path_between ? 1 : 0};
-  constexpr std::array<const char*, 3> names{"path", "message chunk", "path between ranks"};
-  std::array<std::int64_t, 3> lowest = mine;
-  std::array<std::int64_t, 3> highest = mine;
+  const std::array<std::int64_t, 4> mine{
+      static_cast<std::int64_t>(options.path), static_cast<std::int64_t>(options.message_chunk_bytes),
+      options.path_between ? 1 : 0, options.basis ? static_cast<std::int64_t>(options.basis->digest()) : 0};
+  constexpr std::array<const char*, 4> names{"path", "message chunk", "path between ranks",
+                                             "basis of automatic paths"};
+  std::array<std::int64_t, 4> lowest = mine;
+  std::array<std::int64_t, 4> highest = mine;
   communicator.all_reduce({.sums = {}, .minima = lowest, .maxima = highest});
   for (std::size_t i = 0; i < mine.size(); ++i) {
     if (lowest[i] == highest[i]) continue;

@@ -20,6 +20,9 @@ namespace moewe {
 struct ExchangeOptions {
   PathRequest path = PathRequest::automatic;
 
+  /// By what automatic paths between nodes are chosen; by message without it.
+  std::optional<PathBasis> basis{};
+
   /// Replaces choose_paths where set, for paths that differ from pair to pair; symmetric. Two-level is for
   /// all ranks of two different nodes or for none of them.
   std::function<PathKind(Rank self, Rank peer)> path_between;

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <memory>
 #include <mpi.h>
+#include <string>
 
 #include "comm/backend.hpp"
 
@@ -14,5 +15,8 @@ std::unique_ptr<Communicator> make_mpi_communicator(MPI_Comm parent, std::chrono
 
 /// How ranks that are MPI processes reach one another: messages over MPI, shared memory inside a node.
 Backend mpi_backend();
+
+/// Name and version of the MPI library.
+std::string mpi_version();
 
 }  // namespace moewe

@@ -1,5 +1,6 @@
 #include "comm/mpi/mpi_transport.hpp"
 
+#include <array>
 #include <climits>
 
 #include "comm/error.hpp"
@@ -108,6 +109,13 @@ std::unique_ptr<MessageTransport> make_mpi_transport(Communicator& communicator)
   const auto* mpi = dynamic_cast<const MpiCommunicator*>(&communicator.beneath());
   expects(mpi != nullptr, "messages over MPI need an MPI communicator");
   return std::make_unique<MpiTransport>(duplicate(mpi->native(), mpi->waiter()), mpi->waiter());
+}
+
+std::string mpi_version() {
+  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
+  int length = 0;
+  check_mpi(MPI_Get_library_version(text.data(), &length));
+  return text.data();
 }
 
 Backend mpi_backend() {

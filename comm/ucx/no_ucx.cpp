@@ -10,6 +10,8 @@ std::string reason_for_no_ucx() {
   return "this build is without UCX; configure it with -D MOEWE_WITH_UCX=ON";
 }
 
+std::string ucx_version() { return ""; }
+
 void release_signals_of_ucx() {}
 
 std::unique_ptr<MessageTransport> make_ucx_transport(Communicator& communicator) {

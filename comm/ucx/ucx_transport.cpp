@@ -131,6 +131,8 @@ std::vector<std::vector<std::byte>> gather_all(Communicator& communicator, std::
 
 std::string reason_for_no_ucx() { return ""; }
 
+std::string ucx_version() { return ucp_get_version_string(); }
+
 std::unique_ptr<MessageTransport> make_ucx_transport(Communicator& communicator) {
   std::shared_ptr<UcxWorker> worker;
   std::vector<std::byte> address;

@@ -12,6 +12,9 @@ namespace moewe {
 /// Why this build cannot carry messages over UCX; empty if it can. The same for all ranks of one program.
 std::string reason_for_no_ucx();
 
+/// Version of the UCX library; empty where it is not compiled in.
+std::string ucx_version();
+
 /// Collective, also its destruction: no rank takes its end of a connection down before all have what was sent
 /// to them, or `communicator`'s timeout has passed. `communicator`, of whatever kind, outlives the transport
 /// and connects the ranks, which must be processes.

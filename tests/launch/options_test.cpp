@@ -34,8 +34,9 @@ TEST(RunOptions, HaveTheDefaultsThatHelpTells) {
   EXPECT_EQ(options.layer.dtype, Dtype::f32);
   EXPECT_EQ(options.layer.combine, Combine::reproducible);
   EXPECT_FALSE(options.layer.capacity);
-  EXPECT_EQ(options.path, PathRequest::automatic);
-  EXPECT_EQ(options.carrier, CarrierRequest::automatic);
+  EXPECT_EQ(options.exchange.path, PathRequest::automatic);
+  EXPECT_EQ(options.exchange.carrier, CarrierRequest::automatic);
+  EXPECT_EQ(options.exchange.calibrate, Calibrate::cached);
   EXPECT_EQ(options.verify, VerifyLevel::ledger);
   EXPECT_EQ(options.timeout_s, 120);
   EXPECT_FALSE(options.ranks);
@@ -45,8 +46,8 @@ TEST(RunOptions, HaveTheDefaultsThatHelpTells) {
 }
 
 TEST(RunOptions, NameEveryPath) {
-  EXPECT_EQ(parse({"--path", "direct"}).path, PathRequest::direct);
-  EXPECT_EQ(parse({"--path", "two-level"}).path, PathRequest::two_level);
+  EXPECT_EQ(parse({"--path", "direct"}).exchange.path, PathRequest::direct);
+  EXPECT_EQ(parse({"--path", "two-level"}).exchange.path, PathRequest::two_level);
 }
 
 TEST(RunOptions, AreRead) {
@@ -72,8 +73,8 @@ TEST(RunOptions, AreRead) {
                                     "--memory-limit",
                                     "1.5GiB"});
   EXPECT_EQ(options.layers, (std::vector<std::size_t>{0, 1, 3}));
-  EXPECT_EQ(options.path, PathRequest::message);
-  EXPECT_EQ(options.carrier, CarrierRequest::ucx);
+  EXPECT_EQ(options.exchange.path, PathRequest::message);
+  EXPECT_EQ(options.exchange.carrier, CarrierRequest::ucx);
   EXPECT_EQ(options.verify, VerifyLevel::off);
   EXPECT_EQ(options.timeout_s, 2.5);
   EXPECT_EQ(options.ranks, 8U);
@@ -136,6 +137,7 @@ TEST(RunOptions, TellInOneListWhatMustAgreeBetweenRanks) {
                                              {"--memory-limit", "1GB"},
                                              {"--path", "message"},
                                              {"--carrier", "mpi"},
+                                             {"--calibrate", "fresh"},
                                              {"--verify", "off"},
                                              {"--timeout", "3"},
                                              {"--input", "FILE"},
@@ -143,8 +145,7 @@ TEST(RunOptions, TellInOneListWhatMustAgreeBetweenRanks) {
                                              {"--json", "FILE"}}) {
     EXPECT_NE(parse(other).shared_settings(), plain) << other.front();
   }
-  for (const std::vector<std::string>& own :
-       std::vector<std::vector<std::string>>{{"--threads", "2"}}) {
+  for (const std::vector<std::string>& own : std::vector<std::vector<std::string>>{{"--threads", "2"}}) {
     EXPECT_EQ(parse(own).shared_settings(), plain) << own.front();
   }
 }

@@ -84,8 +84,8 @@ TEST_F(Ucx, MustBeAskedForByAllRanks) {
       << lines[0];
 }
 
-TEST(Carrier, OfMessagesIsMpiUnlessAskedFor) {
-  const std::string run = shipped().run_recorded() + " --path message";
+TEST(Carrier, OfMessagesIsMpiWhereNeitherAskedForNorMeasured) {
+  const std::string run = shipped().run_recorded() + " --path message --calibrate off";
   expect_messages_over(test::results_of(processes(2), run), "mpi", "the default");
   expect_messages_over(test::results_of(processes(2), run + " --carrier mpi"), "mpi", "asked for");
   expect_messages_over(test::results_of(test::threads(2), run), "loopback", "threads of one process");

@@ -20,7 +20,7 @@ using test::TemporaryFolder;
 TEST(Failure, OfARankEndsTheJobAndNamesIt) {
   if (interposer().empty()) GTEST_SKIP() << "a sanitizer's runtime has to be loaded first";
   const ProgramResult result =
-      run_moewe(processes(4), shipped().run_recorded() + " --path message --steps 1000000",
+      run_moewe(processes(4), shipped().run_recorded() + " --path message --calibrate off --steps 1000000",
                 interposer() + " MOEWE_TEST_FAIL_RANK=2 MOEWE_TEST_FAIL_CALL=200");
   EXPECT_EQ(result.exit_code, 1) << result.output;
   EXPECT_LT(result.seconds, 20);  // and not the 120 that a rank waits

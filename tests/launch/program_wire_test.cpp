@@ -55,7 +55,7 @@ Bytes counted(const std::filesystem::path& file) {
 }
 
 std::string run(const Sample& sample) {
-  return sample.run_recorded() + " --path message --tokens " + std::to_string(num_tokens);
+  return sample.run_recorded() + " --path message --calibrate off --tokens " + std::to_string(num_tokens);
 }
 
 void expect_formula(const std::string& arguments, const Sample& sample, const Bytes& expected) {

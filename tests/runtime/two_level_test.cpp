@@ -191,6 +191,35 @@ TEST(TwoLevelPath, IsRefusedWhereThereIsOneNodeOrNoSharedMemory) {
   });
 }
 
+/// Slow links: two-level pays.
+PathBasis basis_of_slow_links() {
+  return {{32, 8, 8192, Combine::reproducible, 0}, {"any", LinkCost{0, 1e-8}, {}}, LinkCost{0, 1e-10}};
+}
+
+TEST(TwoLevelPath, IsTheEnginesByItselfWhereItsBasisSaysThatItPays) {
+  run_ranks(Topology({0, 0, 1, 1}), test::patience, [&](Communicator& communicator) {
+    for (const bool has_basis : {false, true}) {
+      EngineOptions options;
+      if (has_basis) options.exchange.basis = basis_of_slow_links();
+      const Engine engine(communicator, loopback_backend(), options);
+      for (const PathChoice& choice : engine.paths()) {
+        if (communicator.topology().share_node(communicator.rank(), choice.peer)) continue;
+        EXPECT_EQ(choice.kind, has_basis ? PathKind::two_level : PathKind::message);
+      }
+    }
+  });
+}
+
+TEST(TwoLevelPath, IsNobodysWhereRanksHaveAnotherBasis) {
+  run_ranks(Topology({0, 0, 1, 1}), test::patience, [&](Communicator& communicator) {
+    EngineOptions options;
+    options.exchange.basis = basis_of_slow_links();
+    if (communicator.rank() == Rank{2}) options.exchange.basis->memory->s_per_byte *= 2;
+    test::expect_shared_error(ErrorKind::disagreement, "basis of automatic paths",
+                              [&] { Engine(communicator, loopback_backend(), options); });
+  });
+}
+
 TEST(TwoLevelPath, SpreadsTheSourcesOfANodeOverTheRelaysOfTheOther) {
   const Topology topology({0, 0, 0, 1, 1, 2});
   EXPECT_EQ(relay_of(topology, Rank{0}, Rank{4}), Rank{3});

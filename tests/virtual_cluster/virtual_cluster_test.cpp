@@ -33,8 +33,9 @@ std::string tool() {
 std::string over(const Hosts& hosts) { return fmt::format("{} --hosts {}", tool(), fmt::join(hosts, ",")); }
 
 ProgramResult run_moewe_over(const Hosts& hosts, const std::string& arguments,
-                             const std::string& options = "") {
-  return test::run_command(fmt::format("{} {} -- {} {}", over(hosts), options, test::program(), arguments));
+                             const std::string& options = "", const std::string& environment = "") {
+  return test::run_command(
+      fmt::format("{} {} {} -- {} {}", environment, over(hosts), options, test::program(), arguments));
 }
 
 /// The host of each rank.
@@ -56,9 +57,10 @@ class VirtualCluster : public testing::Test {
   }
 
   nlohmann::json results_over(const Hosts& hosts, const std::string& arguments,
-                              const std::string& options = "") {
+                              const std::string& options = "", const std::string& environment = "") {
     const std::filesystem::path json = folder_ / "json";
-    const ProgramResult result = run_moewe_over(hosts, arguments + " --json " + json.string(), options);
+    const ProgramResult result =
+        run_moewe_over(hosts, arguments + " --json " + json.string(), options, environment);
     EXPECT_EQ(result.exit_code, 0) << result.output;
     if (result.exit_code != 0) throw std::runtime_error("no results");
     return test::read_json(json);
@@ -84,7 +86,7 @@ void expect_paths(const nlohmann::json& exchange, const Hosts& hosts) {
 TEST_F(VirtualCluster, ComputesTheBitsOfOneHost) {
   const std::string expected = hash_of(test::threads(1), shipped().run_recorded());
   for (const Hosts& hosts : {Hosts{2, 2}, Hosts{2, 2, 2}, Hosts{2, 1, 3}}) {
-    const nlohmann::json results = results_over(hosts, shipped().run_recorded());
+    const nlohmann::json results = results_over(hosts, shipped().run_recorded() + " --calibrate off");
     EXPECT_EQ(results["output_sha256"], expected) << over(hosts);
     EXPECT_EQ(results["nodes"], hosts.size());
     expect_paths(results["exchange"], hosts);
@@ -134,9 +136,8 @@ struct WideModel {
   std::size_t hidden = 4096, num_experts = 32, top_k = 8, num_tokens = 512;
 
   std::string run() const {
-    return fmt::format(
-        "run --model custom --hidden {} --intermediate 64 --experts {} --topk {} --tokens {} --path message",
-        hidden, num_experts, top_k, num_tokens);
+    return fmt::format("run --model custom --hidden {} --intermediate 64 --experts {} --topk {} --tokens {}",
+                       hidden, num_experts, top_k, num_tokens);
   }
 };
 
@@ -154,7 +155,8 @@ TEST_F(VirtualCluster, SendsTheBytesOfTheFormulaAndNotFasterThanItsLinks) {
   const std::vector<std::int32_t> topk_ids = choice_on_one_host(model, folder_ / "output");
   for (const Hosts& hosts : {Hosts{2, 2}, Hosts{2, 1, 1}}) {
     const nlohmann::json results =
-        results_over(hosts, model.run(), "--rate 100mbit --counters " + (folder_ / "counters").string());
+        results_over(hosts, model.run() + " --path message --carrier mpi",
+                     "--rate 100mbit --counters " + (folder_ / "counters").string());
     const nlohmann::json counters = test::read_json(folder_ / "counters");
     const std::vector<HostBytes> expected = bytes_between(hosts, topk_ids, model.top_k, model.num_experts,
                                                           4.0 * static_cast<double>(model.hidden));
@@ -169,6 +171,56 @@ TEST_F(VirtualCluster, SendsTheBytesOfTheFormulaAndNotFasterThanItsLinks) {
                 std::max(expected[host].sent, expected[host].received) * 8 / bits_per_s);
     }
   }
+}
+
+// What is chosen by itself
+
+struct Expected {
+  Hosts hosts;
+  const char* path;    ///< between hosts
+  const char* reason;  ///< a part of it
+};
+
+TEST_F(VirtualCluster, HasThePathThatPaysOverItsLinksChosenByItself) {
+  const WideModel model;
+  const std::string expected_hash = hash_of(test::threads(1), model.run());
+  for (const auto& [hosts, path, reason] :
+       {Expected{{2, 2}, "two-level", "a token crosses 1.0 instead of 1.9"},
+        Expected{{2, 2, 2}, "two-level", "a token crosses 1.0 instead of 1.6"},
+        Expected{{1, 1}, "message", "one rank on each of the two nodes"},
+        Expected{{2}, "direct", "nothing to measure"}}) {
+    const nlohmann::json results = results_over(hosts, model.run() + " --calibrate fresh");
+    EXPECT_EQ(results["output_sha256"], expected_hash) << over(hosts);
+    const std::vector<std::size_t> host_of = hosts_of_ranks(hosts);
+    for (const nlohmann::json& pair : results["exchange"]) {
+      const std::size_t from = pair["from"], to = pair["to"];
+      if (from == to) continue;
+      const bool is_between = host_of[from] != host_of[to];
+      EXPECT_EQ(pair["path"], is_between ? path : "direct") << pair;
+      if (!is_between && hosts.size() > 1) continue;
+      EXPECT_NE(pair["reason"].get<std::string>().find(reason), std::string::npos) << pair;
+    }
+  }
+}
+
+TEST_F(VirtualCluster, MeasuresItsLinksOnceUnlessAskedAgain) {
+  const WideModel model;
+  const auto costs_after = [&](const std::string& calibrate, const std::string& rate) {
+    results_over({2, 2}, model.run() + " --calibrate " + calibrate, "--rate " + rate,
+                 "MOEWE_CACHE_DIR=" + (folder_ / "cache").string());
+    const std::filesystem::directory_iterator files(folder_ / "cache");
+    EXPECT_EQ(std::distance(begin(files), end(files)), 1);
+    return test::read_json(std::filesystem::directory_iterator(folder_ / "cache")->path())["links"];
+  };
+  const auto rate_in = [](const nlohmann::json& links) {
+    return 1 / links["carriers"][0]["between_nodes"]["s_per_byte"].get<double>();
+  };
+  const nlohmann::json fast = costs_after("cached", "1gbit");
+  EXPECT_EQ(costs_after("cached", "100mbit"), fast);
+  const nlohmann::json slow = costs_after("fresh", "100mbit");
+  constexpr double most_in_the_bucket = 1.4;
+  EXPECT_LT(rate_in(slow), most_in_the_bucket * 100e6 / 8);
+  EXPECT_LT(rate_in(fast), most_in_the_bucket * 1e9 / 8);
 }
 
 // What it leaves behind
@@ -203,8 +255,8 @@ std::string endless_run(const TemporaryFolder& folder) {
 }
 
 std::string once_it_runs(const TemporaryFolder& folder, const std::string& act) {
-  return fmt::format("while [ -z \"$(ls -A {})\" ]; do sleep 0.05; done; sleep 0.3; {}", folder.path().string(),
-                     act);
+  return fmt::format("while [ -z \"$(ls -A {})\" ]; do sleep 0.05; done; sleep 0.3; {}",
+                     folder.path().string(), act);
 }
 
 std::string mark_of(const TemporaryFolder& folder) {
