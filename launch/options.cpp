@@ -30,6 +30,8 @@ const Choices<PathRequest> path_choices{{"auto", PathRequest::automatic},
                                         {"two-level", PathRequest::two_level}};
 const Choices<CarrierRequest> carrier_choices{
     {"auto", CarrierRequest::automatic}, {"mpi", CarrierRequest::mpi}, {"ucx", CarrierRequest::ucx}};
+const Choices<OverlapMode> overlap_choices{
+    {"shared", OverlapMode::shared}, {"off", OverlapMode::off}, {"half", OverlapMode::half}};
 const Choices<VerifyLevel> verify_choices{{"ledger", VerifyLevel::ledger}, {"off", VerifyLevel::off}};
 const Choices<Dtype> dtype_choices{{"f32", Dtype::f32}, {"bf16", Dtype::bf16}};
 const Choices<Combine> combine_choices{{"reproducible", Combine::reproducible}, {"fast", Combine::fast}};
@@ -130,6 +132,14 @@ void require_scores(const RunOptions& options) {
       "--overflow next-choice needs the scores of a router, which a forced --routing does not have");
 }
 
+/// A capacity is one of all tokens of a step.
+void require_whole_steps(const RunOptions& options) {
+  if (!options.layer.capacity || parts_of_step(options.overlap) == 1) return;
+  throw InvalidInput(
+      "--overlap half and --capacity-factor contradict each other: the capacity is one of all tokens of a "
+      "step");
+}
+
 }  // namespace
 
 RoutingChoice parse_routing(const std::string& text) {
@@ -178,10 +188,13 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
   options.memory_limit = find_bytes(values, "memory-limit");
   options.path = find_choice(values, "path", path_choices);
   options.carrier = find_choice(values, "carrier", carrier_choices);
+  options.overlap = find_choice(values, "overlap", overlap_choices);
+  options.layer.overlap = options.overlap != OverlapMode::off;
   options.verify = find_choice(values, "verify", verify_choices);
   options.timeout_s = find_positive(values, "timeout", max_timeout_s).value_or(options.timeout_s);
   find_choice<int>(values, "placement", {{"contiguous", 0}});
   require_scores(options);
+  require_whole_steps(options);
   return options;
 }
 
@@ -213,6 +226,7 @@ std::vector<std::string> RunOptions::shared_settings() const {
           number("memory-limit", memory_limit),
           fmt::format("--path {}", name_of(path_choices, path)),
           fmt::format("--carrier {}", name_of(carrier_choices, carrier)),
+          fmt::format("--overlap {}", name_of(overlap)),
           fmt::format("--verify {}", name_of(verify_choices, verify)),
           fmt::format("--timeout {}", timeout_s),
           file("input", input),
@@ -242,5 +256,6 @@ const char* name_of(CapacityRule rule) { return name_of(rule_choices, rule); }
 const char* name_of(OverflowPolicy policy) { return name_of(overflow_choices, policy); }
 Combine parse_combine(const std::string& text) { return parse_choice("combine", text, combine_choices); }
 const char* name_of(Combine combine) { return name_of(combine_choices, combine); }
+const char* name_of(OverlapMode mode) { return name_of(overlap_choices, mode); }
 
 }  // namespace moewe

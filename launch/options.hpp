@@ -9,6 +9,7 @@
 
 #include "launch/carrier_choice.hpp"
 #include "launch/forced_routing.hpp"
+#include "launch/overlap_mode.hpp"
 #include "runtime/layer_options.hpp"
 #include "runtime/layer_spec.hpp"
 #include "runtime/ledger.hpp"
@@ -48,6 +49,7 @@ struct RunOptions {
   LayerOptions layer;
   PathRequest path = PathRequest::automatic;
   CarrierRequest carrier = CarrierRequest::automatic;
+  OverlapMode overlap = OverlapMode::shared;
   VerifyLevel verify = VerifyLevel::ledger;
   std::optional<std::size_t> threads;       ///< per rank; none: chosen from the machine
   std::optional<std::size_t> memory_limit;  ///< bytes per rank; none: what the machine has
@@ -77,6 +79,7 @@ std::string describe(const std::optional<CapacityOptions>& capacity);
 const char* name_of(CapacityRule rule);
 const char* name_of(OverflowPolicy policy);
 const char* name_of(Combine combine);
+const char* name_of(OverlapMode mode);
 
 /// "reproducible" or "fast", as --combine has it. Throws InvalidInput.
 Combine parse_combine(const std::string& text);

@@ -20,6 +20,11 @@ struct LayerOptions {
   /// and for experts of a caller's own that do little work for a row: their rows and outputs then stay in the
   /// cache. Matmuls want many rows.
   std::size_t chunk_tokens = 0;
+
+  /// Whether the shared expert, and experts whose rows have arrived, are computed while other rows travel.
+  /// Else one thing is done after the other: shared expert, rows to experts, experts, outputs back. A matter
+  /// of speed alone; where tokens go through the experts in chunks, these overlap all the same.
+  bool overlap = true;
 };
 
 }  // namespace moewe

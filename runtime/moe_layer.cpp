@@ -104,10 +104,12 @@ void MoeLayer::begin_round(LayerStep& step, PhaseClock& clock) {
                 .format = row_format(),
                 .combine = options_.combine,
                 .flow = engine_.flow().value_or(default_flow(options_)),
+                .overlap = options_.overlap,
                 .expected_per_slot = step.expected_per_slot,
                 .num_expected = static_cast<std::size_t>(sum(step.expected_per_slot)),
                 .num_expected_on_node = step.num_expected_on_node};
   plan_memory_of_round(step);
+  if (!options_.overlap) run_shared_expert_on(step, clock);
 
   clock.begin(Phase::dispatch);
   lane.exchange().dispatch(step.shape, lane.plan, rows_of_round(step).x.bytes);
@@ -115,8 +117,7 @@ void MoeLayer::begin_round(LayerStep& step, PhaseClock& clock) {
 
 void MoeLayer::run_round(LayerStep& step, PhaseClock& clock) {
   Exchange& exchange = step.lane->exchange();
-  clock.begin(Phase::experts);
-  if (shared_expert_) run_shared_expert_on(step);
+  if (options_.overlap) run_shared_expert_on(step, clock);
   clock.begin(Phase::dispatch);
   while (const RowTable* rows = exchange.next()) {
     clock.begin(Phase::experts);
@@ -132,7 +133,9 @@ void MoeLayer::run_round(LayerStep& step, PhaseClock& clock) {
   step.lane->ledger.count_returned(exchange.returned().num_expected(), exchange.returned().num_returned());
 }
 
-void MoeLayer::run_shared_expert_on(LayerStep& step) {
+void MoeLayer::run_shared_expert_on(LayerStep& step, PhaseClock& clock) {
+  if (!shared_expert_) return;
+  clock.begin(Phase::experts);
   const auto [x, y] = rows_of_round(step);
   run_shared_expert(*shared_expert_, shared_weights_, x.bytes, std::as_writable_bytes(y),
                     engine_.workspace());
@@ -149,7 +152,7 @@ void MoeLayer::combine_tokens(LayerStep& step, TokenRange tokens) {
 void MoeLayer::run_experts_on(const RowTable& rows, const LayerStep& step) {
   if (function_) {
     const auto experts = step.epoch->placement.experts_of(engine_.communicator().rank());
-    run_experts(function_, rows, experts, step.lane->ledger);
+    run_experts(function_, rows, experts, step.lane->ledger, engine_.workspace().meanwhile_of(0));
   } else {
     run_experts(*experts_, rows, step.epoch->slots, engine_.workspace(), step.lane->ledger);
   }

@@ -129,7 +129,7 @@ class MoeLayer {
   void agree_on_round(LayerStep& step);
   void run_rounds(LayerStep& step);
   void run_round(LayerStep& step, PhaseClock& clock);
-  void run_shared_expert_on(LayerStep& step);
+  void run_shared_expert_on(LayerStep& step, PhaseClock& clock);
   void combine_tokens(LayerStep& step, TokenRange tokens);
   void run_experts_on(const RowTable& rows, const LayerStep& step);
   void settle(LayerStep& step);
