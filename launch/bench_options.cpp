@@ -27,7 +27,8 @@ po::options_description describe_bench_options() {
       "beside "
       "what it could cost at least and what it usually costs\n\n"
       "  mpirun -n 4 moewe bench exchange --tokens-per-rank 16,1024 --hidden 7168\n\n"
-      "Contestants are the paths and carriers that this job has, and 'classic': permute, all-to-all of MPI, and "
+      "Contestants are the paths and carriers that this job has, and 'classic': permute, all-to-all of MPI, "
+      "and "
       "back "
       "again. All take turns in one run; times are those of the slowest rank. The limit is a streaming copy "
       "of half "
@@ -51,22 +52,6 @@ po::options_description describe_bench_options() {
       "write the bytes of the last case's dispatch between all pairs of ranks, as NCCL's alltoallv_perf "
       "reads them")("help,h", "show this text");
   return all;
-}
-
-std::vector<std::size_t> find_sizes(const OptionValues& values, const char* name, std::size_t least,
-                                    std::size_t most, std::size_t otherwise) {
-  const auto items = find_list(values, name);
-  if (!items) return {otherwise};
-  std::vector<std::size_t> sizes;
-  for (const std::string& item : *items) {
-    const auto number = parse_number(item);
-    if (!number || *number < least || *number > most) {
-      throw InvalidInput(
-          fmt::format("--{} must be whole numbers from {} to {}, not '{}'", name, least, most, item));
-    }
-    sizes.push_back(*number);
-  }
-  return sizes;
 }
 
 std::vector<Combine> find_combines(const OptionValues& values) {

@@ -256,6 +256,12 @@ const char* name_of(CapacityRule rule) { return name_of(rule_choices, rule); }
 const char* name_of(OverflowPolicy policy) { return name_of(overflow_choices, policy); }
 Combine parse_combine(const std::string& text) { return parse_choice("combine", text, combine_choices); }
 const char* name_of(Combine combine) { return name_of(combine_choices, combine); }
+const char* name_of(PathRequest path) { return name_of(path_choices, path); }
+const char* name_of(CarrierRequest carrier) { return name_of(carrier_choices, carrier); }
+PathRequest parse_path(const std::string& text) { return parse_choice("path", text, path_choices); }
+CarrierRequest parse_carrier(const std::string& text) {
+  return parse_choice("carrier", text, carrier_choices);
+}
 const char* name_of(OverlapMode mode) { return name_of(overlap_choices, mode); }
 
 }  // namespace moewe

@@ -81,7 +81,12 @@ const char* name_of(OverflowPolicy policy);
 const char* name_of(Combine combine);
 const char* name_of(OverlapMode mode);
 
-/// "reproducible" or "fast", as --combine has it. Throws InvalidInput.
+const char* name_of(PathRequest path);
+const char* name_of(CarrierRequest carrier);
+
+// As --combine, --path and --carrier have them. All throw InvalidInput.
 Combine parse_combine(const std::string& text);
+PathRequest parse_path(const std::string& text);
+CarrierRequest parse_carrier(const std::string& text);
 
 }  // namespace moewe
