@@ -47,6 +47,8 @@ Engine::Engine(Communicator& communicator, const Backend& backend, const EngineO
     initial_lane_bytes_ += lanes_.back()->memory().bytes();
     needs_progress_ = needs_progress_ || lanes_.back()->exchange().needs_progress();
   }
+  for (const auto& lane : lanes_) lane->when_planned([this] { note_planned(); });
+  note_planned();
   if (!needs_progress_) return;
   while_waiting_.emplace(communicator_->waiter(), [this] { progress(); });
   workspace_.set_meanwhile([this] { progress_while_computing(); });
@@ -73,10 +75,10 @@ MemoryPlan Engine::planned_memory() const {
   return all;
 }
 
-std::size_t Engine::planned_bytes() const {
+void Engine::note_planned() {
   std::size_t sum = 0;
   for (const auto& lane : lanes_) sum += lane->planned_bytes();
-  return sum;
+  planned_bytes_ = std::max(planned_bytes_, sum);
 }
 
 void Engine::add_layer(std::size_t num_experts) {

@@ -78,9 +78,9 @@ class Engine {
   /// What the steps so far were planned to need, on all lanes, each name at its highest.
   MemoryPlan planned_memory() const;
 
-  /// Sum over the lanes of the most that was planned for one at any one time: at most planned_memory()'s
-  /// total, and less where a limit made lanes give memory back.
-  std::size_t planned_bytes() const;
+  /// Most that was planned for all lanes together at any one time: at most planned_memory()'s total, and less
+  /// where a limit made lanes give memory back.
+  std::size_t planned_bytes() const { return planned_bytes_; }
 
   // For layers.
 
@@ -119,6 +119,7 @@ class Engine {
 
  private:
   void progress_while_computing();
+  void note_planned();
 
   EngineOptions options_;
   std::string carrier_;
@@ -128,6 +129,7 @@ class Engine {
   MemoryPlan own_memory_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::size_t initial_lane_bytes_ = 0;
+  std::size_t planned_bytes_ = 0;
   Workspace workspace_;
   MatmulCache matmuls_;
   StepPosition position_;
