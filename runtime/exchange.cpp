@@ -30,6 +30,7 @@ void Exchange::release_memory() {
 void Exchange::dispatch(const RoundShape& shape, const DispatchPlan& plan, std::span<const std::byte> x) {
   shape_ = shape;
   num_arrived_ = 0;
+  is_table_begun_ = false;
   num_tokens_ = plan.num_tokens();
   num_complete_ = 0;
   num_taken_ = 0;
@@ -49,15 +50,29 @@ void Exchange::progress() {
 
 const RowTable* Exchange::next() {
   if (num_arrived_ == shape_.num_expected) return nullptr;
-  free_taken();
-  rows_.hand_out();
+  begin_table();
   waiter_.until([&] { return is_there_to_do(); }, {"rows for this rank's experts"});
+  is_table_begun_ = false;
   num_arrived_ += rows_.num_rows();
   if (num_arrived_ > shape_.num_expected) {
     throw Error(ErrorKind::verification, fmt::format("{} assignments arrived in round {}, which expects {}",
                                                      num_arrived_, shape_.generation, shape_.num_expected));
   }
   return &rows_;
+}
+
+bool Exchange::has_rows() {
+  if (num_arrived_ == shape_.num_expected) return true;
+  begin_table();
+  for (const auto& path : paths_) path->collect(rows_);
+  return rows_.num_rows() > 0;
+}
+
+void Exchange::begin_table() {
+  if (is_table_begun_) return;
+  is_table_begun_ = true;
+  free_taken();
+  rows_.hand_out();
 }
 
 bool Exchange::is_there_to_do() {

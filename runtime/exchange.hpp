@@ -45,6 +45,9 @@ class Exchange {
   /// until the next call.
   const RowTable* next();
 
+  /// Non-blocking: whether next() would return at once for the sake of rows, or of there being no more.
+  bool has_rows();
+
   /// The outputs of the rows that next() returned last are written, and may be summed by row on up to
   /// `num_threads` threads.
   void give_back(std::size_t num_threads);
@@ -73,6 +76,7 @@ class Exchange {
  private:
   std::size_t count_complete();
   void free_taken();
+  void begin_table();
   bool is_there_to_do();
 
   std::vector<std::unique_ptr<Path>> paths_;
@@ -86,6 +90,7 @@ class Exchange {
   std::size_t num_taken_ = 0;
   std::size_t num_freed_ = 0;
   std::size_t num_arrived_ = 0;
+  bool is_table_begun_ = false;  // rows_ is being filled
   RowTable rows_;
   ReturnTable returned_;
 };

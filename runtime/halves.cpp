@@ -56,6 +56,8 @@ HalvesOutcome forward_in_halves(MoeLayer& layer, TokenRows x, const Routing* rou
     if (is_shared(std::current_exception())) layer.finish(first);  // on all ranks: the engine stays usable
     throw;
   }
+  layer.compute(first);
+  layer.compute(second);
   layer.finish(first);
   outcome.routings[0] = layer.routing();
   outcome.report = layer.report();
