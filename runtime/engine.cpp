@@ -63,7 +63,9 @@ void Engine::progress_while_computing() {
   constexpr std::chrono::microseconds least{20};
   const auto now = std::chrono::steady_clock::now();
   if (now - progressed_ < least) return;
-  progress();
+  for (const auto& lane : lanes_) {
+    if (lane->exchange().overlaps()) lane->exchange().progress();
+  }
   progressed_ = now;
 }
 

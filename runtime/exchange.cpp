@@ -42,7 +42,7 @@ void Exchange::dispatch(const RoundShape& shape, const DispatchPlan& plan, std::
 }
 
 void Exchange::progress() {
-  if (!is_under_way_ || !shape_.overlap) return;
+  if (!is_under_way_) return;
   is_under_way_ = false;  // and so it stays where a path throws
   for (Path* path : progressing_) path->progress();
   is_under_way_ = true;

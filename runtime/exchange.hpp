@@ -62,9 +62,12 @@ class Exchange {
   /// The same, but blocks until there are any; none once all have been taken.
   TokenRange await_returned();
 
-  /// Non-blocking; at any time. Lets what is under way in a round with overlap move on: rows, outputs, and
+  /// Non-blocking; at any time. Lets what is under way move on: rows, outputs, and
   /// what this rank passes on for others. Hands out nothing. Where a path fails, it throws that once.
   void progress();
+
+  /// Whether progress() is of use between the pieces of what is computed: the round has overlap.
+  bool overlaps() const { return shape_.overlap; }
 
   /// Whether progress() ever does anything on this rank's paths.
   bool needs_progress() const { return !progressing_.empty(); }

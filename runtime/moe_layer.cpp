@@ -26,6 +26,9 @@ Flow default_flow(const LayerOptions& options) {
   return {.chunk_tokens = options.chunk_tokens, .ring_chunks = options.chunk_tokens > 0 ? ring_chunks : 0};
 }
 
+/// Whether more rows come only once others are summed, which needs the shared expert.
+bool must_sum(const LayerStep& step) { return step.shape.flow.ring_chunks > 0; }
+
 std::int64_t sum(std::span<const std::int64_t> values) {
   return std::accumulate(values.begin(), values.end(), std::int64_t{0});
 }
@@ -79,6 +82,7 @@ void MoeLayer::finish(LayerStep& step) {
 }
 
 void MoeLayer::compute(LayerStep& step) {
+  if (must_sum(step)) return;  // two ranks in different steps would wait for one another's sums
   engine_.position().layer = number_;
   engine_.position().step = step.number;
   PhaseClock clock(step.report, engine_.position(), Phase::dispatch);
@@ -130,8 +134,7 @@ void MoeLayer::begin_round(LayerStep& step, PhaseClock& clock) {
 void MoeLayer::compute_round(LayerStep& step, PhaseClock& clock) {
   constexpr std::size_t tokens_at_once = 64;
   Exchange& exchange = step.lane->exchange();
-  const bool must_sum = step.shape.flow.ring_chunks > 0;  // for more to come, and sums need the shared expert
-  if (must_sum) run_shared_expert_on(step, num_left_to_share(step), clock);
+  if (must_sum(step)) run_shared_expert_on(step, num_left_to_share(step), clock);
   clock.begin(Phase::dispatch);
   while (true) {
     while (num_left_to_share(step) > 0 && !exchange.has_rows()) {

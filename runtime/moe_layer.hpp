@@ -83,7 +83,7 @@ class MoeLayer {
 
   /// Blocking; may be left out, else on all ranks alike, once for each step between start and finish.
   /// Computes, of the first round, what other ranks wait for: the outputs travel back while other steps are
-  /// computed.
+  /// computed. Does nothing where outputs are kept in a ring, which needs sums in between.
   void compute(LayerStep& step);
 
   /// Collective and blocking: the rest. Steps are finished in the order in which they were started; throws

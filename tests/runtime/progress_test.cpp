@@ -122,7 +122,7 @@ class CountingTransport : public MessageTransport {
 
 /// Receives that rank 1 posts for rank 0's rows when it has started a step, does not finish it, and is told
 /// to let it move on.
-std::size_t receives_of_progress(bool overlap) {
+std::size_t receives_of_progress() {
   std::size_t result = 0;
   std::atomic<bool> is_sent{false};
   run_ranks(2, test::patience, [&](Communicator& communicator) {
@@ -134,11 +134,8 @@ std::size_t receives_of_progress(bool overlap) {
     EngineOptions options;
     options.exchange.path = PathRequest::message;
     Engine engine(communicator, backend, options);
-    LayerOptions layer_options;
-    layer_options.overlap = overlap;
-    MoeLayer layer(
-        engine, {{hidden, 8}, 2, {1, true}}, contiguous_placement(2, 2),
-        [](ExpertId, std::span<const Row> rows, Stores) { copy_rows(rows); }, layer_options);
+    MoeLayer layer(engine, {{hidden, 8}, 2, {1, true}}, contiguous_placement(2, 2),
+                   [](ExpertId, std::span<const Row> rows, Stores) { copy_rows(rows); });
     const std::size_t num_tokens = communicator.rank() == Rank{0} ? 3 : 0;
     const test::OwnedRouting routing{num_tokens, 1, std::vector(num_tokens, ExpertId{1}),
                                      std::vector(num_tokens, 1.0F)};
@@ -164,10 +161,8 @@ std::size_t receives_of_progress(bool overlap) {
 }
 
 TEST(Progress, PostsTheReceivesOfWhatIsAnnounced) {
-  EXPECT_EQ(receives_of_progress(true), 3U);  // manifest, rows, and the next announcement
+  EXPECT_EQ(receives_of_progress(), 3U);  // manifest, rows, and the next announcement
 }
-
-TEST(Progress, LeavesRoundsWithoutOverlapAlone) { EXPECT_EQ(receives_of_progress(false), 0U); }
 
 TEST(Progress, PiecesAreCalledBetweenOnTheThreadThatBegan) {
   MemoryMeter meter;
