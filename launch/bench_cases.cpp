@@ -5,13 +5,13 @@
 #include <memory>
 
 #include "benchmarks/exchange/classic_exchange.hpp"
+#include "benchmarks/exchange/expected_sums.hpp"
 #include "benchmarks/exchange/limit.hpp"
 #include "benchmarks/exchange/own_exchange.hpp"
 #include "comm/together.hpp"
+#include "launch/bench_rows.hpp"
 #include "launch/routing_source.hpp"
 #include "launch/token_range.hpp"
-#include "launch/token_source.hpp"
-#include "runtime/kernels/elementwise.hpp"
 
 namespace moewe {
 namespace {
@@ -47,19 +47,6 @@ ModelConfig model_of(const BenchOptions& options, std::size_t hidden) {
   return model;
 }
 
-std::vector<std::byte> make_rows(const BenchOptions& options, std::size_t hidden, std::size_t num_tokens,
-                                 TokenRange tokens) {
-  std::vector<float> values(tokens.count * hidden);
-  GeneratedTokens(options.seed, num_tokens, hidden).read(0, 0, tokens, values);
-  std::vector<std::byte> rows(values.size() * bytes_of(options.dtype));
-  if (options.dtype == Dtype::bf16) {
-    round_to_bf16(values, {reinterpret_cast<Bf16*>(rows.data()), values.size()});
-  } else {
-    std::copy_n(reinterpret_cast<const std::byte*>(values.data()), rows.size(), rows.begin());
-  }
-  return rows;
-}
-
 /// Local. This rank's part.
 bench::ExchangeCase make_case(const Communicator& communicator, const BenchOptions& options,
                               const CaseChoice& choice) {
@@ -75,7 +62,8 @@ bench::ExchangeCase make_case(const Communicator& communicator, const BenchOptio
                                .num_experts = options.experts,
                                .format = {choice.hidden, options.dtype},
                                .combine = choice.combine,
-                               .x = make_rows(options, choice.hidden, num_tokens, tokens),
+                               .x = bench_rows(GeneratedTokens(options.seed, num_tokens, choice.hidden),
+                                               tokens, model.layer, options.dtype),
                                .experts = std::vector<ExpertId>(tokens.count * options.top_k),
                                .weights = std::vector<float>(tokens.count * options.top_k)};
   routing->read(0, 0, num_tokens, tokens, exchange.experts, exchange.weights);
@@ -119,7 +107,7 @@ class Field {
     bytes_on_wire_.push_back(2 * wire(traffic.choices));
   }
 
-  std::span<const bench::ExchangeContestant> contestants() const { return contestants_; }
+  std::span<const bench::RoundContestant> contestants() const { return contestants_; }
 
   /// Of what is no limit.
   const std::vector<std::size_t>& bytes_on_wire() const { return bytes_on_wire_; }
@@ -136,7 +124,7 @@ class Field {
   bench::StreamingCopy limit_;
   std::vector<std::unique_ptr<bench::OwnExchange>> own_;
   std::unique_ptr<bench::ClassicExchange> classic_;
-  std::vector<bench::ExchangeContestant> contestants_;
+  std::vector<bench::RoundContestant> contestants_;
   std::vector<std::size_t> bytes_on_wire_;
 };
 
@@ -169,7 +157,11 @@ BenchCase run_case(Communicator& communicator, const Calibration& calibration,
                                                choice.combine, choice.tokens_per_rank})};
   bench::ContestPace pace;
   pace.seconds = options.seconds;
-  auto times = bench::run_contest(communicator, field.contestants(), exchange, pace);
+  const bench::ExpectedSums expected(exchange);
+  const bench::ContestCheck check{
+      exchange.num_tokens * exchange.format.hidden,
+      [&](std::span<const float> y) { return expected.count_wrong(y, exchange.combine); }};
+  auto times = bench::run_contest(communicator, field.contestants(), check, pace);
   result.after = probe.measure();
   result.limit_s = times[0].whole;
   result.limit_again_s = times[1].whole;

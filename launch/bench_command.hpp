@@ -5,7 +5,7 @@
 
 namespace moewe {
 
-/// `moewe bench exchange ARGUMENTS...`. Returns the process's exit code.
+/// `moewe bench NAME ARGUMENTS...`. Returns the process's exit code.
 int bench_command(const std::vector<std::string>& arguments);
 
 }  // namespace moewe

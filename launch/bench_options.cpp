@@ -59,22 +59,6 @@ po::options_description describe_bench_options() {
   return all;
 }
 
-std::vector<std::size_t> find_sizes(const OptionValues& values, const char* name, std::size_t least,
-                                    std::size_t most, std::size_t otherwise) {
-  const auto items = find_list(values, name);
-  if (!items) return {otherwise};
-  std::vector<std::size_t> sizes;
-  for (const std::string& item : *items) {
-    const auto number = parse_number(item);
-    if (!number || *number < least || *number > most) {
-      throw InvalidInput(
-          fmt::format("--{} must be whole numbers from {} to {}, not '{}'", name, least, most, item));
-    }
-    sizes.push_back(*number);
-  }
-  return sizes;
-}
-
 std::vector<Combine> find_combines(const OptionValues& values) {
   std::vector<Combine> combines;
   for (const std::string& item :

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "benchmarks/harness.hpp"
+#include "launch/bench_figures.hpp"
 #include "launch/human.hpp"
 #include "launch/run_result.hpp"
 
@@ -14,18 +15,12 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json percentiles(const std::vector<double>& seconds) {
-  return {{"p50", percentile(seconds, 0.5)},
-          {"p90", percentile(seconds, 0.9)},
-          {"p99", percentile(seconds, 0.99)}};
-}
-
 Json contestant_json(const BenchContestant& contestant, const BenchChoice& choice) {
   const bench::ContestResult& times = contestant.times;
   return {{"name", times.name},
-          {"roundtrip_s", percentiles(times.whole)},
-          {"dispatch_s", percentiles(times.dispatch)},
-          {"combine_s", percentiles(times.combine)},
+          {"roundtrip_s", percentiles_json(times.whole)},
+          {"dispatch_s", percentiles_json(times.dispatch)},
+          {"combine_s", percentiles_json(times.combine)},
           {"bytes_on_wire", contestant.bytes_on_wire},
           {"rounds", times.whole.size()},
           {"correct", times.is_correct},
@@ -52,7 +47,7 @@ Json case_json(const BenchCase& c) {
             {"state", c.state()},
             {"ping_pong_s", {{"before", c.before.ping_pong_s}, {"after", c.after.ping_pong_s}}},
             {"limit_s", percentile(c.limit_s, 0.5)},
-            {"limit_again_over_limit", percentiles(bench::ratios(c.limit_again_s, c.limit_s))}};
+            {"limit_again_over_limit", percentiles_json(bench::ratios(c.limit_again_s, c.limit_s))}};
   json["choice"] = choice_json(c.choice);
   for (const BenchContestant& contestant : c.contestants)
     json["contestants"].push_back(contestant_json(contestant, c.choice));
@@ -63,11 +58,6 @@ const BenchContestant* find_classic(const BenchCase& c) {
   const auto found = std::find_if(c.contestants.begin(), c.contestants.end(),
                                   [](const auto& contestant) { return contestant.times.name == "classic"; });
   return found == c.contestants.end() ? nullptr : &*found;
-}
-
-std::string ratio_text(const std::vector<double>& over, const std::vector<double>& under) {
-  const bench::Spread spread = bench::spread_of(bench::ratios(over, under));
-  return fmt::format("{:.2f} ({:.2f}-{:.2f})", spread.median, spread.p10, spread.p90);
 }
 
 std::string choice_text(const BenchChoice& choice) {

@@ -28,7 +28,7 @@ struct Command {
 
 constexpr std::array<Command, 2> commands{{
     {"run", "execute the MoE layers of a model across ranks", run_command},
-    {"bench", "measure the token exchange beside its limit and its usual cost", bench_command},
+    {"bench", "measure the token exchange, and what overlap gains", bench_command},
 }};
 
 std::string help() {

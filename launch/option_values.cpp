@@ -89,6 +89,22 @@ std::optional<std::uint64_t> find_number(const OptionValues& values, const char*
   return number;
 }
 
+std::vector<std::size_t> find_sizes(const OptionValues& values, const char* name, std::size_t least,
+                                    std::size_t most, std::size_t otherwise) {
+  const auto items = find_list(values, name);
+  if (!items) return {otherwise};
+  std::vector<std::size_t> sizes;
+  for (const std::string& item : *items) {
+    const auto number = parse_number(item);
+    if (!number || *number < least || *number > most) {
+      throw InvalidInput(
+          fmt::format("--{} must be whole numbers from {} to {}, not '{}'", name, least, most, item));
+    }
+    sizes.push_back(*number);
+  }
+  return sizes;
+}
+
 std::optional<double> find_positive(const OptionValues& values, const char* name, double most) {
   const auto text = find_text(values, name);
   if (!text) return std::nullopt;

@@ -35,6 +35,10 @@ std::optional<std::vector<std::string>> find_list(const OptionValues& values, co
 std::optional<std::uint64_t> find_number(const OptionValues& values, const char* name, std::uint64_t least,
                                          std::uint64_t most);
 
+/// Whole numbers from `least` to `most` with commas between them.
+std::vector<std::size_t> find_sizes(const OptionValues& values, const char* name, std::size_t least,
+                                    std::size_t most, std::size_t otherwise);
+
 /// Any number above 0 and up to `most`.
 std::optional<double> find_positive(const OptionValues& values, const char* name, double most);
 

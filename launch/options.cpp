@@ -32,6 +32,8 @@ const Choices<CarrierRequest> carrier_choices{
     {"auto", CarrierRequest::automatic}, {"mpi", CarrierRequest::mpi}, {"ucx", CarrierRequest::ucx}};
 const Choices<Calibrate> calibrate_choices{
     {"cached", Calibrate::cached}, {"fresh", Calibrate::fresh}, {"off", Calibrate::off}};
+const Choices<OverlapMode> overlap_choices{
+    {"shared", OverlapMode::shared}, {"off", OverlapMode::off}, {"half", OverlapMode::half}};
 const Choices<VerifyLevel> verify_choices{{"ledger", VerifyLevel::ledger}, {"off", VerifyLevel::off}};
 const Choices<Dtype> dtype_choices{{"f32", Dtype::f32}, {"bf16", Dtype::bf16}};
 const Choices<Combine> combine_choices{{"reproducible", Combine::reproducible}, {"fast", Combine::fast}};
@@ -132,6 +134,14 @@ void require_scores(const RunOptions& options) {
       "--overflow next-choice needs the scores of a router, which a forced --routing does not have");
 }
 
+/// A capacity is one of all tokens of a step.
+void require_whole_steps(const RunOptions& options) {
+  if (!options.layer.capacity || parts_of_step(options.overlap) == 1) return;
+  throw InvalidInput(
+      "--overlap half and --capacity-factor contradict each other: the capacity is one of all tokens of a "
+      "step");
+}
+
 }  // namespace
 
 RoutingChoice parse_routing(const std::string& text) {
@@ -181,10 +191,13 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
   options.exchange = {find_choice(values, "path", path_choices),
                       find_choice(values, "carrier", carrier_choices),
                       find_choice(values, "calibrate", calibrate_choices)};
+  options.overlap = find_choice(values, "overlap", overlap_choices);
+  options.layer.overlap = options.overlap != OverlapMode::off;
   options.verify = find_choice(values, "verify", verify_choices);
   options.timeout_s = find_positive(values, "timeout", max_timeout_s).value_or(options.timeout_s);
   find_choice<int>(values, "placement", {{"contiguous", 0}});
   require_scores(options);
+  require_whole_steps(options);
   return options;
 }
 
@@ -217,6 +230,7 @@ std::vector<std::string> RunOptions::shared_settings() const {
           fmt::format("--path {}", name_of(path_choices, exchange.path)),
           fmt::format("--carrier {}", name_of(carrier_choices, exchange.carrier)),
           fmt::format("--calibrate {}", name_of(exchange.calibrate)),
+          fmt::format("--overlap {}", name_of(overlap)),
           fmt::format("--verify {}", name_of(verify_choices, verify)),
           fmt::format("--timeout {}", timeout_s),
           file("input", input),
@@ -250,5 +264,12 @@ Calibrate parse_calibrate(const std::string& text) {
   return parse_choice("calibrate", text, calibrate_choices);
 }
 const char* name_of(Calibrate calibrate) { return name_of(calibrate_choices, calibrate); }
+const char* name_of(PathRequest path) { return name_of(path_choices, path); }
+const char* name_of(CarrierRequest carrier) { return name_of(carrier_choices, carrier); }
+PathRequest parse_path(const std::string& text) { return parse_choice("path", text, path_choices); }
+CarrierRequest parse_carrier(const std::string& text) {
+  return parse_choice("carrier", text, carrier_choices);
+}
+const char* name_of(OverlapMode mode) { return name_of(overlap_choices, mode); }
 
 }  // namespace moewe

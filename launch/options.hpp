@@ -9,6 +9,7 @@
 
 #include "launch/calibration.hpp"
 #include "launch/forced_routing.hpp"
+#include "launch/overlap_mode.hpp"
 #include "runtime/layer_options.hpp"
 #include "runtime/layer_spec.hpp"
 #include "runtime/ledger.hpp"
@@ -47,6 +48,7 @@ struct RunOptions {
 
   LayerOptions layer;
   ExchangeRequest exchange;
+  OverlapMode overlap = OverlapMode::shared;
   VerifyLevel verify = VerifyLevel::ledger;
   std::optional<std::size_t> threads;       ///< per rank; none: chosen from the machine
   std::optional<std::size_t> memory_limit;  ///< bytes per rank; none: what the machine has
@@ -64,9 +66,6 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments);
 
 std::string run_help();
 
-/// "cached", "fresh", "off". Throws InvalidInput.
-Calibrate parse_calibrate(const std::string& text);
-
 /// "router", "zipf:1", "trace:FILE". Throws InvalidInput.
 RoutingChoice parse_routing(const std::string& text);
 
@@ -79,9 +78,15 @@ std::string describe(const std::optional<CapacityOptions>& capacity);
 const char* name_of(CapacityRule rule);
 const char* name_of(OverflowPolicy policy);
 const char* name_of(Combine combine);
+const char* name_of(PathRequest path);
+const char* name_of(CarrierRequest carrier);
 const char* name_of(Calibrate calibrate);
+const char* name_of(OverlapMode mode);
 
-/// "reproducible" or "fast", as --combine has it. Throws InvalidInput.
+// As --combine, --path, --carrier and --calibrate have them. All throw InvalidInput.
 Combine parse_combine(const std::string& text);
+PathRequest parse_path(const std::string& text);
+CarrierRequest parse_carrier(const std::string& text);
+Calibrate parse_calibrate(const std::string& text);
 
 }  // namespace moewe

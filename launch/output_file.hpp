@@ -28,14 +28,18 @@ class OutputFile {
   /// Collective. Throws a shared InvalidInput when rank 0 cannot create the file.
   OutputFile(Communicator& communicator, const std::filesystem::path& path, const Shape& shape);
 
-  /// Collective. The next layer, in order. `y` and `routing` are of this rank's tokens.
-  void add_layer(const Routing& routing, std::span<const float> y);
+  /// Collective. The next layer, in order. `y` and `routings`, one behind the other, are of this rank's
+  /// tokens.
+  void add_layer(std::span<const Routing> routings, std::span<const float> y);
 
   /// Collective. The file has its name once this returns.
   void commit();
 
  private:
-  void append_rows(std::span<const std::byte> mine, std::size_t row_bytes);
+  /// Parts of this rank's rows, one behind the other.
+  using Parts = std::vector<std::span<const std::byte>>;
+
+  void append_rows(const Parts& mine, std::size_t row_bytes);
 
   Communicator& communicator_;
   Shape shape_;

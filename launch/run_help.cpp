@@ -76,7 +76,11 @@ po::options_description describe_ranks() {
       "message between nodes, over mpi")(
       "combine", value_named("NAME"),
       "reproducible: the same bits on any number of ranks (the default); fast: one partial sum per token and "
-      "rank, or node where rows go two-level")(
+      "rank, or node where rows go two-level")("overlap", value_named("MODE"),
+                                               "what is done while rows travel: shared: the shared expert "
+                                               "and what has arrived are computed (the default); "
+                                               "half: the same, and each step is two half-batches, one "
+                                               "computed while the other travels; off: nothing")(
       "timeout", value_named("SECONDS"), "end the job when a rank waits longer than this (default 120)");
   return ranks;
 }

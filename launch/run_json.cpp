@@ -117,6 +117,7 @@ std::string to_json(const RunResult& result) {
             {"steps", result.steps},
             {"seed", result.seed}};
   json["exchange"] = exchange_json(result);
+  json["overlap"] = {{"mode", result.overlap}, {"lanes", result.lanes}};
   json["output_sha256"] = result.output_sha256;
   json["ledger"] = ledger_json(result);
   json["overflow"] = overflow_json(result);

@@ -8,6 +8,7 @@
 
 #include "comm/together.hpp"
 #include "launch/human.hpp"
+#include "launch/token_range.hpp"
 #include "runtime/layer_memory.hpp"
 #include "runtime/rounds.hpp"
 
@@ -70,6 +71,54 @@ std::vector<std::string> remedies(const RunInputs& inputs, const LayerOptions& o
   return all;
 }
 
+/// What a rank computes and where it begins.
+struct RankShare {
+  std::size_t num_slots;
+  std::size_t num_tokens;
+};
+
+/// Of the parts of a step that are in flight at a time, each on a lane, the longest.
+StepBounds bounds_of_part(Engine& engine, const RunInputs& inputs, const LayerOptions& options,
+                          const RankShare& share) {
+  const std::size_t num_ranks = engine.communicator().size();
+  const std::size_t num_parts = engine.num_lanes();
+  const auto part = [&](std::size_t tokens) { return (tokens + num_parts - 1) / num_parts; };
+  const std::size_t in_step = inputs.tokens().num_tokens();
+  std::size_t all_tokens = 0;
+  for (std::size_t rank = 0; rank < num_ranks; ++rank)
+    all_tokens += part(tokens_of_rank(in_step, num_ranks, rank_at(rank)).count);
+  const std::size_t top_k = inputs.spec().router.top_k;
+  return {.num_tokens = all_tokens,
+          .most_tokens_of_rank = part((in_step + num_ranks - 1) / num_ranks),
+          .num_ranks = num_ranks,
+          .top_k = top_k,
+          .num_expected = all_tokens * std::min(top_k, share.num_slots),
+          .num_expected_on_node = all_tokens * top_k,
+          .row_bytes = inputs.spec().expert.hidden * bytes_of(options.dtype)};
+}
+
+/// Lanes share equally what steps may take, so that each is planned to need what the one with the longest
+/// part does.
+void plan_steps(Engine& engine, const RunInputs& inputs, const LayerOptions& options, const RankShare& share,
+                RunPlan& plan) {
+  const LayerSpec& spec = inputs.spec();
+  const StepBounds bounds = bounds_of_part(engine, inputs, options, share);
+  const std::size_t own_tokens = (share.num_tokens + engine.num_lanes() - 1) / engine.num_lanes();
+  MemoryPlan routing;
+  if (inputs.routing() == nullptr)
+    engine.lane().routed.plan_memory(own_tokens, spec.router.top_k, spec.num_experts, routing);
+  if (options.capacity) engine.lane().decided.plan_memory(own_tokens, spec.router.top_k, 0, routing);
+  const auto bytes_in = [&](std::size_t num_rounds) {
+    const std::size_t of_lane =
+        saturated_sum(routing.total(), most_round_bytes(engine.lane(), bounds, num_rounds));
+    std::size_t of_all = 0;
+    for (std::size_t i = 0; i < engine.num_lanes(); ++i) of_all = saturated_sum(of_all, of_lane);
+    return of_all;
+  };
+  plan.least_step_bytes = bytes_in(std::max<std::size_t>(1, bounds.most_tokens_of_rank));
+  plan.most_step_bytes = bytes_in(1);
+}
+
 }  // namespace
 
 std::size_t RunPlan::least_bytes() const {
@@ -85,32 +134,15 @@ RunPlan plan_run(Engine& engine, const RunInputs& inputs, const LayerOptions& op
   for (std::size_t i = 0; i < inputs.layers().size(); ++i) add_all(layer.weights, plan.resident);
   add_all(layer.shared, plan.resident);
   add_all(engine.own_memory(), plan.resident);
-  const std::size_t top_k = spec.router.top_k;
   plan.resident.add(tokens_name, num_tokens * spec.expert.hidden * bytes_of(options.dtype));
   plan.resident.add(results_name, num_tokens * spec.expert.hidden * sizeof(float));
   if (inputs.routing() != nullptr) {
-    plan.resident.add(forced_routing_name, num_tokens * top_k * (sizeof(ExpertId) + sizeof(float)));
+    plan.resident.add(forced_routing_name,
+                      num_tokens * spec.router.top_k * (sizeof(ExpertId) + sizeof(float)));
   }
   plan.loading_bytes = layer.loading_bytes + engine.initial_lane_bytes();
 
-  MemoryPlan routing;
-  if (inputs.routing() == nullptr)
-    engine.lane().routed.plan_memory(num_tokens, top_k, spec.num_experts, routing);
-  if (options.capacity) engine.lane().decided.plan_memory(num_tokens, top_k, 0, routing);
-  const std::size_t all_tokens = inputs.tokens().num_tokens();
-  const std::size_t num_ranks = engine.communicator().size();
-  const std::size_t most_tokens = (all_tokens + num_ranks - 1) / num_ranks;
-  const StepBounds bounds{.num_tokens = all_tokens,
-                          .most_tokens_of_rank = most_tokens,
-                          .num_ranks = num_ranks,
-                          .top_k = top_k,
-                          .num_expected = num_slots == 0 ? 0 : all_tokens * std::min(top_k, num_slots),
-                          .num_expected_on_node = all_tokens * top_k,
-                          .row_bytes = spec.expert.hidden * bytes_of(options.dtype)};
-  const std::size_t most_rounds = std::max<std::size_t>(1, most_tokens);
-  plan.least_step_bytes =
-      saturated_sum(routing.total(), most_round_bytes(engine.lane(), bounds, most_rounds));
-  plan.most_step_bytes = saturated_sum(routing.total(), most_round_bytes(engine.lane(), bounds, 1));
+  plan_steps(engine, inputs, options, {num_slots, num_tokens}, plan);
   return plan;
 }
 

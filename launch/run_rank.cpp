@@ -38,7 +38,7 @@ EngineOptions engine_options(std::size_t num_threads, const RunOptions& options,
   engine.exchange.basis = basis;
   engine.verify = options.verify;
   engine.threads = num_threads;
-  engine.lanes = 1;
+  engine.lanes = parts_of_step(options.overlap);
   return engine;
 }
 
@@ -145,6 +145,8 @@ RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptio
   result.model = inputs.model().config().name;
   result.dtype = name_of(options.layer.dtype);
   result.combine = name_of(options.layer.combine);
+  result.overlap = name_of(options.overlap);
+  result.lanes = engine.num_lanes();
   result.routing = describe(options.routing);
   result.capacity = describe(options.layer.capacity);
   result.tolerance = options.layer.dtype == Dtype::f32 ? f32_tolerance : bf16_tolerance;

@@ -30,6 +30,8 @@ struct RunResult {
   std::string model;
   std::string dtype;
   std::string combine;
+  std::string overlap;    ///< as it would be typed
+  std::size_t lanes = 1;  ///< parts of a step that are in flight at a time
   std::string routing;
   std::string capacity;     ///< as it would be typed
   std::string matmul_rows;  ///< how the matmul library is used so that bits do not depend on the batch

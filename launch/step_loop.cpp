@@ -1,7 +1,6 @@
 #include "launch/step_loop.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <numeric>
 
 #include "comm/together.hpp"
@@ -66,15 +65,27 @@ void StepLoop::run_layer(std::size_t step, std::size_t i) {
   const std::size_t layer = inputs_.layers()[i];
   position_ = {"input", true, step, layer};
   together(engine_.communicator(), [&] { read_inputs(layer, step); });
-  totals_.step_times.back() += timed_forward(*layers_[i]);
-  account(*layers_[i], i);
+  const StepOutcome outcome = forward(*layers_[i]);
+  totals_.step_times.back() += outcome.seconds;
+  account(*layers_[i], outcome.report, i);
 
   position_.phase = "results";
   const std::span<const float> y = y_.as<float>(own_tokens_.count * hidden);
   digest_.add(engine_.communicator(), y, hidden);
-  together(engine_.communicator(),
-           [&] { reference_->compare(layer, own_tokens_, layers_[i]->routing(), y); });
-  if (output_ && step + 1 == options_.steps) output_->add_layer(layers_[i]->routing(), y);
+  together(engine_.communicator(), [&] { compare(layer, outcome); });
+  if (output_ && step + 1 == options_.steps) output_->add_layer(outcome.routings, y);
+}
+
+void StepLoop::compare(std::size_t layer, const StepOutcome& outcome) {
+  const std::size_t hidden = spec().expert.hidden;
+  std::span<const float> rest = y_.as<float>(own_tokens_.count * hidden);
+  std::size_t first = own_tokens_.first;
+  for (const Routing& routing : outcome.routings) {
+    const std::size_t count = routing.num_tokens;
+    reference_->compare(layer, {first, count}, routing, rest.first(count * hidden));
+    rest = rest.subspan(count * hidden);
+    first += count;
+  }
 }
 
 void StepLoop::read_inputs(std::size_t layer, std::size_t step) {
@@ -105,27 +116,20 @@ void StepLoop::read_rows(std::size_t layer, std::size_t step) {
   }
 }
 
-double StepLoop::timed_forward(MoeLayer& layer) {
+StepOutcome StepLoop::forward(MoeLayer& layer) {
   const std::size_t num_values = own_tokens_.count * spec().expert.hidden;
   const Dtype dtype = options_.layer.dtype;
   const TokenRows x({x_.data(), num_values * bytes_of(dtype)}, dtype);
   const std::span<float> y = y_.as<float>(num_values);
-  const auto start = std::chrono::steady_clock::now();
   try {
-    if (inputs_.routing() != nullptr) {
-      layer.forward(x, forced_routing_, y);
-    } else {
-      layer.forward(x, y);
-    }
+    return run_step(layer, options_.overlap, x, inputs_.routing() != nullptr ? &forced_routing_ : nullptr, y);
   } catch (...) {
     position_.phase = name_of(engine_.position().phase);
     throw;
   }
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-void StepLoop::account(const MoeLayer& layer, std::size_t i) {
-  const StepReport& report = layer.report();
+void StepLoop::account(const MoeLayer& layer, const StepReport& report, std::size_t i) {
   for (std::size_t p = 0; p < num_phases; ++p) totals_.phase_times[p] += report.seconds[p];
   totals_.assigned += static_cast<std::int64_t>(own_tokens_.count * spec().router.top_k);
   totals_.computed +=

@@ -51,8 +51,9 @@ class StepLoop {
   void run_layer(std::size_t step, std::size_t i);
   void read_inputs(std::size_t layer, std::size_t step);
   void read_rows(std::size_t layer, std::size_t step);
-  double timed_forward(MoeLayer& layer);
-  void account(const MoeLayer& layer, std::size_t i);
+  StepOutcome forward(MoeLayer& layer);
+  void account(const MoeLayer& layer, const StepReport& report, std::size_t i);
+  void compare(std::size_t layer, const StepOutcome& outcome);
 
   Engine& engine_;
   const RunInputs& inputs_;

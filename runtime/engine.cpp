@@ -45,7 +45,28 @@ Engine::Engine(Communicator& communicator, const Backend& backend, const EngineO
   for (std::size_t i = 0; i < std::max<std::size_t>(1, options.lanes); ++i) {
     lanes_.push_back(std::make_unique<Lane>(*communicator_, backend, meter_, options.exchange));
     initial_lane_bytes_ += lanes_.back()->memory().bytes();
+    needs_progress_ = needs_progress_ || lanes_.back()->exchange().needs_progress();
   }
+  for (const auto& lane : lanes_) lane->when_planned([this] { note_planned(); });
+  note_planned();
+  if (!needs_progress_) return;
+  while_waiting_.emplace(communicator_->waiter(), [this] { progress(); });
+  workspace_.set_meanwhile([this] { progress_while_computing(); });
+}
+
+void Engine::progress() {
+  for (const auto& lane : lanes_) lane->exchange().progress();
+}
+
+/// Pieces may be small, and there is no use in looking after each.
+void Engine::progress_while_computing() {
+  constexpr std::chrono::microseconds least{20};
+  const auto now = std::chrono::steady_clock::now();
+  if (now - progressed_ < least) return;
+  for (const auto& lane : lanes_) {
+    if (lane->exchange().overlaps()) lane->exchange().progress();
+  }
+  progressed_ = now;
 }
 
 MemoryPlan Engine::planned_memory() const {
@@ -56,10 +77,10 @@ MemoryPlan Engine::planned_memory() const {
   return all;
 }
 
-std::size_t Engine::planned_bytes() const {
+void Engine::note_planned() {
   std::size_t sum = 0;
   for (const auto& lane : lanes_) sum += lane->planned_bytes();
-  return sum;
+  planned_bytes_ = std::max(planned_bytes_, sum);
 }
 
 void Engine::add_layer(std::size_t num_experts) {

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -62,6 +64,8 @@ class Engine {
   /// Bytes that this rank's counted memory may take from now on, 0 for any number. All ranks set one or none.
   void limit_memory(std::size_t bytes) { options_.memory_limit = bytes; }
 
+  std::size_t num_lanes() const { return lanes_.size(); }
+
   /// One of the lanes, which are all alike.
   const Lane& lane() const { return *lanes_.front(); }
 
@@ -74,9 +78,9 @@ class Engine {
   /// What the steps so far were planned to need, on all lanes, each name at its highest.
   MemoryPlan planned_memory() const;
 
-  /// Sum over the lanes of the most that was planned for one at any one time: at most planned_memory()'s
-  /// total, and less where a limit made lanes give memory back.
-  std::size_t planned_bytes() const;
+  /// Most that was planned for all lanes together at any one time: at most planned_memory()'s total, and less
+  /// where a limit made lanes give memory back.
+  std::size_t planned_bytes() const { return planned_bytes_; }
 
   // For layers.
 
@@ -100,6 +104,10 @@ class Engine {
   void add_in_flight(std::uint64_t step) { in_flight_.push_back(step); }
   void take_in_flight(std::uint64_t step);
 
+  /// Non-blocking, from the rank's own thread at any time: lets what is under way on any lane move on. It is
+  /// called while the rank waits, and between the pieces of what its layers compute.
+  void progress();
+
   /// Numbers rounds from 1, over all layers and lanes.
   std::uint64_t next_generation() { return ++generation_; }
 
@@ -110,6 +118,9 @@ class Engine {
   std::size_t lane_budget() const;
 
  private:
+  void progress_while_computing();
+  void note_planned();
+
   EngineOptions options_;
   std::string carrier_;
   std::string carrier_reason_;
@@ -118,6 +129,7 @@ class Engine {
   MemoryPlan own_memory_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::size_t initial_lane_bytes_ = 0;
+  std::size_t planned_bytes_ = 0;
   Workspace workspace_;
   MatmulCache matmuls_;
   StepPosition position_;
@@ -126,6 +138,9 @@ class Engine {
   std::uint64_t generation_ = 0;
   std::size_t num_layers_ = 0;
   std::size_t max_experts_ = 0;
+  bool needs_progress_ = false;
+  std::chrono::steady_clock::time_point progressed_;  // while computing
+  std::optional<WhileWaiting> while_waiting_;         // ends before the lanes do
 };
 
 }  // namespace moewe

@@ -8,6 +8,13 @@
 
 namespace moewe {
 
+Exchange::Exchange(std::vector<std::unique_ptr<Path>> paths, const Waiter& waiter, MemoryMeter& meter)
+    : paths_(std::move(paths)), waiter_(waiter), rows_(meter), returned_(meter) {
+  for (const auto& path : paths_) {
+    if (path->needs_progress()) progressing_.push_back(path.get());
+  }
+}
+
 void Exchange::plan_memory(const RoundSizes& sizes, MemoryPlan& memory) const {
   memory.add(RowTable::meter_name, RowTable::bytes_for(sizes.num_expected));
   memory.add(ReturnTable::meter_name, ReturnTable::bytes_for(sizes.num_tokens, sizes.top_k));
@@ -23,6 +30,7 @@ void Exchange::release_memory() {
 void Exchange::dispatch(const RoundShape& shape, const DispatchPlan& plan, std::span<const std::byte> x) {
   shape_ = shape;
   num_arrived_ = 0;
+  is_table_begun_ = false;
   num_tokens_ = plan.num_tokens();
   num_complete_ = 0;
   num_taken_ = 0;
@@ -30,24 +38,48 @@ void Exchange::dispatch(const RoundShape& shape, const DispatchPlan& plan, std::
   rows_.reset(shape.expected_per_slot, shape.row_bytes(), shape.flow.output_stores);
   returned_.reset(plan, shape.combine);
   for (const auto& path : paths_) path->dispatch(shape, plan, x);
+  is_under_way_ = true;
+}
+
+void Exchange::progress() {
+  if (!is_under_way_) return;
+  is_under_way_ = false;  // and so it stays where a path throws
+  for (Path* path : progressing_) path->progress();
+  is_under_way_ = true;
 }
 
 const RowTable* Exchange::next() {
   if (num_arrived_ == shape_.num_expected) return nullptr;
-  free_taken();
-  rows_.hand_out();
-  waiter_.until(
-      [&] {
-        for (const auto& path : paths_) path->collect(rows_);
-        return rows_.num_rows() > 0 || count_complete() > num_taken_;
-      },
-      {"rows for this rank's experts"});
+  begin_table();
+  waiter_.until([&] { return is_there_to_do(); }, {"rows for this rank's experts"});
+  is_table_begun_ = false;
   num_arrived_ += rows_.num_rows();
   if (num_arrived_ > shape_.num_expected) {
     throw Error(ErrorKind::verification, fmt::format("{} assignments arrived in round {}, which expects {}",
                                                      num_arrived_, shape_.generation, shape_.num_expected));
   }
   return &rows_;
+}
+
+bool Exchange::has_rows() {
+  if (num_arrived_ == shape_.num_expected) return true;
+  begin_table();
+  for (const auto& path : paths_) path->collect(rows_);
+  return rows_.num_rows() > 0;
+}
+
+void Exchange::begin_table() {
+  if (is_table_begun_) return;
+  is_table_begun_ = true;
+  free_taken();
+  rows_.hand_out();
+}
+
+bool Exchange::is_there_to_do() {
+  for (const auto& path : paths_) path->collect(rows_);
+  const bool waits_for_all = !shape_.overlap && shape_.flow.ring_chunks == 0;
+  if (waits_for_all) return num_arrived_ + rows_.num_rows() >= shape_.num_expected;
+  return rows_.num_rows() > 0 || count_complete() > num_taken_;
 }
 
 void Exchange::give_back(std::size_t num_threads) {
@@ -87,6 +119,7 @@ void Exchange::finish() {
   waiter_.until(
       [&] { return std::all_of(paths_.begin(), paths_.end(), [](auto& path) { return path->is_idle(); }); },
       {"messages of this round to be taken"});
+  is_under_way_ = false;
 }
 
 }  // namespace moewe

@@ -27,8 +27,7 @@ namespace moewe {
 class Exchange {
  public:
   /// Every rank is a peer of exactly one path, and of the path of the same kind on the other side.
-  Exchange(std::vector<std::unique_ptr<Path>> paths, const Waiter& waiter, MemoryMeter& meter)
-      : paths_(std::move(paths)), waiter_(waiter), rows_(meter), returned_(meter) {}
+  Exchange(std::vector<std::unique_ptr<Path>> paths, const Waiter& waiter, MemoryMeter& meter);
 
   /// Adds the memory that a round of these sizes needs.
   void plan_memory(const RoundSizes& sizes, MemoryPlan& memory) const;
@@ -41,9 +40,13 @@ class Exchange {
   void dispatch(const RoundShape& shape, const DispatchPlan& plan, std::span<const std::byte> x);
 
   /// Blocks until rows have arrived that were not handed out before, or until there are tokens to take; the
-  /// table may be empty then. Null once all rows have been handed out. The table is valid until the next
-  /// call.
+  /// table may be empty then. In a round without overlap, until all rows have arrived, unless outputs are
+  /// kept in a ring, which needs sums in between. Null once all rows have been handed out. The table is valid
+  /// until the next call.
   const RowTable* next();
+
+  /// Non-blocking: whether next() would return at once for the sake of rows, or of there being no more.
+  bool has_rows();
 
   /// The outputs of the rows that next() returned last are written, and may be summed by row on up to
   /// `num_threads` threads.
@@ -59,15 +62,30 @@ class Exchange {
   /// The same, but blocks until there are any; none once all have been taken.
   TokenRange await_returned();
 
+  /// Non-blocking; at any time. Lets what is under way move on: rows, outputs, and
+  /// what this rank passes on for others. Hands out nothing. Where a path fails, it throws that once.
+  void progress();
+
+  /// Whether progress() is of use between the pieces of what is computed: the round has overlap.
+  bool overlaps() const { return shape_.overlap; }
+
+  /// Whether progress() ever does anything on this rank's paths.
+  bool needs_progress() const { return !progressing_.empty(); }
+
   /// Blocks until nothing in flight reads or writes this rank's memory of the round any more; plan and x may
   /// change then.
   void finish();
 
  private:
-  std::vector<std::unique_ptr<Path>> paths_;
-  const Waiter& waiter_;
   std::size_t count_complete();
   void free_taken();
+  void begin_table();
+  bool is_there_to_do();
+
+  std::vector<std::unique_ptr<Path>> paths_;
+  std::vector<Path*> progressing_;  // those that need it
+  const Waiter& waiter_;
+  bool is_under_way_ = false;  // from the end of dispatch() to that of finish()
 
   RoundShape shape_;
   std::size_t num_tokens_ = 0;
@@ -75,6 +93,7 @@ class Exchange {
   std::size_t num_taken_ = 0;
   std::size_t num_freed_ = 0;
   std::size_t num_arrived_ = 0;
+  bool is_table_begun_ = false;  // rows_ is being filled
   RowTable rows_;
   ReturnTable returned_;
 };

@@ -77,18 +77,20 @@ ExpertMlp::Tile ExpertMlp::lay_out(float* scratch) const {
   return tile;
 }
 
-void ExpertMlp::run(std::span<const Row> rows, const ExpertWeights& weights,
-                    std::span<std::byte> scratch) const {
+void ExpertMlp::run(std::span<const Row> rows, const ExpertWeights& weights, std::span<std::byte> scratch,
+                    const Meanwhile& meanwhile) const {
   expects(rows.size() <= tile_rows() && scratch.size() >= scratch_bytes(), "a tile fits into its scratch");
   const Tile tile = lay_out(reinterpret_cast<float*>(scratch.data()));
   pull(rows, tile.x);
   for (std::size_t panel = 0; panel < in_->num_panels(); ++panel) {
     in_->apply(panel, tile.x, rows.size(), weights.in.data(), tile.widened, tile.panel);
     activate_panel(panel, rows.size(), tile);
+    if (meanwhile) meanwhile();
   }
   for (std::size_t panel = 0; panel < out_->num_panels(); ++panel) {
     out_->apply(panel, tile.hidden, rows.size(), weights.out.data(), tile.widened, tile.panel);
     store_panel(panel, rows, tile);
+    if (meanwhile) meanwhile();
   }
 }
 

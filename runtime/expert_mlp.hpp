@@ -8,6 +8,7 @@
 #include "runtime/dtype.hpp"
 #include "runtime/kernels/panels.hpp"
 #include "runtime/layer_spec.hpp"
+#include "runtime/meanwhile.hpp"
 #include "runtime/row_table.hpp"
 #include "runtime/slot_table.hpp"
 #include "runtime/weight_source.hpp"
@@ -41,8 +42,10 @@ class ExpertMlp {
   std::size_t scratch_bytes() const;
 
   /// Local, and thread-safe for different scratch. Reads every row's input and writes its output, both
-  /// [hidden]. At most tile_rows() rows.
-  void run(std::span<const Row> rows, const ExpertWeights& weights, std::span<std::byte> scratch) const;
+  /// [hidden]. At most tile_rows() rows. Calls `meanwhile` after every panel of weights: about once in a
+  /// millisecond.
+  void run(std::span<const Row> rows, const ExpertWeights& weights, std::span<std::byte> scratch,
+           const Meanwhile& meanwhile = {}) const;
 
   /// How the matmuls are used on this machine.
   Matmul::Rows rows() const { return in_->rows(); }

@@ -37,7 +37,7 @@ template <typename Run>
 void run_tiles(const ExpertMlp& mlp, std::span<const Tile> tiles, Workspace& workspace, Run&& run) {
   workspace.reserve(mlp.scratch_bytes());
   parallel_for(workspace.num_threads(), tiles.size(), [&](std::size_t i, std::size_t thread) {
-    run(tiles[i], workspace.of_thread(thread, mlp.scratch_bytes()));
+    run(tiles[i], workspace.of_thread(thread, mlp.scratch_bytes()), workspace.meanwhile_of(thread));
   });
 }
 
@@ -61,17 +61,19 @@ void run_experts(const ExpertMlp& mlp, const RowTable& rows, const SlotTable& sl
   const std::size_t most = rows_per_tile(mlp, rows.num_rows(), workspace.num_threads());
   std::vector<Tile> tiles;
   for (const std::uint32_t slot : rows.slots()) cut(slot, rows.rows(slot), most, tiles);
-  run_tiles(mlp, tiles, workspace, [&](const Tile& tile, std::span<std::byte> scratch) {
-    mlp.run(tile.rows, slots.slots[tile.slot], scratch);
+  const auto run = [&](const Tile& tile, std::span<std::byte> scratch, const Meanwhile& meanwhile) {
+    mlp.run(tile.rows, slots.slots[tile.slot], scratch, meanwhile);
     ledger.count_computed(tile.slot, tile.rows.size());
-  });
+  };
+  run_tiles(mlp, tiles, workspace, run);
 }
 
 void run_experts(const ExpertFunction& function, const RowTable& rows, std::span<const ExpertId> experts,
-                 Ledger& ledger) {
+                 Ledger& ledger, const Meanwhile& meanwhile) {
   for (const std::uint32_t slot : rows.slots()) {
     function(experts[slot], rows.rows(slot), rows.output_stores());
     ledger.count_computed(slot, rows.rows(slot).size());
+    if (meanwhile) meanwhile();
   }
   finish_stores(rows.output_stores());
 }
@@ -89,8 +91,10 @@ void run_shared_expert(const ExpertMlp& mlp, const ExpertWeights& weights, std::
   }
   std::vector<Tile> tiles;
   cut(0, rows, rows_per_tile(mlp, num_rows, workspace.num_threads()), tiles);
-  run_tiles(mlp, tiles, workspace,
-            [&](const Tile& tile, std::span<std::byte> scratch) { mlp.run(tile.rows, weights, scratch); });
+  const auto run = [&](const Tile& tile, std::span<std::byte> scratch, const Meanwhile& meanwhile) {
+    mlp.run(tile.rows, weights, scratch, meanwhile);
+  };
+  run_tiles(mlp, tiles, workspace, run);
 }
 
 }  // namespace moewe

@@ -25,16 +25,17 @@ using ExpertFunction = std::function<void(ExpertId expert, std::span<const Row> 
 SlotTable load_experts(const ExpertMlp& mlp, MemoryMeter& meter, const WeightSource& source,
                        std::span<const ExpertId> experts);
 
-/// Local. Computes all rows of the table, tile by tile, and counts them in the ledger.
+/// Local. Computes all rows of the table, tile by tile, and counts them in the ledger. Calls the workspace's
+/// Meanwhile in between.
 void run_experts(const ExpertMlp& mlp, const RowTable& rows, const SlotTable& slots, Workspace& workspace,
                  Ledger& ledger);
 
-/// The same with a caller's function. `experts` are those of the slots.
+/// The same with a caller's function. `experts` are those of the slots. Calls `meanwhile` after each of them.
 void run_experts(const ExpertFunction& function, const RowTable& rows, std::span<const ExpertId> experts,
-                 Ledger& ledger);
+                 Ledger& ledger, const Meanwhile& meanwhile = {});
 
 /// Local. One expert for all tokens: row t of `x` in, row t of `y` out, both dense, the latter f32 if the MLP
-/// says so.
+/// says so. Calls the workspace's Meanwhile in between.
 void run_shared_expert(const ExpertMlp& mlp, const ExpertWeights& weights, std::span<const std::byte> x,
                        std::span<std::byte> y, Workspace& workspace);
 

@@ -101,7 +101,7 @@ void Lane::prepare_two_level(Communicator& communicator, const Backend& backend)
 void Lane::add_planned(const MemoryPlan& memory) {
   planned_.cover(memory);
   planned_since_release_.cover(memory);
-  planned_bytes_ = std::max(planned_bytes_, planned_since_release_.total());
+  if (when_planned_) when_planned_();
 }
 
 MemoryPlan Lane::held() const {

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "comm/backend.hpp"
@@ -66,8 +67,11 @@ class Lane {
   /// Before memory is taken: it is planned to be, by name.
   void add_planned(const MemoryPlan& memory);
 
-  /// Most that was planned to be taken at any one time; memory().peak_bytes() is the same.
-  std::size_t planned_bytes() const { return planned_bytes_; }
+  /// What is planned to be taken now, since memory was given back last.
+  std::size_t planned_bytes() const { return planned_since_release_.total(); }
+
+  /// `call` is called whenever that may have grown.
+  void when_planned(std::function<void()> call) { when_planned_ = std::move(call); }
 
   /// What the steps so far were planned to need, each name at its highest.
   const MemoryPlan& planned() const { return planned_; }
@@ -96,7 +100,7 @@ class Lane {
 
   MemoryPlan planned_;
   MemoryPlan planned_since_release_;
-  std::size_t planned_bytes_ = 0;
+  std::function<void()> when_planned_;
 
   std::unique_ptr<MessageTransport> transport_;
   PeerMemoryOffer peer_memory_;

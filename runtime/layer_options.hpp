@@ -20,6 +20,11 @@ struct LayerOptions {
   /// matter of speed alone, and for experts of a caller's own that do little work for a row: with tens of KiB
   /// their rows and outputs stay in the cache. Matmuls want many rows.
   std::size_t chunk_bytes = 0;
+
+  /// Whether the shared expert, and experts whose rows have arrived, are computed while other rows travel.
+  /// Else one thing is done after the other: shared expert, rows to experts, experts, outputs back. A matter
+  /// of speed alone; where tokens go through the experts in chunks, these overlap all the same.
+  bool overlap = true;
 };
 
 }  // namespace moewe

@@ -29,6 +29,9 @@ Flow default_flow(const LayerOptions& options, std::size_t output_bytes_of_token
   return {.chunk_tokens = std::max<std::size_t>(1, tokens), .ring_chunks = ring_chunks};
 }
 
+/// Whether more rows come only once others are summed, which needs the shared expert.
+bool must_sum(const LayerStep& step) { return step.shape.flow.ring_chunks > 0; }
+
 std::int64_t sum(std::span<const std::int64_t> values) {
   return std::accumulate(values.begin(), values.end(), std::int64_t{0});
 }
@@ -81,14 +84,24 @@ void MoeLayer::finish(LayerStep& step) {
   settle(step);
 }
 
+void MoeLayer::compute(LayerStep& step) {
+  if (must_sum(step)) return;  // two ranks in different steps would wait for one another's sums
+  engine_.position().layer = number_;
+  engine_.position().step = step.number;
+  PhaseClock clock(step.report, engine_.position(), Phase::dispatch);
+  compute_round(step, clock);
+}
+
 void MoeLayer::run_rounds(LayerStep& step) {
-  PhaseClock clock(step.report, engine_.position(), Phase::experts);
-  run_round(step, clock);
+  PhaseClock clock(step.report, engine_.position(), Phase::dispatch);
+  compute_round(step, clock);  // what is left of it
+  finish_round(step, clock);
   while (++step.round < step.num_rounds) {
     clock.begin(Phase::agree);
     agree_on_round(step);
     begin_round(step, clock);
-    run_round(step, clock);
+    compute_round(step, clock);
+    finish_round(step, clock);
   }
 }
 
@@ -108,38 +121,64 @@ void MoeLayer::begin_round(LayerStep& step, PhaseClock& clock) {
                 .combine = options_.combine,
                 .flow = engine_.flow().value_or(default_flow(
                     options_, spec_.router.top_k * row_format().bytes(), engine_.communicator().size())),
+                .overlap = options_.overlap,
                 .expected_per_slot = step.expected_per_slot,
                 .num_expected = static_cast<std::size_t>(sum(step.expected_per_slot)),
                 .num_expected_on_node = step.num_expected_on_node};
   plan_memory_of_round(step);
+  step.num_shared = 0;
+  if (!options_.overlap) run_shared_expert_on(step, num_left_to_share(step), clock);
 
   clock.begin(Phase::dispatch);
   lane.exchange().dispatch(step.shape, lane.plan, rows_of_round(step).x.bytes);
 }
 
-void MoeLayer::run_round(LayerStep& step, PhaseClock& clock) {
+/// Other ranks wait for the experts' outputs, and nobody for the shared expert's, which fills the time in
+/// which rows are on their way, and that in which outputs are.
+void MoeLayer::compute_round(LayerStep& step, PhaseClock& clock) {
+  constexpr std::size_t tokens_at_once = 64;
   Exchange& exchange = step.lane->exchange();
-  clock.begin(Phase::experts);
-  if (shared_expert_) run_shared_expert_on(step);
+  if (must_sum(step)) run_shared_expert_on(step, num_left_to_share(step), clock);
   clock.begin(Phase::dispatch);
-  while (const RowTable* rows = exchange.next()) {
+  while (true) {
+    while (num_left_to_share(step) > 0 && !exchange.has_rows()) {
+      run_shared_expert_on(step, tokens_at_once * engine_.threads(), clock);
+      clock.begin(Phase::dispatch);
+    }
+    const RowTable* rows = exchange.next();
+    if (rows == nullptr) return;
     clock.begin(Phase::experts);
     run_experts_on(*rows, step);
     exchange.give_back(engine_.threads());
     clock.begin(Phase::combine);
-    combine_tokens(step, exchange.take_returned());
+    if (num_left_to_share(step) == 0) combine_tokens(step, exchange.take_returned());
     clock.begin(Phase::dispatch);
   }
+}
+
+void MoeLayer::finish_round(LayerStep& step, PhaseClock& clock) {
+  Exchange& exchange = step.lane->exchange();
+  run_shared_expert_on(step, num_left_to_share(step), clock);
   clock.begin(Phase::combine);
   while (const TokenRange tokens = exchange.await_returned()) combine_tokens(step, tokens);
   exchange.finish();
   step.lane->ledger.count_returned(exchange.returned().num_expected(), exchange.returned().num_returned());
 }
 
-void MoeLayer::run_shared_expert_on(LayerStep& step) {
+std::size_t MoeLayer::num_left_to_share(const LayerStep& step) const {
+  return shared_expert_ ? tokens_of_round(step).count - step.num_shared : 0;
+}
+
+void MoeLayer::run_shared_expert_on(LayerStep& step, std::size_t most_tokens, PhaseClock& clock) {
+  const std::size_t count = std::min(most_tokens, num_left_to_share(step));
+  if (count == 0) return;
+  clock.begin(Phase::experts);
   const auto [x, y] = rows_of_round(step);
-  run_shared_expert(*shared_expert_, shared_weights_, x.bytes, std::as_writable_bytes(y),
-                    engine_.workspace());
+  const std::size_t hidden = spec_.expert.hidden;
+  run_shared_expert(
+      *shared_expert_, shared_weights_, x.rows(step.num_shared, count, row_format().bytes()).bytes,
+      std::as_writable_bytes(y.subspan(step.num_shared * hidden, count * hidden)), engine_.workspace());
+  step.num_shared += count;
 }
 
 void MoeLayer::combine_tokens(LayerStep& step, TokenRange tokens) {
@@ -153,7 +192,7 @@ void MoeLayer::combine_tokens(LayerStep& step, TokenRange tokens) {
 void MoeLayer::run_experts_on(const RowTable& rows, const LayerStep& step) {
   if (function_) {
     const auto experts = step.epoch->placement.experts_of(engine_.communicator().rank());
-    run_experts(function_, rows, experts, step.lane->ledger);
+    run_experts(function_, rows, experts, step.lane->ledger, engine_.workspace().meanwhile_of(0));
   } else {
     run_experts(*experts_, rows, step.epoch->slots, engine_.workspace(), step.lane->ledger);
   }

@@ -38,6 +38,7 @@ struct LayerStep {
   std::size_t num_tokens = 0;
   std::size_t round = 0;
   std::size_t num_rounds = 1;
+  std::size_t num_shared = 0;  ///< tokens of the round that the shared expert has computed
   RoundShape shape;
   std::vector<std::int64_t> expected_per_slot;  ///< in this round
   std::size_t num_expected_on_node = 0;         ///< the same, of all ranks of this rank's node
@@ -79,6 +80,11 @@ class MoeLayer {
   /// x unchanged, until finish has returned. Errors as of forward; a step whose start threw is not finished.
   LayerStep start(TokenRows x, std::span<float> y);
   LayerStep start(TokenRows x, const Routing& routing, std::span<float> y);
+
+  /// Blocking; may be left out, else on all ranks alike, once for each step between start and finish.
+  /// Computes, of the first round, what other ranks wait for: the outputs travel back while other steps are
+  /// computed. Does nothing where outputs are kept in a ring, which needs sums in between.
+  void compute(LayerStep& step);
 
   /// Collective and blocking: the rest. Steps are finished in the order in which they were started; throws
   /// InvalidInput for one that is not the oldest in flight, which can still be finished in its turn.
@@ -128,8 +134,11 @@ class MoeLayer {
   void begin_round(LayerStep& step, PhaseClock& clock);
   void agree_on_round(LayerStep& step);
   void run_rounds(LayerStep& step);
-  void run_round(LayerStep& step, PhaseClock& clock);
-  void run_shared_expert_on(LayerStep& step);
+  void compute_round(LayerStep& step, PhaseClock& clock);
+  void finish_round(LayerStep& step, PhaseClock& clock);
+  std::size_t num_left_to_share(const LayerStep& step) const;
+  /// The next tokens of the round, at most so many.
+  void run_shared_expert_on(LayerStep& step, std::size_t most_tokens, PhaseClock& clock);
   void combine_tokens(LayerStep& step, TokenRange tokens);
   void run_experts_on(const RowTable& rows, const LayerStep& step);
   void settle(LayerStep& step);

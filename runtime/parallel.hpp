@@ -9,8 +9,8 @@
 namespace moewe {
 
 /// Runs body(i, thread) for i from 0 to count - 1 on up to `num_threads` threads, in any order; `thread` is
-/// below num_threads and belongs to one call at a time. The first exception is thrown again once all have
-/// stopped.
+/// below num_threads and belongs to one call at a time; 0 is the calling thread. The first exception is
+/// thrown again once all have stopped.
 template <typename Body>
 void parallel_for(std::size_t num_threads, std::size_t count, Body&& body) {
   const std::size_t used = std::min(num_threads, count);

@@ -27,6 +27,7 @@ struct RoundShape {
   RowFormat format;
   Combine combine = Combine::reproducible;
   Flow flow;
+  bool overlap = true;                              ///< else nothing is computed before all rows are there
   std::span<const std::int64_t> expected_per_slot;  ///< assignments that this rank's slots compute
   std::size_t num_expected = 0;                     ///< the same from all sources and of all slots together
   std::size_t num_expected_on_node = 0;             ///< the same for all ranks of this rank's node
@@ -70,7 +71,8 @@ RoundSizes sizes_of(const RoundShape& shape, const DispatchPlan& plan, Rank self
 
 /// Rows of one round on their way to some of the ranks, and their outputs on the way back. The exchange calls
 /// dispatch; then collect and give_back until all rows have arrived, and collect_returned and free_tokens
-/// until all outputs are back, in turns; then is_idle until it is. Nothing here blocks.
+/// until all outputs are back, in turns; then is_idle until it is; and progress at any time from the end of
+/// dispatch until then. Nothing here blocks.
 class Path {
  public:
   virtual ~Path() = default;
@@ -96,6 +98,13 @@ class Path {
   /// Appends outputs that have come back since the last call. Returns up to which token everything that was
   /// sent here is back.
   virtual std::size_t collect_returned(ReturnTable& returned) = 0;
+
+  /// Whether progress() does anything: rows and outputs travel only while somebody calls the path.
+  virtual bool needs_progress() const { return false; }
+
+  /// Moves along what is under way, of this rank's and, where it passes on, of others', and hands out
+  /// nothing.
+  virtual void progress() {}
 
   /// Outputs of the tokens before this one are summed: their memory may be used again.
   virtual void free_tokens(std::size_t /*end*/) {}

@@ -117,6 +117,7 @@ void Router::route(const TokenRows& x, std::size_t num_tokens, RoutingTable& rou
                  const std::span bytes = workspace.of_thread(thread, scratch_bytes());
                  auto* const scratch = reinterpret_cast<float*>(bytes.data());
                  route_tile(x, first, std::min(tile_rows, num_tokens - first), routing, scratch);
+                 if (const Meanwhile& meanwhile = workspace.meanwhile_of(thread)) meanwhile();
                });
 }
 

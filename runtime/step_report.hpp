@@ -36,6 +36,9 @@ struct StepReport {
   std::vector<std::int64_t> computed_per_slot;       ///< on this rank
   std::optional<OverflowReport> overflow;            ///< where the capacity is bounded
   std::size_t num_rounds = 0;
+
+  /// Sums, of a step whose tokens were two steps of the same layer; of rounds the most.
+  void add(const StepReport& other);
 };
 
 /// Charges the time between two marks to the phase that the first began.

@@ -3,8 +3,10 @@
 #include <cstddef>
 #include <span>
 #include <string_view>
+#include <utility>
 
 #include "comm/buffer.hpp"
+#include "runtime/meanwhile.hpp"
 
 namespace moewe {
 
@@ -18,6 +20,12 @@ class Workspace {
 
   std::size_t num_threads() const { return num_threads_; }
 
+  /// What is called between the pieces of all that is computed here.
+  void set_meanwhile(Meanwhile meanwhile) { meanwhile_ = std::move(meanwhile); }
+
+  /// What this thread is to call there: nothing, but for thread 0, the rank's own.
+  const Meanwhile& meanwhile_of(std::size_t thread) const { return thread == 0 ? meanwhile_ : nothing_; }
+
   /// Makes room for so many bytes per thread.
   void reserve(std::size_t bytes_per_thread) { tiles_.resize<std::byte>(num_threads_ * bytes_per_thread); }
 
@@ -28,6 +36,8 @@ class Workspace {
 
  private:
   std::size_t num_threads_;
+  Meanwhile meanwhile_;
+  Meanwhile nothing_;
   GrowingBuffer tiles_;
 };
 

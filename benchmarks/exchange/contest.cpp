@@ -13,12 +13,12 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 /// Collective.
-bool is_correct(Communicator& communicator, const ExchangeContestant& contestant,
-                const ExchangeCase& exchange, const ExpectedSums& expected, std::span<float> y) {
-  if (!contestant.is_exchange) return true;
+bool is_correct(Communicator& communicator, const RoundContestant& contestant, const ContestCheck& check,
+                std::span<float> y) {
+  if (!contestant.has_results) return true;
   std::fill(y.begin(), y.end(), std::numeric_limits<float>::quiet_NaN());
   contestant.run(y);
-  std::array<std::int64_t, 1> wrong{static_cast<std::int64_t>(expected.count_wrong(y, exchange.combine))};
+  std::array<std::int64_t, 1> wrong{static_cast<std::int64_t>(check.count_wrong(y))};
   communicator.all_reduce({.sums = wrong, .minima = {}, .maxima = {}});
   return wrong[0] == 0;
 }
@@ -47,15 +47,14 @@ bool goes_on(Communicator& communicator, std::size_t round, const ContestPace& p
 }  // namespace
 
 std::vector<ContestResult> run_contest(Communicator& communicator,
-                                       std::span<const ExchangeContestant> contestants,
-                                       const ExchangeCase& exchange, const ContestPace& pace) {
-  const ExpectedSums expected(exchange);
-  std::vector<float> y(exchange.num_tokens * exchange.format.hidden);
+                                       std::span<const RoundContestant> contestants,
+                                       const ContestCheck& check, const ContestPace& pace) {
+  std::vector<float> y(check.num_values);
   std::vector<ContestResult> results(contestants.size());
   const auto check_all = [&] {
     for (std::size_t c = 0; c < contestants.size(); ++c) {
       results[c].name = contestants[c].name;
-      results[c].is_correct &= is_correct(communicator, contestants[c], exchange, expected, y);
+      results[c].is_correct &= is_correct(communicator, contestants[c], check, y);
     }
   };
   check_all();

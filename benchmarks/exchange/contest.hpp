@@ -6,24 +6,29 @@
 #include <string>
 #include <vector>
 
-#include "benchmarks/exchange/expected_sums.hpp"
 #include "comm/communicator.hpp"
 
 namespace moewe::bench {
 
-/// Seconds of one round trip.
+/// Seconds of one step.
 struct RoundTrip {
   double whole = 0;
   double dispatch = 0;  ///< until rows are with their experts
   double combine = 0;   ///< from the experts' outputs to sums
 };
 
-/// One way to do the exchange, or what it is measured against. `run` is collective; it fills y, unless it is
-/// no exchange.
-struct ExchangeContestant {
+/// One way to do a step, or what it is measured against. `run` is collective; it fills y, unless it has no
+/// results.
+struct RoundContestant {
   std::string name;
   std::function<RoundTrip(std::span<float> y)> run;
-  bool is_exchange = true;
+  bool has_results = true;
+};
+
+/// What is to come of every contestant that has results.
+struct ContestCheck {
+  std::size_t num_values = 0;  ///< of this rank's y
+  std::function<std::size_t(std::span<const float> y)> count_wrong;
 };
 
 /// Times of one contestant: of each round the maximum over ranks.
@@ -43,10 +48,10 @@ struct ContestPace {
 };
 
 /// Collective. Every contestant once in each round, in an order that changes from round to round, so that a
-/// machine whose speed drifts drifts for all. Results are compared with what is expected before the first
+/// machine whose speed drifts drifts for all. Results are checked before the first
 /// round and after the last.
 std::vector<ContestResult> run_contest(Communicator& communicator,
-                                       std::span<const ExchangeContestant> contestants,
-                                       const ExchangeCase& exchange, const ContestPace& pace);
+                                       std::span<const RoundContestant> contestants,
+                                       const ContestCheck& check, const ContestPace& pace);
 
 }  // namespace moewe::bench

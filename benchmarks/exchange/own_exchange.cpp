@@ -37,6 +37,12 @@ ExpertFunction cheap_expert(const RowFormat& format) {
 
 }  // namespace
 
+RoundTrip round_trip_of(double whole, const StepReport& report) {
+  const auto of = [&](Phase phase) { return report.seconds[static_cast<std::size_t>(phase)]; };
+  return {whole, of(Phase::route) + of(Phase::agree) + of(Phase::plan) + of(Phase::dispatch),
+          of(Phase::combine)};
+}
+
 OwnExchange::OwnExchange(Communicator& communicator, const Backend& backend, PathRequest path,
                          const ExchangeCase& exchange)
     : case_(exchange),
@@ -47,10 +53,7 @@ OwnExchange::OwnExchange(Communicator& communicator, const Backend& backend, Pat
 RoundTrip OwnExchange::run(std::span<float> y) {
   const TokenRows x(std::span<const std::byte>(case_.x), case_.format.dtype);
   const double whole = seconds_of([&] { layer_.forward(x, case_.routing(), y); });
-  const auto& seconds = layer_.report().seconds;
-  const auto of = [&](Phase phase) { return seconds[static_cast<std::size_t>(phase)]; };
-  return {whole, of(Phase::route) + of(Phase::agree) + of(Phase::plan) + of(Phase::dispatch),
-          of(Phase::combine)};
+  return round_trip_of(whole, layer_.report());
 }
 
 }  // namespace moewe::bench

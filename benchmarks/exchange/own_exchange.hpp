@@ -10,6 +10,9 @@
 
 namespace moewe::bench {
 
+/// From what a step tells of itself.
+RoundTrip round_trip_of(double whole, const StepReport& report);
+
 /// The runtime's exchange: steps of a layer with the cheap expert.
 class OwnExchange {
  public:

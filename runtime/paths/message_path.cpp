@@ -212,13 +212,18 @@ void MessagePath::post_counts() {
                                          std::as_writable_bytes(std::span(&counts_, 1)));
 }
 
-void MessagePath::collect(RowTable& rows) {
+/// Receives of rows are posted as soon as they are announced.
+void MessagePath::progress() {
   if (outgoing_.empty()) return;
   transport_.progress();
   while (counts_request_.is_done()) {
     begin_incoming(counts_request_.source());
     post_counts();
   }
+}
+
+void MessagePath::collect(RowTable& rows) {
+  progress();
   for (const auto& source : incoming_) collect_from(*source, rows);
 }
 

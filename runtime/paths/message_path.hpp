@@ -41,6 +41,8 @@ class MessagePath : public Path {
   void collect(RowTable& rows) override;
   void give_back() override;
   std::size_t collect_returned(ReturnTable& returned) override;
+  bool needs_progress() const override { return !outgoing_.empty(); }
+  void progress() override;
   bool is_idle() override;
 
  private:

@@ -52,12 +52,13 @@ class TwoLevelPath : public Path {
   void collect(RowTable& rows) override;
   void give_back() override;
   std::size_t collect_returned(ReturnTable& returned) override;
+  bool needs_progress() const override { return true; }
+  void progress() override;
   bool is_idle() override;
 
  private:
   /// Where the own outputs end in the segment.
   std::size_t outputs_end(const RoundSizes& sizes) const;
-  void progress();
 
   Rank self_;
   MessageTransport& transport_;

@@ -86,6 +86,30 @@ TEST(Bench, WritesTheTrafficBetweenAllRanks) {
   EXPECT_EQ(lines, 1U + 2U * 2U);  // combines, paths
 }
 
+TEST(Bench, TellsWhatOverlapGainsAndThatResultsAreTheSame) {
+  const TemporaryFolder folder;
+  const std::string json = (folder / "json").string();
+  for (const test::Ranks ranks : {test::threads(3), test::processes(2)}) {
+    for (const char* how :
+         {"--routing zipf:1 --dtype f32", "--path message", "--shared 0 --tokens-per-rank 0"}) {
+      const ProgramResult result =
+          run_moewe(ranks, std::string("bench overlap --hidden 40 --intermediate 24 --experts 6 --topk 3 "
+                                       "--time 0.01 --json ") +
+                               json + " " + how);
+      ASSERT_EQ(result.exit_code, 0) << result.output;
+      const auto cases = nlohmann::json::parse(test::read_file(json))["cases"];
+      ASSERT_EQ(cases.size(), 1U);
+      EXPECT_EQ(names_of(cases[0]), (std::vector<std::string>{"off", "shared", "half", "off again"}));
+      for (const auto& contestant : cases[0]["contestants"]) {
+        EXPECT_TRUE(contestant["correct"]) << contestant["name"];
+        EXPECT_GT(contestant["step_s"]["p50"], 0);
+        EXPECT_GT(contestant["gain_over_off"]["p50"], 0);
+      }
+      EXPECT_EQ(cases[0]["contestants"][0]["gain_over_off"]["p90"], 1.0);
+    }
+  }
+}
+
 TEST(Bench, RefusesWhatCannotBeMeasured) {
   for (const auto& [arguments, part] : std::vector<std::pair<std::string, std::string>>{
            {"bench", "bench needs the name of a benchmark"},
@@ -95,6 +119,11 @@ TEST(Bench, RefusesWhatCannotBeMeasured) {
            {"bench exchange --tokens-per-rank 1,,2", "must be a list"},
            {"bench exchange --routing router", "choose from: uniform"},
            {"bench exchange --combine quick", "choose from: reproducible, fast"},
+           {"bench overlap --model qwen3-30b-a3b --hidden 8", "--model and --hidden contradict each other"},
+           {"bench overlap --model no", "no"},
+           {"bench overlap --topk 17", "--topk must be a whole number from 1 to 16"},
+           {"bench overlap --path long", "choose from: auto, direct"},
+           {"bench overlap --routing long", "long"},
            {"bench exchange --json /no/such/folder/file", "cannot be written"}}) {
     const ProgramResult result = run_moewe(test::threads(1), arguments);
     EXPECT_EQ(result.exit_code, 2) << result.output;
