@@ -36,14 +36,15 @@ void require_same_options(Communicator& communicator, const EngineOptions& optio
 
 Engine::Engine(Communicator& communicator, const Backend& backend, const EngineOptions& options)
     : options_(options),
-      carrier_(backend.carrier),
-      carrier_reason_(backend.carrier_reason),
+      backend_(backend),
       communicator_(backend.make_engine_communicator(communicator, meter_)),
       own_memory_(taken(meter_)),
+      token_buffers_(meter_),
       workspace_(meter_, std::max<std::size_t>(1, options.threads)) {
   require_same_options(*communicator_, options);
   for (std::size_t i = 0; i < std::max<std::size_t>(1, options.lanes); ++i) {
-    lanes_.push_back(std::make_unique<Lane>(*communicator_, backend, meter_, options.exchange));
+    lanes_.push_back(
+        std::make_unique<Lane>(*communicator_, backend, meter_, token_buffers_, options.exchange));
     initial_lane_bytes_ += lanes_.back()->memory().bytes();
     needs_progress_ = needs_progress_ || lanes_.back()->exchange().needs_progress();
   }
@@ -67,6 +68,13 @@ void Engine::progress_while_computing() {
     if (lane->exchange().overlaps()) lane->exchange().progress();
   }
   progressed_ = now;
+}
+
+std::span<std::byte> Engine::add_token_buffer(std::size_t bytes) {
+  const std::size_t before = token_buffers_.memory().bytes();
+  const std::span<std::byte> buffer = token_buffers_.add(*communicator_, backend_, bytes);
+  own_memory_.add(TokenBuffers::meter_name, token_buffers_.memory().bytes() - before);
+  return buffer;
 }
 
 MemoryPlan Engine::planned_memory() const {

@@ -14,6 +14,7 @@
 #include "runtime/kernels/matmul.hpp"
 #include "runtime/lane.hpp"
 #include "runtime/step_report.hpp"
+#include "runtime/token_buffers.hpp"
 
 namespace moewe {
 
@@ -53,10 +54,16 @@ class Engine {
   MatmulCache& matmuls() { return matmuls_; }
   Workspace& workspace() { return workspace_; }
 
+  /// Collective and blocking: `bytes` on this rank, as many as it likes, for tokens of the caller, zeroed and
+  /// the engine's. Layers' input that lies there is read in its place by the ranks of the node, where the
+  /// path is direct, and copied once for them otherwise. Throws a shared Error when a rank has no memory.
+  std::span<std::byte> add_token_buffer(std::size_t bytes);
+  const TokenBuffers& token_buffers() const { return token_buffers_; }
+
   /// From this rank to every rank, in rank order.
   const std::vector<PathChoice>& paths() const { return lanes_.front()->paths(); }
-  const std::string& carrier() const { return carrier_; }
-  const std::string& carrier_reason() const { return carrier_reason_; }
+  const std::string& carrier() const { return backend_.carrier; }
+  const std::string& carrier_reason() const { return backend_.carrier_reason; }
 
   /// Where the rank is now, or was when an exception left the engine.
   const StepPosition& position() const { return position_; }
@@ -122,11 +129,11 @@ class Engine {
   void note_planned();
 
   EngineOptions options_;
-  std::string carrier_;
-  std::string carrier_reason_;
+  Backend backend_;
   MemoryMeter meter_;  // outlives all that is counted
   std::unique_ptr<Communicator> communicator_;
   MemoryPlan own_memory_;
+  TokenBuffers token_buffers_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::size_t initial_lane_bytes_ = 0;
   std::size_t planned_bytes_ = 0;

@@ -70,11 +70,12 @@ void require_same_options(Communicator& communicator, const ExchangeOptions& opt
 }  // namespace
 
 Lane::Lane(Communicator& communicator, const Backend& backend, MemoryMeter& meter,
-           const ExchangeOptions& options)
+           const TokenBuffers& token_buffers, const ExchangeOptions& options)
     : meter_(meter),
       routed(meter_),
       decided(meter_, "routing after overflow"),
       plan(meter_),
+      token_buffers_(token_buffers),
       transport_(backend.make_transport(communicator)),
       peer_memory_(
           backend.make_peer_memory(communicator, meter_, DirectPath::flags_needed(communicator.size()))),
@@ -128,7 +129,8 @@ std::vector<std::unique_ptr<Path>> Lane::make_paths(Communicator& communicator,
   if (const auto peers = peers_on(PathKind::direct); !peers.empty()) {
     if (!peer_memory_.memory)
       throw InvalidInput("path direct cannot be used: " + peer_memory_.reason_for_none);
-    paths.push_back(std::make_unique<DirectPath>(self, peers, num_ranks, *peer_memory_.memory));
+    paths.push_back(
+        std::make_unique<DirectPath>(self, peers, num_ranks, *peer_memory_.memory, token_buffers_));
   }
   std::vector<MessagePath::Peer> peers;
   for (const Rank peer : peers_on(PathKind::message)) {

@@ -47,10 +47,10 @@ struct ExchangeOptions {
 /// account. The next step on the lane reuses all of it.
 class Lane {
  public:
-  /// Collective. `communicator` and `meter`, in which the lane's memory is counted too, outlive the lane.
-  /// Throws a shared Error when the options ask for what cannot be had.
+  /// Collective. `communicator`, `token_buffers` and `meter`, in which the lane's memory is counted too,
+  /// outlive the lane. Throws a shared Error when the options ask for what cannot be had.
   Lane(Communicator& communicator, const Backend& backend, MemoryMeter& meter,
-       const ExchangeOptions& options);
+       const TokenBuffers& token_buffers, const ExchangeOptions& options);
 
   /// From this rank to every rank, in rank order.
   const std::vector<PathChoice>& paths() const { return paths_; }
@@ -98,6 +98,7 @@ class Lane {
                                             std::size_t chunk_bytes);
   std::vector<Rank> peers_on(PathKind kind) const;
 
+  const TokenBuffers& token_buffers_;
   MemoryPlan planned_;
   MemoryPlan planned_since_release_;
   std::function<void()> when_planned_;

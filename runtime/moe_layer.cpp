@@ -115,6 +115,7 @@ void MoeLayer::begin_round(LayerStep& step, PhaseClock& clock) {
   clock.begin(Phase::plan);
   Lane& lane = *step.lane;
   const TokenRange tokens = tokens_of_round(step);
+  const std::span<const std::byte> x = rows_of_round(step).x.bytes;
   lane.plan.build(step.routing.tokens(tokens.first, tokens.count), step.epoch->placement);
   step.shape = {.generation = engine_.next_generation(),
                 .format = row_format(),
@@ -124,13 +125,14 @@ void MoeLayer::begin_round(LayerStep& step, PhaseClock& clock) {
                 .overlap = options_.overlap,
                 .expected_per_slot = step.expected_per_slot,
                 .num_expected = static_cast<std::size_t>(sum(step.expected_per_slot)),
-                .num_expected_on_node = step.num_expected_on_node};
+                .num_expected_on_node = step.num_expected_on_node,
+                .tokens_place = engine_.token_buffers().find(x)};
   plan_memory_of_round(step);
   step.num_shared = 0;
   if (!options_.overlap) run_shared_expert_on(step, num_left_to_share(step), clock);
 
   clock.begin(Phase::dispatch);
-  lane.exchange().dispatch(step.shape, lane.plan, rows_of_round(step).x.bytes);
+  lane.exchange().dispatch(step.shape, lane.plan, x);
 }
 
 /// Other ranks wait for the experts' outputs, and nobody for the shared expert's, which fills the time in

@@ -11,6 +11,7 @@ RoundSizes sizes_of(const RoundShape& shape, const DispatchPlan& plan, Rank self
           .num_assigned_elsewhere = plan.num_assignments() - here,
           .num_expected = shape.num_expected,
           .row_bytes = shape.row_bytes(),
+          .are_tokens_shared = shape.tokens_place.has_value(),
           .flow = shape.flow};
 }
 

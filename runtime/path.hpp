@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "runtime/combine.hpp"
@@ -10,6 +11,7 @@
 #include "runtime/memory_plan.hpp"
 #include "runtime/return_table.hpp"
 #include "runtime/row_table.hpp"
+#include "runtime/token_buffers.hpp"
 
 namespace moewe {
 
@@ -31,6 +33,7 @@ struct RoundShape {
   std::span<const std::int64_t> expected_per_slot;  ///< assignments that this rank's slots compute
   std::size_t num_expected = 0;                     ///< the same from all sources and of all slots together
   std::size_t num_expected_on_node = 0;             ///< the same for all ranks of this rank's node
+  std::optional<TokenPlace> tokens_place;           ///< where peers can read the round's tokens themselves
 
   std::size_t row_bytes() const { return format.bytes(); }
 
@@ -49,6 +52,7 @@ struct RoundSizes {
   std::size_t num_assigned_elsewhere = 0;  ///< to other ranks' experts
   std::size_t num_expected = 0;            ///< to this rank's experts, from all ranks
   std::size_t row_bytes = 0;
+  bool are_tokens_shared = false;  ///< peers can read them where they are
   Flow flow;
 
   // What may come by way of this rank for others: bounds while a step is planned, none once a round has

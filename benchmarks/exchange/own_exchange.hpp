@@ -13,7 +13,8 @@ namespace moewe::bench {
 /// From what a step tells of itself.
 RoundTrip round_trip_of(double whole, const StepReport& report);
 
-/// The runtime's exchange: steps of a layer with the cheap expert.
+/// The runtime's exchange: steps of a layer with the cheap expert. Tokens lie in a token buffer of the
+/// engine's, as those of an engine that cares for speed would.
 class OwnExchange {
  public:
   /// Collective. The case outlives this. Throws a shared Error where the path cannot be used.
@@ -27,6 +28,7 @@ class OwnExchange {
   const ExchangeCase& case_;
   Engine engine_;
   MoeLayer layer_;
+  std::span<std::byte> x_;
 };
 
 }  // namespace moewe::bench

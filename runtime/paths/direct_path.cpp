@@ -38,12 +38,14 @@ class Layout {
 
 }  // namespace
 
-DirectPath::DirectPath(Rank self, std::vector<Rank> peers, std::size_t num_ranks, PeerMemory& memory)
+DirectPath::DirectPath(Rank self, std::vector<Rank> peers, std::size_t num_ranks, PeerMemory& memory,
+                       const TokenBuffers& token_buffers)
     : self_(self),
       peers_(std::move(peers)),
       num_ranks_(num_ranks),
       places_(align(num_ranks * sizeof(Letter))),
-      memory_(memory) {
+      memory_(memory),
+      token_buffers_(token_buffers) {
   expects(memory_.num_flags() >= flags_needed(num_ranks), "the direct path has a flag per rank and two more");
 }
 
@@ -53,7 +55,7 @@ DirectPath::Regions DirectPath::lay_out(const RoundSizes& sizes) const {
   layout.place(places_ + num_ranks_ * sizeof(OutputRegion));
   Regions regions{};
   regions.manifests = layout.place(sizes.num_assigned_elsewhere * sizeof(PlannedAssignment));
-  regions.rows = layout.place(sizes.num_tokens * sizes.row_bytes);
+  regions.rows = layout.place(sizes.are_tokens_shared ? 0 : sizes.num_tokens * sizes.row_bytes);
   const std::size_t in_rings = peers_.size() * sizes.outputs_in_ring();
   const bool is_ring = in_rings > 0 && in_rings < sizes.num_expected_from_elsewhere();
   if (is_ring) regions.ring_bytes = sizes.outputs_in_ring() * sizes.row_bytes;
@@ -75,8 +77,8 @@ void DirectPath::dispatch(const RoundShape& shape, const DispatchPlan& plan, std
   segment_end_ = regions.end;
   memory_.grow(regions.end);
 
-  copy_needed_rows(plan, x, memory_.own() + regions.rows);
-  write_letters(plan, regions.manifests, regions.rows);
+  if (!shape.tokens_place) copy_needed_rows(plan, x, memory_.own() + regions.rows);
+  write_letters(plan, regions.manifests, shape.tokens_place.value_or(TokenPlace{in_segment, regions.rows}));
   awaited_ = peers_;
   sources_.clear();
   targets_.clear();
@@ -101,7 +103,7 @@ void DirectPath::copy_needed_rows(const DispatchPlan& plan, std::span<const std:
   finish_stores(shape_.flow.row_stores);
 }
 
-void DirectPath::write_letters(const DispatchPlan& plan, std::uint64_t manifests, std::uint64_t rows) {
+void DirectPath::write_letters(const DispatchPlan& plan, std::uint64_t manifests, const TokenPlace& rows) {
   for (const Rank peer : peers_) {
     const auto assignments = std::as_bytes(plan.to(peer).assignments);
     std::copy(assignments.begin(), assignments.end(), memory_.own() + manifests);
@@ -147,10 +149,16 @@ void DirectPath::collect_from(Source& source, RowTable& rows) {
   if (source.in_hand || source.chunks.is_done()) return;
   const FlowChunk& chunk = source.chunks.front();
   if (!source.outputs.has_room(chunk, progress(source.peer, summed_flag))) return;
-  rows.add({source.peer, chunk.assignments, memory_.of(source.peer) + source.letter.rows,
-            &PlannedAssignment::token, source.letter.num_rows, memory_.own() + source.outputs.take(chunk)});
+  rows.add({source.peer, chunk.assignments, rows_of(source), &PlannedAssignment::token,
+            source.letter.num_rows, memory_.own() + source.outputs.take(chunk)});
   source.chunks.pop();
   source.in_hand = true;
+}
+
+const std::byte* DirectPath::rows_of(const Source& source) const {
+  const TokenPlace& place = source.letter.rows;
+  if (place.buffer == in_segment) return memory_.of(source.peer) + place.offset;
+  return token_buffers_.of(source.peer, place);
 }
 
 void DirectPath::give_back() {

@@ -15,7 +15,9 @@ namespace moewe {
 ///
 ///   | letters, one per rank | places, one per rank | manifests | token rows | outputs by source |
 ///
-/// 1. The token's rank writes rows, manifests and letters, then publishes flag `dispatched`.
+/// 1. The token's rank writes rows, manifests and letters, then publishes flag `dispatched`. Rows that lie in
+/// a
+///    token buffer stay there.
 /// 2. The expert's rank reads the rows of a published peer where they are, chunk by chunk, and writes outputs
 ///    (or, to be combined fast, their sums per row) into its own segment; it has told the peer their place,
 ///    and publishes on that peer's flag `returned` how many chunks are done.
@@ -28,8 +30,10 @@ class DirectPath : public Path {
   /// Flags that the peer memory must have.
   static std::size_t flags_needed(std::size_t num_ranks) { return 2 + num_ranks; }
 
-  /// `peers` without the own rank; all of them are reached by `memory`, which outlives the path.
-  DirectPath(Rank self, std::vector<Rank> peers, std::size_t num_ranks, PeerMemory& memory);
+  /// `peers` without the own rank; all of them are reached by `memory`, which outlives the path as the token
+  /// buffers do.
+  DirectPath(Rank self, std::vector<Rank> peers, std::size_t num_ranks, PeerMemory& memory,
+             const TokenBuffers& token_buffers);
 
   PathKind kind() const override { return PathKind::direct; }
   void plan_memory(const RoundSizes& sizes, MemoryPlan& memory) const override;
@@ -42,12 +46,15 @@ class DirectPath : public Path {
   bool is_idle() override { return true; }
 
  private:
+  /// In the place of a token buffer: the segment.
+  static constexpr std::uint64_t in_segment = UINT64_MAX;
+
   /// What one rank tells another about its segment. Offsets are from the segment's start.
   struct Letter {
     std::uint64_t generation;
     std::uint64_t manifest;         // PlannedAssignment[num_assignments]
     std::uint64_t num_assignments;  // that the writer sends to the reader
-    std::uint64_t rows;             // row of token t at rows + t * row_bytes
+    TokenPlace rows;                // row of token t at rows + t * row_bytes
     std::uint64_t num_rows;
     std::uint64_t chunk_tokens;
   };
@@ -79,7 +86,8 @@ class DirectPath : public Path {
 
   Regions lay_out(const RoundSizes& sizes) const;
   void copy_needed_rows(const DispatchPlan& plan, std::span<const std::byte> x, std::byte* rows);
-  void write_letters(const DispatchPlan& plan, std::uint64_t manifests, std::uint64_t rows);
+  void write_letters(const DispatchPlan& plan, std::uint64_t manifests, const TokenPlace& rows);
+  const std::byte* rows_of(const Source& source) const;
   void open_source(Rank peer);
   void collect_from(Source& source, RowTable& rows);
   Letter& letter_to(Rank peer);
@@ -97,6 +105,7 @@ class DirectPath : public Path {
   std::size_t num_ranks_;
   std::size_t places_;  // offset in every segment
   PeerMemory& memory_;
+  const TokenBuffers& token_buffers_;
 
   RoundShape shape_;
   std::size_t num_tokens_ = 0;

@@ -105,7 +105,7 @@ class Reference {
   Reference(Communicator& communicator, const Backend& backend, const EngineOptions& options, const Job& job)
       : communicator_(communicator),
         num_lanes_(options.lanes),
-        lane_(communicator, backend, meter_, options.exchange) {
+        lane_(communicator, backend, meter_, token_buffers_, options.exchange) {
     Engine engine(communicator, backend, options);
     MoeLayer layer = make_layer(engine, job.c.spec, job.options);
     beside_lanes_ = engine.memory().bytes() - engine.planned_memory().total();
@@ -159,6 +159,7 @@ class Reference {
   Communicator& communicator_;
   std::size_t num_lanes_;
   MemoryMeter meter_;
+  TokenBuffers token_buffers_{meter_};
   Lane lane_;
   std::size_t beside_lanes_ = 0;
   std::size_t peak_of_loading_ = 0;

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <sstream>
+#include <tuple>
 
 #include "comm/ucx/ucx_transport.hpp"
 #include "tests/support/program.hpp"
@@ -46,23 +47,21 @@ void expect_measured(const nlohmann::json& contestant) {
 TEST(Bench, TellsOfEveryCaseAndContestantThatItIsCorrect) {
   const TemporaryFolder folder;
   const std::string json = (folder / "json").string();
-  for (const auto& [ranks, classic] :
-       {std::pair{test::threads(3), false}, std::pair{test::processes(2), true}}) {
-    for (const char* dtype : {"f32", "bf16"}) {
-      const ProgramResult result =
-          run_moewe(ranks, small + "--routing uniform,hot:3 --dtype " + dtype + " --json " + json);
-      ASSERT_EQ(result.exit_code, 0) << result.output;
-      const auto cases = nlohmann::json::parse(test::read_file(json))["cases"];
-      ASSERT_EQ(cases.size(), 8U);  // tokens, routings, combines
-      for (const auto& one : cases) {
-        EXPECT_EQ(names_of(one), expected_names(classic));
-        for (const auto& contestant : one["contestants"]) {
-          expect_measured(contestant);
-          EXPECT_EQ(contestant["chosen"], contestant["name"] == "direct") << contestant["name"];
-        }
-        EXPECT_EQ(one["choice"]["path"], "direct");
-        EXPECT_GT(one["limit_s"], 0);
+  for (const auto& [ranks, classic, dtype] :
+       {std::tuple{test::threads(3), false, "f32"}, std::tuple{test::processes(2), true, "bf16"}}) {
+    const ProgramResult result =
+        run_moewe(ranks, small + "--routing uniform,hot:3 --dtype " + dtype + " --json " + json);
+    ASSERT_EQ(result.exit_code, 0) << result.output;
+    const auto cases = nlohmann::json::parse(test::read_file(json))["cases"];
+    ASSERT_EQ(cases.size(), 8U);  // tokens, routings, combines
+    for (const auto& one : cases) {
+      EXPECT_EQ(names_of(one), expected_names(classic));
+      for (const auto& contestant : one["contestants"]) {
+        expect_measured(contestant);
+        EXPECT_EQ(contestant["chosen"], contestant["name"] == "direct") << contestant["name"];
       }
+      EXPECT_EQ(one["choice"]["path"], "direct");
+      EXPECT_GT(one["limit_s"], 0);
     }
   }
 }

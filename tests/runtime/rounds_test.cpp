@@ -19,7 +19,8 @@ void on_lanes(std::size_t num_ranks, Work&& work) {
     const ExchangeOptions exchange = options.exchange;
     run_ranks(num_ranks, test::patience, [&](Communicator& communicator) {
       MemoryMeter meter;
-      const Lane lane(communicator, loopback_backend(), meter, exchange);
+      const TokenBuffers token_buffers(meter);
+      const Lane lane(communicator, loopback_backend(), meter, token_buffers, exchange);
       work(lane, communicator.rank());
       communicator.barrier();
     });
@@ -35,7 +36,8 @@ void on_two_level_lanes(Work&& work) {
       ExchangeOptions exchange;
       exchange.path = PathRequest::two_level;
       exchange.message_chunk_bytes = chunk_bytes;
-      const Lane lane(communicator, loopback_backend(), meter, exchange);
+      const TokenBuffers token_buffers(meter);
+      const Lane lane(communicator, loopback_backend(), meter, token_buffers, exchange);
       work(lane, communicator.rank());
       communicator.barrier();
     });
