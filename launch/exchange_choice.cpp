@@ -8,7 +8,7 @@ namespace moewe {
 namespace {
 
 /// A carrier takes the first one's place only if it needs less than this share of its time.
-constexpr double clearly_quicker = 0.95;
+constexpr double clearly_quicker = 0.8;
 
 /// Between nodes; empty where the quicker path is.
 std::optional<PathKind> path_asked_for(PathRequest request) {
