@@ -77,6 +77,11 @@ ExchangeCase make_case(const Communicator& communicator, std::size_t size, std::
   return exchange;
 }
 
+/// The median.
+std::string microseconds(const std::vector<double>& seconds) {
+  return fmt::format("{:.2f}", spread_of(seconds).median * 1e6);
+}
+
 /// Prints and keeps what has been measured.
 class Results {
  public:
@@ -85,6 +90,8 @@ class Results {
                 {"kind", 6, false},
                 {"contestant", 16, false},
                 {"us", 9},
+                {"dispatch", 9},
+                {"combine", 9},
                 {"GB/s", 7},
                 {"over first", 10},
                 {"p10-p90", 10},
@@ -100,13 +107,16 @@ class Results {
       const Spread ratio = spread_of(ratios(result.whole, results.front().whole));
       const double rate = static_cast<double>(directions * size) / seconds.median;
       table_.print(std::vector<std::string>{
-          std::to_string(size), kind, result.name, fmt::format("{:.2f}", seconds.median * 1e6),
-          fmt::format("{:.3f}", rate * 1e-9), fmt::format("{:.3f}", ratio.median),
-          fmt::format("{:.2f}-{:.2f}", ratio.p10, ratio.p90), std::to_string(result.whole.size())});
+          std::to_string(size), kind, result.name, microseconds(result.whole), microseconds(result.dispatch),
+          microseconds(result.combine), fmt::format("{:.3f}", rate * 1e-9),
+          fmt::format("{:.3f}", ratio.median), fmt::format("{:.2f}-{:.2f}", ratio.p10, ratio.p90),
+          std::to_string(result.whole.size())});
       json_.push_back({{"bytes", size},
                        {"kind", kind},
                        {"contestant", result.name},
                        {"seconds", seconds.median},
+                       {"dispatch_s", spread_of(result.dispatch).median},
+                       {"combine_s", spread_of(result.combine).median},
                        {"bytes_per_s", rate},
                        {"over_first", ratio.median},
                        {"over_first_p10", ratio.p10},
