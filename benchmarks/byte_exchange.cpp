@@ -38,6 +38,7 @@ void ByteExchange::alltoallv() {
 void ByteExchange::messages(MessageTransport& transport, const ExchangeOptions& options) {
   const std::size_t num_ranks = communicator_.size();
   std::vector<Transfer> transfers;
+  transfers.reserve(2 * num_ranks);
   const auto most = [&](Rank peer) {
     return options.chunk_bytes(communicator_.topology().share_node(communicator_.rank(), peer));
   };
