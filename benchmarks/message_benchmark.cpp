@@ -39,10 +39,11 @@ po::options_description describe_options() {
       "message_benchmark: equal bytes between all pairs of ranks, by messages and by MPI_Alltoallv.\n"
       "  bytes  them alone: messages as long as the message path's against MPI_Alltoallv\n"
       "  rows   to experts and back, top-1: the layer's message path against permute and MPI_Alltoallv\n"
-      "Times are the maximum over ranks of each round; contestants take turns; the first one of each kind "
-      "runs\n"
-      "twice, so that its second row says how far equals differ. Start it with mpirun and at least two "
-      "ranks.\n\n"
+      "Times are the maximum over ranks of each round; contestants take turns; the first one of each kind\n"
+      "runs twice, so that its second row says how far equals differ. Start it with mpirun and at least two\n"
+      "ranks; where others use the cores with OMPI_MCA_mpi_yield_when_idle=1, so that MPI gives them away "
+      "as\n"
+      "our waits do, since else only one of the two loses its turn.\n\n"
       "Options");
   const auto text = [](const char* name, const char* otherwise) {
     return po::value<std::string>()->default_value(otherwise)->value_name(name);
