@@ -22,7 +22,7 @@ class Request {
   class Pending {
    public:
     virtual ~Pending() = default;
-    /// Non-blocking; true from the moment the message is done.
+    /// Non-blocking; true from the moment the message is done. Where it is not, moves messages along.
     virtual bool test() = 0;
     /// Valid once done.
     virtual Rank source() const = 0;
@@ -31,8 +31,9 @@ class Request {
   Request() = default;
   explicit Request(std::unique_ptr<Pending> pending) : pending_(std::move(pending)) {}
 
-  /// Non-blocking. A default-constructed request is done. Throws Error(communication) when the message
-  /// failed, for instance because it is longer than the receiver's bytes.
+  /// Non-blocking. Where it says no it has moved messages along as progress() does. A default-constructed
+  /// request is done. Throws Error(communication) when the message failed, for instance because it is longer
+  /// than the receiver's bytes.
   bool is_done() { return !pending_ || pending_->test(); }
 
   /// Who sent a received message. Only once is_done().

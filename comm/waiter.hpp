@@ -37,23 +37,39 @@ class Waiter {
   /// wait fails, so that `ready` may keep it up to date.
   template <typename Ready>
   void until(Ready&& ready, const WaitReason& reason) const {
-    for (int spin = 0; spin < max_spins; ++spin) {
-      if (ready()) return;
-      pause();
-    }
+    if (spin(ready, max_spins)) return;
     const Clock::time_point deadline = Clock::now() + timeout_;
-    while (!ready()) yield_or_throw(deadline, reason);
+    bool is_alone = yield_or_throw(deadline, reason);
+    while (!spin(ready, is_alone ? max_spins : 1)) is_alone = yield_or_throw(deadline, reason);
   }
 
  private:
   friend class WhileWaiting;
   using Polls = std::list<std::function<void()>>;
 
-  /// Beyond this many polls a waiting rank that shares its core only keeps the others from running.
+  /// Beyond these a waiting rank that shares its core only keeps the others from running.
   static constexpr int max_spins = 50;
+  static constexpr std::chrono::microseconds most_spinning{2};
+
+  /// True once `ready` is; false after so many polls, or earlier where polls take long.
+  template <typename Ready>
+  static bool spin(Ready& ready, int most) {
+    constexpr int polls_per_look = 4;
+    if (ready()) return true;
+    if (most == 1) return false;
+    const Clock::time_point end = Clock::now() + most_spinning;
+    for (int polls = 1; polls < most; ++polls) {
+      pause();
+      if (ready()) return true;
+      if (polls % polls_per_look == 0 && Clock::now() >= end) return false;
+    }
+    return false;
+  }
 
   static void pause();
-  void yield_or_throw(Clock::time_point deadline, const WaitReason& reason) const;
+
+  /// Returns whether nobody else wanted the core.
+  bool yield_or_throw(Clock::time_point deadline, const WaitReason& reason) const;
 
   Clock::duration timeout_;
   const std::atomic<bool>* abort_;

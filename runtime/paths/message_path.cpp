@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <fmt/format.h>
+#include <functional>
 
 #include "comm/error.hpp"
 #include "runtime/paths/transfer.hpp"
@@ -31,21 +32,16 @@ constexpr std::string_view manifests_name = "message path: manifests";
 constexpr std::string_view received_rows_name = "message path: received rows";
 constexpr std::string_view computed_outputs_name = "message path: computed outputs";
 
-template <typename T>
-std::span<const std::byte> bytes_of(const T& value) {
-  return std::as_bytes(std::span(&value, 1));
-}
-
 }  // namespace
 
 struct MessagePath::Outgoing {
   Rank to;
   std::size_t chunk_bytes;
   Destination destination;
-  Counts counts{};
+  Announcement announcement{};
   std::vector<Chunk> chunks;
   std::vector<std::span<const std::byte>> outputs;  // one part per chunk
-  Request counts_sent;
+  Request announced;
   std::vector<Transfer> sends;
   std::vector<Transfer> returns;  // one per chunk
   std::size_t num_returned = 0;   // chunks
@@ -54,7 +50,7 @@ struct MessagePath::Outgoing {
 struct MessagePath::Incoming {
   Rank from;
   std::size_t chunk_bytes;
-  Counts counts{};
+  Announcement::Counts counts{};
   std::span<PlannedAssignment> manifest;
   std::span<std::byte> rows;
   std::span<std::byte> outputs;
@@ -80,6 +76,9 @@ MessagePath::MessagePath(Rank self, const std::vector<Peer>& peers, MessageTrans
     outgoing_.back()->to = peer.rank;
     outgoing_.back()->chunk_bytes = peer.chunk_bytes;
   }
+  // Every rank begins with another one.
+  const auto is_before = [&](const auto& peer) { return peer->to < self_; };
+  std::stable_partition(outgoing_.begin(), outgoing_.end(), std::not_fn(is_before));
   if (!outgoing_.empty()) post_counts();
 }
 
@@ -169,54 +168,66 @@ void MessagePath::dispatch(const RoundShape& shape, const DispatchPlan& plan, st
   reset_pools(sizes_of(shape, plan, self_));
   for (const auto& peer : outgoing_) {
     peer->destination = plan.to(peer->to);
-    send_to(*peer, x);
+    announce(*peer);
+  }
+  for (const auto& peer : outgoing_) {
+    post_returns(*peer);
+    send_rows(*peer, x);
   }
 }
 
-void MessagePath::send_to(Outgoing& peer, std::span<const std::byte> x) {
+/// Before rows go to anybody, so that all can post receives for theirs.
+void MessagePath::announce(Outgoing& peer) {
   const auto& [tokens, assignments] = peer.destination;
   peer.sends.clear();
+  peer.chunks = cut(assignments, tokens.size(), peer.chunk_bytes);
+  if (tokens.empty()) return;
+  Announcement& announcement = peer.announcement;
+  announcement.counts = {shape_.generation, tokens.size(), assignments.size()};
+  const bool holds_manifest = announcement.holds_manifest(peer.chunk_bytes);
+  if (holds_manifest) std::copy(assignments.begin(), assignments.end(), announcement.manifest.begin());
+  peer.announced =
+      transport_.post_send(peer.to, tag(Message::counts, 0), announcement.bytes(peer.chunk_bytes));
+  if (holds_manifest) return;
+  peer.sends.push_back(Transfer::send(transport_, peer.to, tag(Message::manifest, shape_.generation),
+                                      std::as_bytes(assignments), peer.chunk_bytes));
+}
+
+void MessagePath::post_returns(Outgoing& peer) {
   peer.returns.clear();
   peer.outputs.clear();
   peer.num_returned = 0;
-  peer.chunks = cut(assignments, tokens.size(), peer.chunk_bytes);
-  if (tokens.empty()) return;
-
   for (const Chunk& chunk : peer.chunks) {
-    const std::span<std::byte> outputs = returned_outputs_.take(returned_bytes(assignments, chunk));
+    const std::size_t bytes = returned_bytes(peer.destination.assignments, chunk);
+    const std::span<std::byte> outputs = returned_outputs_.take(bytes);
     peer.outputs.push_back(outputs);
     peer.returns.push_back(Transfer::receive(transport_, peer.to, tag(Message::outputs, shape_.generation),
                                              outputs, peer.chunk_bytes));
   }
+}
 
-  const auto send = [&](Message message, std::span<const std::byte> bytes) {
-    peer.sends.push_back(
-        Transfer::send(transport_, peer.to, tag(message, shape_.generation), bytes, peer.chunk_bytes));
-  };
-  peer.counts = {shape_.generation, tokens.size(), assignments.size()};
-  peer.counts_sent = transport_.post_send(peer.to, tag(Message::counts, 0), bytes_of(peer.counts));
-  send(Message::manifest, std::as_bytes(assignments));
+void MessagePath::send_rows(Outgoing& peer, std::span<const std::byte> x) {
+  const std::size_t row_bytes = shape_.row_bytes();
   for (const Chunk& chunk : peer.chunks) {
-    const std::size_t row_bytes = shape_.row_bytes();
     const std::span<std::byte> rows = packed_rows_.take(chunk.num_rows * row_bytes);
     for (std::size_t row = 0; row < chunk.num_rows; ++row) {
-      const std::byte* from = x.data() + tokens[chunk.first_row + row] * row_bytes;
+      const std::byte* from = x.data() + peer.destination.tokens[chunk.first_row + row] * row_bytes;
       std::memcpy(rows.data() + row * row_bytes, from, row_bytes);
     }
-    send(Message::rows, rows);
+    peer.sends.push_back(
+        Transfer::send(transport_, peer.to, tag(Message::rows, shape_.generation), rows, peer.chunk_bytes));
   }
 }
 
 void MessagePath::post_counts() {
   counts_request_ = transport_.post_recv(std::nullopt, tag(Message::counts, 0),
-                                         std::as_writable_bytes(std::span(&counts_, 1)));
+                                         std::as_writable_bytes(std::span(&announcement_, 1)));
 }
 
 /// Receives of rows are posted as soon as they are announced.
 void MessagePath::progress() {
   if (outgoing_.empty()) return;
-  transport_.progress();
-  while (counts_request_.is_done()) {
+  while (counts_request_.is_done()) {  // of which there is always one that is not: so messages move along
     begin_incoming(counts_request_.source());
     post_counts();
   }
@@ -228,28 +239,33 @@ void MessagePath::collect(RowTable& rows) {
 }
 
 void MessagePath::begin_incoming(Rank from) {
-  if (counts_.generation != shape_.generation || counts_.num_assignments > shape_.num_expected ||
-      counts_.num_rows > counts_.num_assignments || counts_.num_rows == 0) {
+  const Announcement::Counts& counts = announcement_.counts;
+  if (counts.generation != shape_.generation || counts.num_assignments > shape_.num_expected ||
+      counts.num_rows > counts.num_assignments || counts.num_rows == 0) {
     throw Error(
         ErrorKind::verification,
         fmt::format("rank {} announces {} assignments of round {} in round {}, which expects {} in all",
-                    number(from), counts_.num_assignments, counts_.generation, shape_.generation,
+                    number(from), counts.num_assignments, counts.generation, shape_.generation,
                     shape_.num_expected));
   }
   incoming_.push_back(std::make_unique<Incoming>());
   Incoming& source = *incoming_.back();
   source.from = from;
   source.chunk_bytes = chunk_bytes_of(from);
-  source.counts = counts_;
-  const std::span<std::byte> manifest = manifests_.take(counts_.num_assignments * sizeof(PlannedAssignment));
-  source.manifest = {reinterpret_cast<PlannedAssignment*>(manifest.data()), counts_.num_assignments};
-  source.manifest_received = Transfer::receive(transport_, from, tag(Message::manifest, shape_.generation),
-                                               manifest, source.chunk_bytes);
-  source.rows = received_rows_.take(counts_.num_rows * shape_.row_bytes());
-  source.outputs = computed_outputs_.take(counts_.num_assignments * shape_.row_bytes());
+  source.counts = counts;
+  const std::span<std::byte> manifest = manifests_.take(counts.num_assignments * sizeof(PlannedAssignment));
+  source.manifest = {reinterpret_cast<PlannedAssignment*>(manifest.data()), counts.num_assignments};
+  if (announcement_.holds_manifest(source.chunk_bytes)) {
+    std::copy_n(announcement_.manifest.begin(), counts.num_assignments, source.manifest.begin());
+  } else {
+    source.manifest_received = Transfer::receive(transport_, from, tag(Message::manifest, shape_.generation),
+                                                 manifest, source.chunk_bytes);
+  }
+  source.rows = received_rows_.take(counts.num_rows * shape_.row_bytes());
+  source.outputs = computed_outputs_.take(counts.num_assignments * shape_.row_bytes());
   const std::size_t most_rows = rows_per_chunk(source.chunk_bytes);
-  for (std::size_t row = 0; row < counts_.num_rows; row += most_rows) {
-    const std::size_t num_rows = std::min<std::size_t>(most_rows, counts_.num_rows - row);
+  for (std::size_t row = 0; row < counts.num_rows; row += most_rows) {
+    const std::size_t num_rows = std::min<std::size_t>(most_rows, counts.num_rows - row);
     const std::span chunk = source.rows.subspan(row * shape_.row_bytes(), num_rows * shape_.row_bytes());
     source.receives.push_back(Transfer::receive(transport_, from, tag(Message::rows, shape_.generation),
                                                 chunk, source.chunk_bytes));
@@ -291,7 +307,6 @@ void MessagePath::give_back() {
 }
 
 std::size_t MessagePath::collect_returned(ReturnTable& returned) {
-  transport_.progress();
   std::size_t complete = num_tokens_;
   for (const auto& peer : outgoing_) {
     while (peer->num_returned < peer->returns.size() && peer->returns[peer->num_returned].is_done()) {
@@ -309,9 +324,8 @@ std::size_t MessagePath::collect_returned(ReturnTable& returned) {
 }
 
 bool MessagePath::is_idle() {
-  transport_.progress();
   return std::all_of(outgoing_.begin(), outgoing_.end(),
-                     [](auto& peer) { return peer->counts_sent.is_done() && all_done(peer->sends); }) &&
+                     [](auto& peer) { return peer->announced.is_done() && all_done(peer->sends); }) &&
          std::all_of(incoming_.begin(), incoming_.end(),
                      [](auto& source) { return all_done(source->sends); });
 }

@@ -8,6 +8,7 @@
 #include "comm/buffer.hpp"
 #include "comm/message_transport.hpp"
 #include "runtime/path.hpp"
+#include "runtime/paths/announcement.hpp"
 
 namespace moewe {
 
@@ -17,7 +18,8 @@ namespace moewe {
 ///   source       --> counts, manifest, row chunk 0, row chunk 1 ... -->   destination
 ///                <-- outputs of chunk 0, outputs of chunk 1 ...     <--
 ///
-/// What is longer than a chunk, such as a chunk's outputs, is cut once more.
+/// What is longer than a chunk, such as a chunk's outputs, is cut once more. A short manifest travels with
+/// the counts.
 ///
 /// Counts are received from any source, since a rank knows how many assignments come but not from whom. Their
 /// receive stays posted from round to round; everything else has a receive of its exact size.
@@ -46,13 +48,6 @@ class MessagePath : public Path {
   bool is_idle() override;
 
  private:
-  /// First message of a source in a round.
-  struct Counts {
-    std::uint64_t generation;
-    std::uint64_t num_rows;
-    std::uint64_t num_assignments;
-  };
-
   /// Rows that travel in one message, and the assignments whose outputs come back in one.
   struct Chunk {
     std::size_t first_row;
@@ -89,7 +84,9 @@ class MessagePath : public Path {
   std::vector<Chunk> cut(std::span<const PlannedAssignment> assignments, std::size_t num_rows,
                          std::size_t chunk_bytes) const;
   std::size_t chunk_bytes_of(Rank peer) const;
-  void send_to(Outgoing& peer, std::span<const std::byte> x);
+  void announce(Outgoing& peer);
+  void post_returns(Outgoing& peer);
+  void send_rows(Outgoing& peer, std::span<const std::byte> x);
   void post_counts();
   void begin_incoming(Rank source);
   void collect_from(Incoming& source, RowTable& rows);
@@ -107,7 +104,7 @@ class MessagePath : public Path {
 
   RoundShape shape_;
   std::size_t num_tokens_ = 0;
-  Counts counts_{};
+  Announcement announcement_{};
   Request counts_request_;
   std::vector<std::unique_ptr<Outgoing>> outgoing_;  // one per peer
   std::vector<std::unique_ptr<Incoming>> incoming_;  // sources of this round

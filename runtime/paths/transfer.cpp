@@ -1,5 +1,8 @@
 #include "runtime/paths/transfer.hpp"
 
+#include <algorithm>
+#include <utility>
+
 namespace moewe {
 namespace {
 
@@ -15,21 +18,24 @@ void for_each_part(Bytes bytes, std::size_t most, Post&& post) {
 
 }  // namespace
 
+void Transfer::add(Request message) {
+  (has_first_ ? others_.emplace_back() : first_) = std::move(message);
+  has_first_ = true;
+}
+
 Transfer Transfer::send(MessageTransport& transport, Rank to, Tag tag, std::span<const std::byte> bytes,
                         std::size_t most) {
   Transfer transfer;
-  for_each_part(bytes, most, [&](std::span<const std::byte> part) {
-    transfer.messages_.push_back(transport.post_send(to, tag, part));
-  });
+  for_each_part(bytes, most,
+                [&](std::span<const std::byte> part) { transfer.add(transport.post_send(to, tag, part)); });
   return transfer;
 }
 
 Transfer Transfer::receive(MessageTransport& transport, Rank from, Tag tag, std::span<std::byte> bytes,
                            std::size_t most) {
   Transfer transfer;
-  for_each_part(bytes, most, [&](std::span<std::byte> part) {
-    transfer.messages_.push_back(transport.post_recv(from, tag, part));
-  });
+  for_each_part(bytes, most,
+                [&](std::span<std::byte> part) { transfer.add(transport.post_recv(from, tag, part)); });
   return transfer;
 }
 

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <vector>
@@ -18,12 +17,18 @@ class Transfer {
                           std::size_t most);
 
   bool is_done() {
-    return std::all_of(messages_.begin(), messages_.end(),
-                       [](Request& message) { return message.is_done(); });
+    if (!first_.is_done()) return false;
+    while (num_done_ < others_.size() && others_[num_done_].is_done()) ++num_done_;
+    return num_done_ == others_.size();
   }
 
  private:
-  std::vector<Request> messages_;
+  void add(Request message);
+
+  Request first_;  // mostly the only one
+  bool has_first_ = false;
+  std::vector<Request> others_;
+  std::size_t num_done_ = 0;  // of the others
 };
 
 }  // namespace moewe
