@@ -10,6 +10,7 @@
 #include "benchmarks/byte_exchange.hpp"
 #include "benchmarks/command_line.hpp"
 #include "benchmarks/exchange/classic_exchange.hpp"
+#include "benchmarks/exchange/expected_sums.hpp"
 #include "benchmarks/exchange/own_exchange.hpp"
 #include "benchmarks/harness.hpp"
 #include "comm/error.hpp"
@@ -142,7 +143,7 @@ struct Carrier {
 void run_bytes(Communicator& communicator, std::span<const Carrier> carriers, std::size_t size,
                const Options& options, Results& results) {
   ByteExchange bytes(communicator, size);
-  std::vector<ExchangeContestant> contestants;
+  std::vector<RoundContestant> contestants;
   const auto add = [&](const std::string& name, std::function<void()> work) {
     const auto run = [work = std::move(work)](std::span<float>) { return RoundTrip{seconds_of(work), 0, 0}; };
     contestants.push_back({name, run, false});
@@ -152,7 +153,7 @@ void run_bytes(Communicator& communicator, std::span<const Carrier> carriers, st
     add("messages-" + carrier.name, [&] { bytes.messages(*carrier.transport, options.exchange); });
   }
   const auto check_all = [&] {
-    for (const ExchangeContestant& contestant : contestants) {
+    for (const RoundContestant& contestant : contestants) {
       contestant.run({});
       bytes.check();
     }
@@ -167,7 +168,7 @@ void run_rows(Communicator& communicator, std::span<const Carrier> carriers, std
               const Options& options, Results& results) {
   const ExchangeCase exchange = make_case(communicator, size, options.hidden);
   ClassicExchange classic(exchange);
-  std::vector<ExchangeContestant> contestants;
+  std::vector<RoundContestant> contestants;
   for (const char* name : {"classic", "classic again"})
     contestants.push_back({name, [&classic](std::span<float> y) { return classic.run(y); }, true});
   std::vector<std::unique_ptr<OwnExchange>> own;
@@ -178,7 +179,9 @@ void run_rows(Communicator& communicator, std::span<const Carrier> carriers, std
     contestants.push_back(
         {"path-" + carrier.name, [&path](std::span<float> y) { return path.run(y); }, true});
   }
-  results.add(size, "rows", 2, run_contest(communicator, contestants, exchange, options.pace));
+  const ExpectedSums expected(exchange);
+  results.add(size, "rows", 2,
+              run_contest(communicator, contestants, expected.check(exchange.combine), options.pace));
   communicator.barrier();  // nobody leaves under the others' messages
 }
 

@@ -158,10 +158,7 @@ BenchCase run_case(Communicator& communicator, const Calibration& calibration,
   bench::ContestPace pace;
   pace.seconds = options.seconds;
   const bench::ExpectedSums expected(exchange);
-  const bench::ContestCheck check{
-      exchange.num_tokens * exchange.format.hidden,
-      [&](std::span<const float> y) { return expected.count_wrong(y, exchange.combine); }};
-  auto times = bench::run_contest(communicator, field.contestants(), check, pace);
+  auto times = bench::run_contest(communicator, field.contestants(), expected.check(exchange.combine), pace);
   result.after = probe.measure();
   result.limit_s = times[0].whole;
   result.limit_again_s = times[1].whole;

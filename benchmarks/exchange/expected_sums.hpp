@@ -3,6 +3,7 @@
 #include <span>
 #include <vector>
 
+#include "benchmarks/exchange/contest.hpp"
 #include "benchmarks/exchange/exchange_case.hpp"
 
 namespace moewe::bench {
@@ -15,6 +16,11 @@ class ExpectedSums {
 
   /// Values of `y`, [num_tokens, hidden], that are not what they must be.
   std::size_t count_wrong(std::span<const float> y, Combine combine) const;
+
+  /// The same for a contest, which must not outlive this.
+  ContestCheck check(Combine combine) const {
+    return {sums_.size(), [this, combine](std::span<const float> y) { return count_wrong(y, combine); }};
+  }
 
  private:
   std::vector<float> sums_;

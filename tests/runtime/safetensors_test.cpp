@@ -254,6 +254,9 @@ TEST(Safetensors, RefusesWhatTheReferenceLetsPass) {
 }
 
 TEST(Safetensors, TakesAMillionTensorsAndNotOneMore) {
+#ifdef MOEWE_SANITIZED
+  GTEST_SKIP() << "slow with sanitizers, which find in few tensors what they find in many";
+#endif
   const auto header_of = [](std::size_t num_tensors) {
     std::string header = "{";
     for (std::size_t i = 0; i < num_tensors; ++i) {

@@ -1,9 +1,16 @@
-# moewe_add_test(NAME SOURCES ... USES library ... [RANKS n ...] [LABELS label ...] [TIMEOUT seconds])
+# What every test includes is parsed once (moewe_test_headers).
+add_executable(moewe_test_headers ${CMAKE_CURRENT_LIST_DIR}/test_headers.cpp)
+target_link_libraries(moewe_test_headers PRIVATE moewe_build_flags GTest::gtest fmt::fmt MPI::MPI_C)
+target_compile_features(moewe_test_headers PRIVATE cxx_std_20)
+target_compile_options(moewe_test_headers PRIVATE $<$<CONFIG:Release>:-O1>)
+target_precompile_headers(moewe_test_headers PRIVATE <gtest/gtest.h>)
+
+# moewe_add_test(NAME SOURCES ... USES library ... [RANKS n ...] [ARGS argument ...] [LABELS label ...] [TIMEOUT seconds])
 #
-# Without RANKS: a plain program with GoogleTest's main. With RANKS: one MPI program, and a test NAME.Nranks for
-# each number of ranks, oversubscribed where there are fewer cores.
+# Run with ARGS. Without RANKS: a plain program with GoogleTest's main. With RANKS: one MPI program, and a test
+# NAME.Nranks for each number of ranks, oversubscribed where there are fewer cores.
 function(moewe_add_test name)
-  cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;USES;RANKS;LABELS" ${ARGN})
+  cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;USES;RANKS;ARGS;LABELS" ${ARGN})
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 60)
   endif()
@@ -13,16 +20,17 @@ function(moewe_add_test name)
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE ${arg_USES} moewe_build_flags GTest::gtest fmt::fmt)
   target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)  # the tests' own code is not what takes time
+  target_precompile_headers(${name} REUSE_FROM moewe_test_headers)
   if(arg_RANKS)
     target_link_libraries(${name} PRIVATE moewe_test_mpi)
     foreach(ranks IN LISTS arg_RANKS)
       add_test(NAME ${name}.${ranks}ranks
-        COMMAND ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} ${ranks} ${MOEWE_MPIEXEC_FLAGS} $<TARGET_FILE:${name}>)
+        COMMAND ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} ${ranks} ${MOEWE_MPIEXEC_FLAGS} $<TARGET_FILE:${name}> ${arg_ARGS})
       moewe_set_test_properties(${name}.${ranks}ranks ${arg_TIMEOUT} "mpi;ranks-${ranks};${arg_LABELS}")
     endforeach()
   else()
     target_link_libraries(${name} PRIVATE GTest::gtest_main)
-    add_test(NAME ${name} COMMAND ${name})
+    add_test(NAME ${name} COMMAND ${name} ${arg_ARGS})
     moewe_set_test_properties(${name} ${arg_TIMEOUT} "unit;${arg_LABELS}")
   endif()
 endfunction()

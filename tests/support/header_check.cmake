@@ -1,4 +1,5 @@
-# Compiles every header of the project alone, so that none relies on what happens to be included before it.
+# Compiles headers of the project alone, so that none relies on what happens to be included before it: those without a
+# source of their own, which would include them first (check_own_headers.cmake).
 file(GLOB_RECURSE headers RELATIVE "${PROJECT_SOURCE_DIR}"
   "${PROJECT_SOURCE_DIR}/comm/*.hpp" "${PROJECT_SOURCE_DIR}/placement/*.hpp"
   "${PROJECT_SOURCE_DIR}/runtime/*.hpp" "${PROJECT_SOURCE_DIR}/launch/*.hpp")
@@ -7,6 +8,10 @@ if(NOT MOEWE_HAS_UCX)
 endif()
 set(sources "")
 foreach(header IN LISTS headers)
+  string(REGEX REPLACE "\\.hpp$" ".cpp" own_source "${header}")
+  if(EXISTS "${PROJECT_SOURCE_DIR}/${own_source}")
+    continue()
+  endif()
   string(MAKE_C_IDENTIFIER "${header}" name)
   set(source "${CMAKE_CURRENT_BINARY_DIR}/header_check/${name}.cpp")
   file(CONFIGURE OUTPUT "${source}" CONTENT "#include \"@header@\"  // NOLINT\n" @ONLY)

@@ -126,7 +126,7 @@ void expect_refusal(const Refusal& refusal, const ProgramResult& result) {
 }  // namespace
 
 void expect_refusals(const std::vector<Refusal>& refusals) {
-  constexpr std::size_t at_once = 4;  // most of what mpirun takes is waiting
+  constexpr std::size_t at_once = 8;  // most of what mpirun takes is waiting
   for (std::size_t first = 0; first < refusals.size(); first += at_once) {
     std::vector<std::future<ProgramResult>> under_mpi;
     const std::size_t end = std::min(first + at_once, refusals.size());

@@ -1,0 +1,2 @@
+// Has nothing but what it precompiles for the tests.
+int main() { return 0; }
