@@ -2,13 +2,13 @@
 #include <cstdio>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <mpi.h>
 #include <nlohmann/json.hpp>
 
 #include "benchmarks/command_line.hpp"
 #include "benchmarks/cores.hpp"
 #include "benchmarks/harness.hpp"
 #include "benchmarks/layer_comparison.hpp"
+#include "benchmarks/mpi_program.hpp"
 #include "comm/error.hpp"
 #include "comm/loopback/run_ranks.hpp"
 #include "comm/mpi/mpi_backend.hpp"
@@ -21,7 +21,6 @@ namespace po = boost::program_options;
 using Json = nlohmann::ordered_json;
 
 constexpr const char* program = "layer_benchmark";
-constexpr std::chrono::seconds patience{120};
 constexpr double wanted_ratio = 1.25;
 
 struct Options {
@@ -181,18 +180,9 @@ void run_as_threads(const Options& options, Json& results) {
   });
 }
 
-/// Ranks cannot wait for one that failed: all end.
-int run_under_mpi(const Options& options, Json& results) {
-  int provided = MPI_THREAD_SINGLE;
-  MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
-  try {
-    expects(provided >= MPI_THREAD_FUNNELED, "MPI can be used by processes with threads");
-    const auto communicator = make_mpi_communicator(MPI_COMM_WORLD, patience);
-    run_rank(*communicator, mpi_backend(), options, results);
-  } catch (...) {
-    MPI_Abort(MPI_COMM_WORLD, report_failure(program, false));
-  }
-  return MPI_Finalize();
+void run_under_mpi(const Options& options, Json& results) {
+  run_mpi_rank(program, false,
+               [&](Communicator& communicator) { run_rank(communicator, mpi_backend(), options, results); });
 }
 
 int run(int argc, char** argv) {

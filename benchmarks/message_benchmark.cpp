@@ -3,7 +3,6 @@
 #include <cstdio>
 #include <fmt/format.h>
 #include <memory>
-#include <mpi.h>
 #include <nlohmann/json.hpp>
 #include <random>
 
@@ -13,6 +12,7 @@
 #include "benchmarks/exchange/expected_sums.hpp"
 #include "benchmarks/exchange/own_exchange.hpp"
 #include "benchmarks/harness.hpp"
+#include "benchmarks/mpi_program.hpp"
 #include "comm/error.hpp"
 #include "comm/mpi/mpi_backend.hpp"
 #include "comm/ucx/ucx_transport.hpp"
@@ -24,7 +24,6 @@ namespace po = boost::program_options;
 using Json = nlohmann::ordered_json;
 
 constexpr const char* program = "message_benchmark";
-constexpr std::chrono::seconds patience{120};
 
 struct Options {
   std::vector<std::size_t> sizes;
@@ -235,15 +234,7 @@ int run(int argc, char** argv) {
     return 0;
   }
   Options options = parse(line);
-  int provided = MPI_THREAD_SINGLE;
-  MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
-  try {
-    const auto communicator = make_mpi_communicator(MPI_COMM_WORLD, patience);
-    run_rank(*communicator, options);
-  } catch (...) {  // ranks cannot wait for one that failed: all end
-    MPI_Abort(MPI_COMM_WORLD, report_failure(program, true));
-  }
-  return MPI_Finalize();
+  return run_mpi_rank(program, true, [&](Communicator& communicator) { run_rank(communicator, options); });
 }
 
 }  // namespace

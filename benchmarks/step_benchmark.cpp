@@ -7,6 +7,7 @@
 
 #include "benchmarks/command_line.hpp"
 #include "benchmarks/harness.hpp"
+#include "benchmarks/mpi_program.hpp"
 #include "comm/error.hpp"
 #include "comm/mpi/mpi_backend.hpp"
 #include "runtime/moe_layer.hpp"
@@ -19,7 +20,6 @@ namespace po = boost::program_options;
 using Json = nlohmann::ordered_json;
 
 constexpr const char* program = "step_benchmark";
-constexpr std::chrono::seconds patience{120};
 
 struct Options {
   std::size_t values = 0;  ///< 64-bit integers in one all-reduce
@@ -184,16 +184,7 @@ int run(int argc, char** argv) {
     return 0;
   }
   Options options = parse(line);
-  int provided = MPI_THREAD_SINGLE;
-  MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
-  try {
-    expects(provided >= MPI_THREAD_FUNNELED, "MPI can be used by processes with threads");
-    const auto communicator = make_mpi_communicator(MPI_COMM_WORLD, patience);
-    run_rank(*communicator, options);
-  } catch (...) {
-    MPI_Abort(MPI_COMM_WORLD, report_failure(program, false));
-  }
-  return MPI_Finalize();
+  return run_mpi_rank(program, false, [&](Communicator& communicator) { run_rank(communicator, options); });
 }
 
 }  // namespace

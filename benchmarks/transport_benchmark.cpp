@@ -9,6 +9,7 @@
 
 #include "benchmarks/command_line.hpp"
 #include "benchmarks/harness.hpp"
+#include "benchmarks/mpi_program.hpp"
 #include "comm/error.hpp"
 #include "comm/mpi/mpi_backend.hpp"
 #include "comm/ucx/ucx_transport.hpp"
@@ -20,7 +21,6 @@ namespace po = boost::program_options;
 using Json = nlohmann::ordered_json;
 
 constexpr const char* program = "transport_benchmark";
-constexpr std::chrono::seconds patience{120};
 constexpr Tag tag{1};
 constexpr std::size_t least_volume = std::size_t{1} << 22U;  // bytes of one measurement ...
 constexpr std::size_t most_repeats = 64;                     // ... unless it takes more messages than these
@@ -276,15 +276,7 @@ int run(int argc, char** argv) {
     return 0;
   }
   Options options = parse(line);
-  int provided = MPI_THREAD_SINGLE;
-  MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
-  try {
-    const auto communicator = make_mpi_communicator(MPI_COMM_WORLD, patience);
-    run_rank(*communicator, options);
-  } catch (...) {  // ranks cannot wait for one that failed: all end
-    MPI_Abort(MPI_COMM_WORLD, report_failure(program, true));
-  }
-  return MPI_Finalize();
+  return run_mpi_rank(program, true, [&](Communicator& communicator) { run_rank(communicator, options); });
 }
 
 }  // namespace

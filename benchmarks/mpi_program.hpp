@@ -1,0 +1,17 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+
+#include "comm/communicator.hpp"
+
+namespace moewe::bench {
+
+/// How long a benchmark waits for another rank.
+inline constexpr std::chrono::seconds patience{120};
+
+/// Runs `work` as one rank of MPI's, from its start to its end, and returns the exit code. Ranks cannot wait
+/// for one that failed: it says what happened, the first rank alone if that is the same on all, and all end.
+int run_mpi_rank(const char* program, bool same_on_all_ranks, const std::function<void(Communicator&)>& work);
+
+}  // namespace moewe::bench
