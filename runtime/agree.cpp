@@ -77,22 +77,20 @@ Agreement agree(Communicator& communicator, const StepProposal& proposal) {
 std::vector<std::int64_t> assignments_per_slot(std::span<const std::int64_t> assignments_per_expert,
                                                const Placement& placement, Rank rank) {
   const std::span<const ExpertId> experts = placement.experts_of(rank);
-  std::vector<std::int64_t> per_slot;
-  per_slot.reserve(experts.size());
-  for (const ExpertId expert : experts) {
-    per_slot.push_back(assignments_per_expert[index(expert)]);
-  }
+  std::vector<std::int64_t> per_slot(experts.size());
+  std::transform(experts.begin(), experts.end(), per_slot.begin(),
+                 [&](ExpertId expert) { return assignments_per_expert[index(expert)]; });
   return per_slot;
 }
 
-std::size_t num_assignments_of(std::span<const Rank> ranks,
-                               std::span<const std::int64_t> assignments_per_expert,
-                               const Placement& placement) {
+std::int64_t num_assignments_of(std::span<const Rank> ranks,
+                                std::span<const std::int64_t> assignments_per_expert,
+                                const Placement& placement) {
   std::int64_t sum = 0;
   for (const Rank rank : ranks) {
     for (const ExpertId expert : placement.experts_of(rank)) sum += assignments_per_expert[index(expert)];
   }
-  return static_cast<std::size_t>(sum);
+  return sum;
 }
 
 }  // namespace moewe

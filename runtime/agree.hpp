@@ -48,8 +48,8 @@ std::vector<std::int64_t> assignments_per_slot(std::span<const std::int64_t> ass
                                                const Placement& placement, Rank rank);
 
 /// How many assignments the slots of all these ranks are to compute together.
-std::size_t num_assignments_of(std::span<const Rank> ranks,
-                               std::span<const std::int64_t> assignments_per_expert,
-                               const Placement& placement);
+std::int64_t num_assignments_of(std::span<const Rank> ranks,
+                                std::span<const std::int64_t> assignments_per_expert,
+                                const Placement& placement);
 
 }  // namespace moewe

@@ -20,6 +20,8 @@ struct Flow {
 
   Stores row_stores = Stores::cached;     ///< of rows that are copied for peers
   Stores output_stores = Stores::cached;  ///< of experts' outputs
+
+  bool operator==(const Flow&) const = default;
 };
 
 /// Assignments of one source for one rank whose tokens go through the experts together.

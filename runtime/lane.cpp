@@ -115,6 +115,7 @@ void Lane::release_memory() {
   plan.release_memory();
   exchange_->release_memory();
   planned_since_release_ = held();
+  planned_round.reset();
 }
 
 std::vector<std::unique_ptr<Path>> Lane::make_paths(Communicator& communicator,

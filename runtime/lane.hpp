@@ -91,6 +91,9 @@ class Lane {
 
   bool is_busy = false;
 
+  /// Of the last round whose memory was planned, unless memory was given back since.
+  std::optional<RoundSizes> planned_round;
+
  private:
   void prepare_two_level(Communicator& communicator, const Backend& backend);
   std::vector<std::unique_ptr<Path>> make_paths(Communicator& communicator, const ExchangeOptions& options);

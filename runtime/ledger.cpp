@@ -1,5 +1,6 @@
 #include "runtime/ledger.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <fmt/format.h>
 
@@ -29,11 +30,11 @@ void Ledger::count_returned(std::size_t num_assigned, std::size_t num_returned) 
 void Ledger::close(std::size_t num_assigned) {
   is_open_ = false;
   if (level_ == VerifyLevel::off) return;
-  for (std::size_t slot = 0; slot < promised_.size(); ++slot) {
-    if (computed_[slot] == promised_[slot]) continue;
+  if (computed_ != promised_) {
+    const auto [computed, promised] = std::mismatch(computed_.begin(), computed_.end(), promised_.begin());
     throw Error(ErrorKind::verification,
-                fmt::format("ledger: slot {} was promised {} assignments and computed {}", slot,
-                            promised_[slot], computed_[slot]));
+                fmt::format("ledger: slot {} was promised {} assignments and computed {}",
+                            computed - computed_.begin(), *promised, *computed));
   }
   if (num_sent_ != num_assigned || num_returned_ != num_assigned) {
     throw Error(ErrorKind::verification,

@@ -261,9 +261,12 @@ void MoeLayer::decide(LayerStep& step, Agreement agreement) {
 void MoeLayer::expect(LayerStep& step, std::span<const std::int64_t> assignments_per_expert) const {
   const Communicator& communicator = engine_.communicator();
   const Placement& placement = step.epoch->placement;
+  const Topology& topology = communicator.topology();
   step.expected_per_slot = assignments_per_slot(assignments_per_expert, placement, communicator.rank());
-  step.num_expected_on_node = num_assignments_of(communicator.topology().node_ranks(communicator.rank()),
-                                                 assignments_per_expert, placement);
+  step.num_expected_on_node = static_cast<std::size_t>(
+      topology.num_nodes() == 1
+          ? sum(assignments_per_expert)
+          : num_assignments_of(topology.node_ranks(communicator.rank()), assignments_per_expert, placement));
 }
 
 std::size_t MoeLayer::decide_rounds(const LayerStep& step, const Agreement& agreement) {
@@ -330,9 +333,12 @@ void MoeLayer::make_room_for_routing(const LayerStep& step) {
 }
 
 void MoeLayer::plan_memory_of_round(const LayerStep& step) {
+  const RoundSizes sizes = sizes_of(step.shape, step.lane->plan, engine_.communicator().rank());
+  if (step.lane->planned_round == sizes) return;
   MemoryPlan memory;
-  plan_round_memory(*step.lane, sizes_of(step.shape, step.lane->plan, engine_.communicator().rank()), memory);
+  plan_round_memory(*step.lane, sizes, memory);
   step.lane->add_planned(memory);
+  step.lane->planned_round = sizes;
 }
 
 }  // namespace moewe

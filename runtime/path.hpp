@@ -60,6 +60,8 @@ struct RoundSizes {
   std::size_t most_tokens_of_source = 0;
   std::size_t most_expected_on_node = 0;
 
+  bool operator==(const RoundSizes&) const = default;
+
   std::size_t num_assigned() const { return num_assigned_here + num_assigned_elsewhere; }
   std::size_t num_expected_from_elsewhere() const { return num_expected - num_assigned_here; }
 

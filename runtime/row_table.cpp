@@ -10,12 +10,12 @@ void RowTable::reset(std::span<const std::int64_t> expected_per_slot, std::size_
                      Stores output_stores) {
   row_bytes_ = row_bytes;
   output_stores_ = output_stores;
-  slots_.clear();
+  slots_.resize(expected_per_slot.size());
   num_expected_ = 0;
-  for (const std::int64_t expected : expected_per_slot) {
+  for (std::size_t slot = 0; slot < slots_.size(); ++slot) {
     const std::size_t begin = num_expected_;
-    num_expected_ += static_cast<std::size_t>(expected);
-    slots_.push_back({begin, begin, num_expected_});
+    num_expected_ += static_cast<std::size_t>(expected_per_slot[slot]);
+    slots_[slot] = {begin, begin, num_expected_};
   }
   rows_.resize<Row>(num_expected_);
   slots_in_hand_.clear();

@@ -54,6 +54,7 @@ class PhaseClock {
   PhaseClock& operator=(const PhaseClock&) = delete;
 
   void begin(Phase phase) {
+    if (phase == position_.phase) return;
     charge();
     position_.phase = phase;
   }
