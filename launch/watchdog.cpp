@@ -98,12 +98,10 @@ void Watchdog::report() {
   tell_alarm(board_, host_name(), actions_);
   if (board_.claim_report()) {
     collect();
-    if (is_first_to_answer()) {
-      print_report();
-      actions_.end();
-    }
+    if (is_first_to_answer()) return end_with_report();
   }
-  await_end();
+  while (board_.alarm_age() < everything_takes) std::this_thread::sleep_for(nap);
+  actions_.end();  // at last each for itself, whoever was to do it
 }
 
 /// To all ranks beyond the board, since nobody knows which of them will report.
@@ -154,6 +152,8 @@ void Watchdog::collect() {
     actions_.print(fmt::format("moewe: while asking the other nodes: {}\n", error.what()));
   }
   add_own_board();
+  // What stopped ranks say once the end of the job wakes them comes too late.
+  for (const RankState& state : board_.states()) board_.claim_line(state.rank);
 }
 
 /// Of those who report, one for each board, one is to print.
@@ -164,17 +164,13 @@ bool Watchdog::is_first_to_answer() const {
   return first != states_.end() && !own.empty() && first->rank == own.front().rank;
 }
 
-void Watchdog::print_report() const {
+void Watchdog::end_with_report() const {
   const Culprit culprit = find_culprit(states_, index(communicator_.rank()));
   const RankState& state = states_[culprit.rank];
   actions_.print(fmt::format("moewe: a rank has waited for {:g} s:\n{}culprit: rank {} on {}: {}\n",
                              communicator_.waiter().timeout().count(), wait_matrix(states_), culprit.rank,
                              state.host.view(), name_of(culprit.reason)));
-}
-
-/// Ends at last, whoever was to end the job.
-void Watchdog::await_end() const {
-  while (board_.alarm_age() < everything_takes) std::this_thread::sleep_for(nap);
+  actions_.end();
 }
 
 }  // namespace moewe

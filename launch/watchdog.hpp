@@ -14,7 +14,7 @@ namespace moewe {
 struct WatchdogActions {
   std::function<void(const std::string&)> print;  ///< whole lines, to standard error
   std::function<void()> wake;                     ///< the processes of the board, once the alarm is raised
-  std::function<void()> end;                      ///< the job, with exit code 3; may return
+  std::function<void()> end;  ///< the job, with exit code 3; every rank calls it at last, and it may return
 };
 
 /// Says where the ranks of this process are: a line each. Once the alarm of the board is raised, for the
@@ -44,8 +44,7 @@ class Watchdog : public Watch {
   bool knows_all() const;
   void collect();
   bool is_first_to_answer() const;
-  void print_report() const;
-  void await_end() const;
+  void end_with_report() const;
 
   Communicator& communicator_;
   StatusBoard& board_;

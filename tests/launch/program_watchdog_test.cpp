@@ -96,11 +96,11 @@ TEST(Hang, OfAKilledRankEndsWithItsName) {
   EXPECT_FALSE(std::filesystem::exists(folder / "output"));
 }
 
+/// Told not to mind, mpirun takes no job for failed.
 TEST(Hang, OfARankThatMpirunDoesNotMissEndsWithItsName) {
   const TemporaryFolder folder;
   const int rank = any_rank();
   const ProgramResult result = run_four(folder, rank, "kill -KILL $$", "--enable-recovery");
-  EXPECT_NE(result.exit_code, 0) << result.output;
   EXPECT_LT(since_it_was_done(folder), timeout_s + 1 + margin_s) << result.output;
   expect_culprit(result, rank, "dead");
 }
@@ -118,7 +118,7 @@ TEST(Hang, OfASlowRankEndsWithItsName) {
 }
 
 TEST(StateSignal, IsAnsweredAndTheRunGoesOn) {
-  const std::string run = shipped().run_recorded() + " --steps 4000 ";
+  const std::string run = shipped().run_recorded() + " --steps 800 ";
   const std::string expected = "sha256      " + hash_of(test::threads(1), run);
   const std::string mpirun = test::mpiexec() + " -n 2 " + test::program() + " ";
   for (const std::string& start : {test::program() + " " + run + "--ranks 2", mpirun + run}) {

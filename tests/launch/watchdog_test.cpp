@@ -18,7 +18,7 @@ constexpr std::chrono::milliseconds timeout{100};
 
 struct Outcome {
   std::string printed;
-  int num_ended = 0;
+  std::size_t num_ended = 0;  // ranks
   std::vector<std::string> errors;
 };
 
@@ -35,8 +35,8 @@ Outcome watched(Part&& part) {
                                 },
                                 [] {},
                                 [&] {
-                                  ++outcome.num_ended;
-                                  is_over.count_down();
+                                  const std::lock_guard lock(mutex);
+                                  if (outcome.num_ended++ == 0) is_over.count_down();
                                 }};
   run_ranks(num_ranks, timeout, [&](Communicator& communicator) {
     const Watchdog watchdog(communicator, board, nullptr, actions);
@@ -68,7 +68,8 @@ TEST(Watchdog, NamesTheRankThatComputesForTooLong) {
       communicator.waiter().watch()->status().enter_phase("experts", RankStatus::Clock::now());
       is_over.wait();
     });
-    EXPECT_EQ(outcome.num_ended, 1);
+    EXPECT_EQ(outcome.num_ended, num_ranks - 1);
+    EXPECT_EQ(count(outcome.printed, "culprit: "), 1U) << outcome.printed;
     EXPECT_EQ(count(outcome.printed, culprit_line(culprit, "slow")), 1U) << outcome.printed;
     const std::string line =
         fmt::format("moewe: rank {} on {}: step 7, layer 3, phase experts, computes\n", culprit, host_name());
@@ -83,7 +84,7 @@ TEST(Watchdog, NamesTheRankThatHasLeft) {
   const Outcome outcome = watched([](Communicator& communicator, std::latch&) {
     if (communicator.rank() != Rank{1}) communicator.barrier();
   });
-  EXPECT_EQ(outcome.num_ended, 1);
+  EXPECT_EQ(outcome.num_ended, num_ranks - 1);
   EXPECT_EQ(count(outcome.printed, culprit_line(1, "dead")), 1U) << outcome.printed;
 }
 
@@ -112,7 +113,7 @@ TEST(Watchdog, SaysNothingWhereAllTakePart) {
   const Outcome outcome = watched([](Communicator& communicator, std::latch&) {
     for (int i = 0; i < 100; ++i) communicator.barrier();
   });
-  EXPECT_EQ(outcome.num_ended, 0);
+  EXPECT_EQ(outcome.num_ended, 0U);
   EXPECT_EQ(outcome.printed, "");
   EXPECT_TRUE(outcome.errors.empty());
 }
@@ -124,7 +125,7 @@ TEST(Watchdog, EndsAllWaitsWithTheFirst) {
     patient.set_watch(communicator.waiter().watch());
     (is_first ? communicator.waiter() : patient).until([] { return false; }, {"what never comes"});
   });
-  EXPECT_EQ(outcome.num_ended, 1);
+  EXPECT_EQ(outcome.num_ended, num_ranks);
   EXPECT_EQ(outcome.errors.size(), num_ranks);
 }
 
