@@ -1,5 +1,6 @@
 #include "comm/waiter.hpp"
 
+#include <algorithm>
 #include <fmt/format.h>
 #include <sched.h>
 #include <string>
@@ -14,21 +15,30 @@ void Waiter::pause() {
 #endif
 }
 
-bool Waiter::yield_or_throw(Clock::time_point deadline, const WaitReason& reason) const {
+bool Waiter::is_over(const LastingWait& wait, const WaitReason& reason, Clock::time_point now) const {
+  if (now - wait.since() >= timeout_) return true;
+  if (wait.watch() == nullptr) return false;
+  wait.watch()->status().wait_for(reason.peer);
+  return wait.watch()->is_over(now);
+}
+
+bool Waiter::yield_or_throw(const LastingWait& wait, const WaitReason& reason) const {
   if (abort_ != nullptr && abort_->load(std::memory_order_acquire)) {
     throw Error(ErrorKind::peer_failed, "another rank failed");
   }
   const Clock::time_point now = Clock::now();
-  if (now >= deadline) {
+  if (is_over(wait, reason, now)) {
+    if (wait.watch() != nullptr) wait.watch()->report();
+    const std::chrono::duration<double> waited = std::min(timeout_, now - wait.since());
     const std::string from = reason.peer ? fmt::format(" from rank {}", number(*reason.peer)) : "";
     throw Error(ErrorKind::timeout,
-                fmt::format("waited {:.3g} s for {}{}", std::chrono::duration<double>(timeout_).count(),
-                            reason.what, from));
+                fmt::format("waited {:.3g} s for {}{}", waited.count(), reason.what, from));
   }
   constexpr std::chrono::microseconds longest_in_vain{1};  // of a yield that nobody takes up
   sched_yield();
   const bool is_alone = Clock::now() - now < longest_in_vain;
-  for (const auto& poll : *polls_) poll();
+  if (!is_polling_) return is_alone;
+  for (const auto& poll : shared_->polls) poll();
   return is_alone;
 }
 

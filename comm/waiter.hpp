@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "comm/rank.hpp"
+#include "comm/watch.hpp"
 
 namespace moewe {
 
@@ -21,7 +22,7 @@ struct WaitReason {
 
 /// The one place that waits. Polls a condition, spins a little, then gives the core away between polls,
 /// and ends with an error when the deadline passes or another rank has given up. Copies share what is polled
-/// while they wait, so that a communicator and its children do.
+/// while they wait, and who watches over it, so that a communicator and its children do.
 class Waiter {
  public:
   using Clock = std::chrono::steady_clock;
@@ -32,20 +33,68 @@ class Waiter {
 
   std::chrono::duration<double> timeout() const { return timeout_; }
 
+  /// Null, as at first, for nobody; else it lives until another is set. Of all copies.
+  void set_watch(Watch* watch) const { shared_->watch = watch; }
+  Watch* watch() const { return shared_->watch; }
+
+  /// The same deadline and the same watch, but nothing is polled, and no flag is looked at: for waits in the
+  /// middle of what the polls use.
+  Waiter alone() const {
+    Waiter waiter = *this;
+    waiter.abort_ = nullptr;
+    waiter.is_polling_ = false;
+    return waiter;
+  }
+
   /// Returns once `ready()` is true. Throws Error(timeout) after the timeout and Error(peer_failed) when the
   /// abort flag is set. `ready` must not block; what it throws passes through. `reason` is read only when the
   /// wait fails, so that `ready` may keep it up to date.
   template <typename Ready>
   void until(Ready&& ready, const WaitReason& reason) const {
+    until(ready, reason, [] {});
+  }
+
+  /// The same for waits that find out only when they last for whom it is: `update` brings `reason` up to date
+  /// between polls. It must not block.
+  template <typename Ready, typename Update>
+  void until(Ready&& ready, const WaitReason& reason, Update&& update) const {
     if (spin(ready, max_spins)) return;
-    const Clock::time_point deadline = Clock::now() + timeout_;
-    bool is_alone = yield_or_throw(deadline, reason);
-    while (!spin(ready, is_alone ? max_spins : 1)) is_alone = yield_or_throw(deadline, reason);
+    const LastingWait wait(watch(), reason);
+    bool is_alone = false;
+    do {
+      update();
+      is_alone = yield_or_throw(wait, reason);
+    } while (!spin(ready, is_alone ? max_spins : 1));
   }
 
  private:
   friend class WhileWaiting;
   using Polls = std::list<std::function<void()>>;
+
+  struct Shared {
+    Polls polls;
+    Watch* watch = nullptr;
+  };
+
+  /// A wait that has outlasted its spins: shown in the rank's status while it lives.
+  class LastingWait {
+   public:
+    LastingWait(Watch* watch, const WaitReason& reason) : watch_(watch) {
+      if (watch_ != nullptr) watch_->status().begin_wait(reason.what, reason.peer, since_);
+    }
+    ~LastingWait() {
+      if (watch_ != nullptr) watch_->status().end_wait();
+    }
+    LastingWait(const LastingWait&) = delete;
+    LastingWait& operator=(const LastingWait&) = delete;
+
+    Clock::time_point since() const { return since_; }
+    Watch* watch() const { return watch_; }
+
+   private:
+    Clock::time_point since_ = Clock::now();
+    Watch* watch_;
+  };
 
   /// Beyond these a waiting rank that shares its core only keeps the others from running.
   static constexpr int max_spins = 50;
@@ -69,11 +118,14 @@ class Waiter {
   static void pause();
 
   /// Returns whether nobody else wanted the core.
-  bool yield_or_throw(Clock::time_point deadline, const WaitReason& reason) const;
+  bool yield_or_throw(const LastingWait& wait, const WaitReason& reason) const;
+
+  bool is_over(const LastingWait& wait, const WaitReason& reason, Clock::time_point now) const;
 
   Clock::duration timeout_;
   const std::atomic<bool>* abort_;
-  std::shared_ptr<Polls> polls_ = std::make_shared<Polls>();
+  bool is_polling_ = true;
+  std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
 };
 
 /// As long as it lives, every wait of the rank that lasts calls `poll`, whatever it waits for: so a rank that
@@ -82,13 +134,13 @@ class Waiter {
 class WhileWaiting {
  public:
   WhileWaiting(const Waiter& waiter, std::function<void()> poll)
-      : polls_(waiter.polls_), mine_(polls_->insert(polls_->end(), std::move(poll))) {}
-  ~WhileWaiting() { polls_->erase(mine_); }
+      : shared_(waiter.shared_), mine_(shared_->polls.insert(shared_->polls.end(), std::move(poll))) {}
+  ~WhileWaiting() { shared_->polls.erase(mine_); }
   WhileWaiting(const WhileWaiting&) = delete;
   WhileWaiting& operator=(const WhileWaiting&) = delete;
 
  private:
-  std::shared_ptr<Waiter::Polls> polls_;
+  std::shared_ptr<Waiter::Shared> shared_;
   Waiter::Polls::iterator mine_;
 };
 

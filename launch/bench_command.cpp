@@ -12,6 +12,7 @@
 #include "launch/bench_options.hpp"
 #include "launch/bench_overlap.hpp"
 #include "launch/environment.hpp"
+#include "launch/run_position.hpp"
 #include "launch/shared_options.hpp"
 #include "runtime/atomic_file.hpp"
 
@@ -71,6 +72,7 @@ void require_correct(const std::vector<Case>& cases) {
 /// Collective: rank 0 begins its files, `run()` gives the cases, and rank 0 writes them.
 template <typename Files, typename Options, typename Run>
 void run_with_files(Communicator& communicator, const Options& options, Run&& run) {
+  RunPosition(communicator.waiter().watch()).enter("bench");
   require_same_options(communicator, options.shared_settings());
   std::optional<Files> files;
   const bool is_first = communicator.rank() == Rank{0};

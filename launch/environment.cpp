@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -19,6 +20,8 @@
 #include "comm/mpi/mpi_backend.hpp"
 #include "comm/together.hpp"
 #include "launch/option_values.hpp"
+#include "launch/state_signal.hpp"
+#include "launch/watchdog.hpp"
 #include "runtime/unfinished_file.hpp"
 
 namespace moewe {
@@ -84,12 +87,41 @@ void print_error(const std::string& what) {
   std::fputs(fmt::format("moewe: {}\n", printable(what)).c_str(), stderr);  // throws nothing where it cannot
 }
 
+void print_lines(const std::string& lines) { std::fputs(lines.c_str(), stderr); }
+
+/// Watches over this rank of an MPI job, and answers SIGUSR1.
+class MpiWatch {
+ public:
+  /// Collective.
+  explicit MpiWatch(Communicator& communicator)
+      : board_(StatusBoard::of_node(communicator)),
+        mailbox_(is_alone(communicator) ? nullptr : make_mpi_mailbox(communicator)),
+        watchdog_(communicator, *board_, mailbox_.get(), actions_),
+        signal_([this] { tell_states(*board_, host_name(), actions_); }) {}
+
+ private:
+  /// Collective. Whether every rank of the job is on one board.
+  bool is_alone(Communicator& communicator) const {
+    std::array<std::int64_t, 1> fewest{static_cast<std::int64_t>(board_->num_ranks())};
+    communicator.all_reduce({.sums = {}, .minima = fewest, .maxima = {}});
+    return fewest[0] == static_cast<std::int64_t>(communicator.size());
+  }
+
+  std::unique_ptr<StatusBoard> board_;
+  std::unique_ptr<Mailbox> mailbox_;
+  WatchdogActions actions_{print_lines, [this] { board_->signal_processes(SIGUSR1); },
+                           [] { MpiSession::abort(ExitCode::watchdog); }};
+  Watchdog watchdog_;
+  StateSignal signal_;
+};
+
 int run_as_mpi_rank(double timeout_s, const std::function<void(Communicator&, const Backend&)>& work) {
   const MpiSession session;
   bool is_first = true;  // of those that print what is shared
   try {
     const auto communicator = make_mpi_communicator(MPI_COMM_WORLD, std::chrono::duration<double>(timeout_s));
     is_first = communicator->rank() == Rank{0};
+    const MpiWatch watch(*communicator);
     work(*communicator, mpi_backend());
   } catch (...) {
     const std::exception_ptr failure = std::current_exception();
@@ -102,11 +134,22 @@ int run_as_mpi_rank(double timeout_s, const std::function<void(Communicator&, co
   return static_cast<int>(ExitCode::done);
 }
 
+/// A rank that holds up the others may never come back to be ended.
+void end_process() {
+  remove_unfinished_files();
+  std::_Exit(static_cast<int>(ExitCode::watchdog));
+}
+
 int run_as_threads(std::size_t num_ranks, double timeout_s,
                    const std::function<void(Communicator&, const Backend&)>& work) {
   try {
-    run_ranks(num_ranks, std::chrono::duration<double>(timeout_s),
-              [&](Communicator& communicator) { work(communicator, loopback_backend()); });
+    StatusBoard board(num_ranks);
+    const WatchdogActions actions{print_lines, [] {}, end_process};
+    const StateSignal signal([&] { tell_states(board, host_name(), actions); });
+    run_ranks(num_ranks, std::chrono::duration<double>(timeout_s), [&](Communicator& communicator) {
+      const Watchdog watchdog(communicator, board, nullptr, actions);
+      work(communicator, loopback_backend());
+    });
   } catch (...) {
     print_error(text_of(std::current_exception()));
     return static_cast<int>(exit_code_for(kind_of(std::current_exception())));

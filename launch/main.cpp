@@ -15,6 +15,7 @@
 #include "launch/environment.hpp"
 #include "launch/options.hpp"
 #include "launch/run_command.hpp"
+#include "launch/state_signal.hpp"
 #include "runtime/unfinished_file.hpp"
 
 namespace moewe {
@@ -72,6 +73,7 @@ void prepare_process() {
   for (const int told : {SIGXFSZ, SIGPIPE}) std::signal(told, SIG_IGN);
   release_signals_of_ucx();  // before own handlers take their places
   for (const int ends : {SIGTERM, SIGINT, SIGHUP}) clean_up_at(ends);
+  block_state_signal();  // before MPI starts threads of its own
 }
 
 int start(const std::vector<std::string>& arguments) {

@@ -81,7 +81,9 @@ po::options_description describe_ranks() {
                                                "and what has arrived are computed (the default); "
                                                "half: the same, and each step is two half-batches, one "
                                                "computed while the other travels; off: nothing")(
-      "timeout", value_named("SECONDS"), "end the job when a rank waits longer than this (default 120)");
+      "timeout", value_named("SECONDS"),
+      "end the job when a rank waits longer than this, and say who holds it up (default 120); SIGUSR1 asks "
+      "where all ranks are");
   return ranks;
 }
 

@@ -203,7 +203,8 @@ void run_steps(Engine& engine, const RunInputs& inputs, const RunOptions& option
   });
   StepLoop loop(engine, inputs, options, position);
   loop.run();
-  position = {.phase = "report"};
+  position.leave_steps();
+  position.enter("report");
   const RunResult result = collect_result(engine, inputs, options, plan, loop);
   together(communicator, [&] {
     if (communicator.rank() != Rank{0}) return;
@@ -221,7 +222,7 @@ void run_steps(Engine& engine, const RunInputs& inputs, const RunOptions& option
 }  // namespace
 
 void run_rank(Communicator& communicator, const Backend& backend, const RunOptions& options) {
-  RunPosition position;
+  RunPosition position(communicator.waiter().watch());
   std::optional<RunInputs> inputs;
   std::optional<Engine> engine;
   guarded(communicator, options, position, [&] {
@@ -230,7 +231,7 @@ void run_rank(Communicator& communicator, const Backend& backend, const RunOptio
       num_threads = options.threads ? *options.threads : default_threads(ranks_on_node(communicator));
     });
     inputs.emplace(communicator, options, num_threads);
-    position.phase = "loading";
+    position.enter("loading");
     const ExchangeChoice exchange =
         choose_exchange(communicator.topology(), calibrate(communicator, backend, options.exchange),
                         expected_traffic(*inputs, options.layer, communicator.size()));

@@ -63,13 +63,14 @@ void StepLoop::run() {
 void StepLoop::run_layer(std::size_t step, std::size_t i) {
   const std::size_t hidden = spec().expert.hidden;
   const std::size_t layer = inputs_.layers()[i];
-  position_ = {"input", true, step, layer};
+  position_.enter_step(step, layer);
+  position_.enter("input");
   together(engine_.communicator(), [&] { read_inputs(layer, step); });
   const StepOutcome outcome = forward(*layers_[i]);
   totals_.step_times.back() += outcome.seconds;
   account(*layers_[i], outcome.report, i);
 
-  position_.phase = "results";
+  position_.enter("results");
   const std::span<const float> y = y_.as<float>(own_tokens_.count * hidden);
   digest_.add(engine_.communicator(), y, hidden);
   together(engine_.communicator(), [&] { compare(layer, outcome); });
@@ -124,7 +125,7 @@ StepOutcome StepLoop::forward(MoeLayer& layer) {
   try {
     return run_step(layer, options_.overlap, x, inputs_.routing() != nullptr ? &forced_routing_ : nullptr, y);
   } catch (...) {
-    position_.phase = name_of(engine_.position().phase);
+    position_.enter(name_of(engine_.position().phase));
     throw;
   }
 }

@@ -41,6 +41,7 @@ Engine::Engine(Communicator& communicator, const Backend& backend, const EngineO
       own_memory_(taken(meter_)),
       token_buffers_(meter_),
       workspace_(meter_, std::max<std::size_t>(1, options.threads)) {
+  if (Watch* watch = communicator_->waiter().watch()) position_.shown = &watch->status();
   require_same_options(*communicator_, options);
   for (std::size_t i = 0; i < std::max<std::size_t>(1, options.lanes); ++i) {
     lanes_.push_back(
@@ -97,7 +98,8 @@ void Engine::add_layer(std::size_t num_experts) {
 }
 
 Lane& Engine::begin_step(std::size_t layer) {
-  position_ = {++num_started_, layer, Phase::route};
+  position_.enter(++num_started_, layer);
+  position_.phase = Phase::route;
   const auto idle =
       std::find_if(lanes_.begin(), lanes_.end(), [](const auto& lane) { return !lane->is_busy; });
   if (idle == lanes_.end()) {

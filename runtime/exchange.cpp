@@ -48,10 +48,22 @@ void Exchange::progress() {
   is_under_way_ = true;
 }
 
+template <typename Ready>
+void Exchange::wait(Ready&& ready, std::string_view what,
+                    std::optional<Rank> (Path::*awaited)() const) const {
+  WaitReason reason{what};
+  waiter_.until(ready, reason, [&] {
+    reason.peer.reset();
+    for (auto path = paths_.begin(); path != paths_.end() && !reason.peer; ++path) {
+      reason.peer = (**path.*awaited)();
+    }
+  });
+}
+
 const RowTable* Exchange::next() {
   if (num_arrived_ == shape_.num_expected) return nullptr;
   begin_table();
-  waiter_.until([&] { return is_there_to_do(); }, {"rows for this rank's experts"});
+  wait([&] { return is_there_to_do(); }, "rows for this rank's experts", &Path::awaits_rows_of);
   is_table_begun_ = false;
   num_arrived_ += rows_.num_rows();
   if (num_arrived_ > shape_.num_expected) {
@@ -110,8 +122,8 @@ TokenRange Exchange::take_returned() {
 
 TokenRange Exchange::await_returned() {
   free_taken();
-  waiter_.until([&] { return num_taken_ == num_tokens_ || count_complete() > num_taken_; },
-                {"outputs of this rank's tokens"});
+  wait([&] { return num_taken_ == num_tokens_ || count_complete() > num_taken_; },
+       "outputs of this rank's tokens", &Path::awaits_outputs_of);
   return take_returned();
 }
 

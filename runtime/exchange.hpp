@@ -2,7 +2,9 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "comm/waiter.hpp"
@@ -81,6 +83,9 @@ class Exchange {
   void free_taken();
   void begin_table();
   bool is_there_to_do();
+
+  template <typename Ready>
+  void wait(Ready&& ready, std::string_view what, std::optional<Rank> (Path::*awaited)() const) const;
 
   std::vector<std::unique_ptr<Path>> paths_;
   std::vector<Path*> progressing_;  // those that need it

@@ -78,16 +78,14 @@ void MoeLayer::route_and_dispatch(LayerStep& step, const Routing* given) {
 
 void MoeLayer::finish(LayerStep& step) {
   engine_.take_in_flight(step.number);
-  engine_.position().layer = number_;
-  engine_.position().step = step.number;
+  engine_.position().enter(step.number, number_);
   run_rounds(step);
   settle(step);
 }
 
 void MoeLayer::compute(LayerStep& step) {
   if (must_sum(step)) return;  // two ranks in different steps would wait for one another's sums
-  engine_.position().layer = number_;
-  engine_.position().step = step.number;
+  engine_.position().enter(step.number, number_);
   PhaseClock clock(step.report, engine_.position(), Phase::dispatch);
   compute_round(step, clock);
 }

@@ -115,6 +115,10 @@ class Path {
   /// Outputs of the tokens before this one are summed: their memory may be used again.
   virtual void free_tokens(std::size_t /*end*/) {}
 
+  /// Of whom this path lacks rows, or outputs, if it is known; for messages about waits that last.
+  virtual std::optional<Rank> awaits_rows_of() const { return std::nullopt; }
+  virtual std::optional<Rank> awaits_outputs_of() const { return std::nullopt; }
+
   /// True when the rank's memory of this round is no longer read or written by anything in flight here.
   virtual bool is_idle() = 0;
 };

@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "comm/rank_status.hpp"
 #include "runtime/overflow.hpp"
 
 namespace moewe {
@@ -25,6 +26,18 @@ struct StepPosition {
   std::uint64_t step = 0;
   std::size_t layer = 0;
   Phase phase = Phase::route;
+  RankStatus* shown = nullptr;  ///< where others see it; null for nowhere
+
+  void enter(std::uint64_t next_step, std::size_t next_layer) {
+    step = next_step;
+    layer = next_layer;
+    if (shown != nullptr) shown->enter_engine_step(step, layer);
+  }
+
+  void enter(Phase next, RankStatus::Clock::time_point now) {
+    phase = next;
+    if (shown != nullptr) shown->enter_phase(name_of(next), now);
+  }
 };
 
 /// What one step of one layer did on this rank.
@@ -47,7 +60,7 @@ class PhaseClock {
   using Clock = std::chrono::steady_clock;
 
   PhaseClock(StepReport& report, StepPosition& position, Phase first) : report_(report), position_(position) {
-    position_.phase = first;
+    position_.enter(first, since_);
   }
   ~PhaseClock() { charge(); }
   PhaseClock(const PhaseClock&) = delete;
@@ -56,7 +69,7 @@ class PhaseClock {
   void begin(Phase phase) {
     if (phase == position_.phase) return;
     charge();
-    position_.phase = phase;
+    position_.enter(phase, since_);
   }
 
  private:

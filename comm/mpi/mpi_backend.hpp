@@ -6,6 +6,7 @@
 #include <string>
 
 #include "comm/backend.hpp"
+#include "comm/mailbox.hpp"
 
 namespace moewe {
 
@@ -15,6 +16,9 @@ std::unique_ptr<Communicator> make_mpi_communicator(MPI_Comm parent, std::chrono
 
 /// How ranks that are MPI processes reach one another: messages over MPI, shared memory inside a node.
 Backend mpi_backend();
+
+/// Collective. Letters over MPI, on a communicator of their own. `communicator` is an MPI one.
+std::unique_ptr<Mailbox> make_mpi_mailbox(Communicator& communicator);
 
 /// Name and version of the MPI library.
 std::string mpi_version();

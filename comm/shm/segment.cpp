@@ -37,9 +37,10 @@ FileDescriptor& FileDescriptor::operator=(FileDescriptor&& other) noexcept {
 
 FileDescriptor create_memfd() { return checked(memfd_create("moewe", MFD_CLOEXEC), "memfd_create"); }
 
-FileDescriptor open_memfd_of(pid_t process, int fd) {
+FileDescriptor open_memfd_of(pid_t process, int fd, FileAccess access) {
   const std::string path = fmt::format("/proc/{}/fd/{}", process, fd);
-  return checked(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), "opening " + path);
+  const int mode = access == FileAccess::write ? O_RDWR : O_RDONLY;
+  return checked(open(path.c_str(), mode | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), "opening " + path);
 }
 
 FileDescriptor create_named(const std::string& name) {

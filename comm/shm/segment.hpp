@@ -24,8 +24,10 @@ class FileDescriptor {
 /// A file in memory without a name; it vanishes with the last process that holds it, also after a crash.
 FileDescriptor create_memfd();
 
+enum class FileAccess { read, write };
+
 /// The memfd of another process of the same user, through /proc. Fails across PID namespaces.
-FileDescriptor open_memfd_of(pid_t process, int fd);
+FileDescriptor open_memfd_of(pid_t process, int fd, FileAccess access = FileAccess::read);
 
 /// A POSIX shared-memory file, for where memfds of others cannot be opened. The caller unlinks the name.
 FileDescriptor create_named(const std::string& name);
@@ -42,7 +44,7 @@ std::size_t reserved_length(std::size_t num_segments);
 /// grow under it, and the mapping never moves. Bytes beyond the end of the file must not be touched.
 class Segment {
  public:
-  enum class Access { read, write };
+  using Access = FileAccess;
 
   /// Reserves addresses for a file of up to `reserved` bytes. Throws Error(communication) when they cannot be
   /// had, or when `file` is not the regular file of at least `least_bytes` that it should be.

@@ -137,7 +137,7 @@ std::unique_ptr<MessageTransport> make_ucx_transport(Communicator& communicator)
   std::shared_ptr<UcxWorker> worker;
   std::vector<std::byte> address;
   start(communicator, [&] {
-    worker = std::make_shared<UcxWorker>(communicator.topology(), communicator.waiter().timeout());
+    worker = std::make_shared<UcxWorker>(communicator.topology(), communicator.waiter());
     address = worker->address();
   });
   const auto addresses = gather_all(communicator, std::move(address));

@@ -56,8 +56,8 @@ ucp_worker_h make_worker(ucp_context_h context) {
 
 }  // namespace
 
-UcxWorker::UcxWorker(const Topology& topology, std::chrono::duration<double> timeout)
-    : timeout_(timeout), context_(make_context(topology)), worker_(make_worker(context_.get())) {}
+UcxWorker::UcxWorker(const Topology& topology, const Waiter& waiter)
+    : waiter_(waiter.alone()), context_(make_context(topology)), worker_(make_worker(context_.get())) {}
 
 /// A worker may not end while one of these still has something to send; the others it takes down itself.
 UcxWorker::~UcxWorker() {

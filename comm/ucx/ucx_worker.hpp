@@ -1,6 +1,5 @@
 #pragma once
 
-#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -21,8 +20,8 @@ namespace moewe {
 /// keep UCX from using shared memory; there a waiter's deadline has to do.
 class UcxWorker {
  public:
-  /// `timeout` bounds all waits.
-  UcxWorker(const Topology& topology, std::chrono::duration<double> timeout);
+  /// `waiter` bounds all waits; nothing else is polled in them.
+  UcxWorker(const Topology& topology, const Waiter& waiter);
 
   /// Drops what has not been sent.
   ~UcxWorker();
@@ -52,7 +51,7 @@ class UcxWorker {
   /// Ends when `ready` is true, moving messages along. Throws as a waiter does.
   template <typename Ready>
   void until(Ready&& ready, const WaitReason& reason) {
-    Waiter(timeout_).until(
+    waiter_.until(
         [&] {
           progress();
           return ready();
@@ -77,7 +76,7 @@ class UcxWorker {
   static void note_loss(void* worker, ucp_ep_h endpoint, ucs_status_t status);
   ucp_ep_h make_endpoint(std::span<const std::byte> address, bool is_watched);
 
-  std::chrono::duration<double> timeout_;
+  Waiter waiter_;
   std::vector<ucp_ep_h> endpoints_;  // by rank; they end with the worker
   std::vector<ucp_ep_h> watched_;    // those that notice when their peer is gone
   std::optional<Loss> loss_;

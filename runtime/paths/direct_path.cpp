@@ -193,6 +193,21 @@ void DirectPath::free_tokens(std::size_t end) {
   if (shape_.flow.chunk_tokens > 0) publish_progress(summed_flag, end / shape_.flow.chunk_tokens);
 }
 
+std::optional<Rank> DirectPath::awaits_rows_of() const {
+  if (!awaited_.empty()) return awaited_.front();
+  for (const Source& source : sources_) {  // whose sums make room for more outputs
+    if (!source.chunks.is_done()) return source.peer;
+  }
+  return std::nullopt;
+}
+
+std::optional<Rank> DirectPath::awaits_outputs_of() const {
+  for (const Target& target : targets_) {
+    if (!target.chunks.is_done()) return target.peer;
+  }
+  return std::nullopt;
+}
+
 DirectPath::Letter& DirectPath::letter_to(Rank peer) {
   return reinterpret_cast<Letter*>(memory_.own())[index(peer)];
 }

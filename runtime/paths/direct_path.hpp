@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "comm/peer_memory.hpp"
@@ -43,6 +44,8 @@ class DirectPath : public Path {
   void give_back() override;
   std::size_t collect_returned(ReturnTable& returned) override;
   void free_tokens(std::size_t end) override;
+  std::optional<Rank> awaits_rows_of() const override;
+  std::optional<Rank> awaits_outputs_of() const override;
   bool is_idle() override { return true; }
 
  private:

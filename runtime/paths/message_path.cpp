@@ -323,6 +323,21 @@ std::size_t MessagePath::collect_returned(ReturnTable& returned) {
   return complete;
 }
 
+/// Nobody knows whose rows have not been announced.
+std::optional<Rank> MessagePath::awaits_rows_of() const {
+  for (const auto& source : incoming_) {
+    if (source->num_collected < source->receives.size()) return source->from;
+  }
+  return std::nullopt;
+}
+
+std::optional<Rank> MessagePath::awaits_outputs_of() const {
+  for (const auto& peer : outgoing_) {
+    if (peer->num_returned < peer->returns.size()) return peer->to;
+  }
+  return std::nullopt;
+}
+
 bool MessagePath::is_idle() {
   return std::all_of(outgoing_.begin(), outgoing_.end(),
                      [](auto& peer) { return peer->announced.is_done() && all_done(peer->sends); }) &&

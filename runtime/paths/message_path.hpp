@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "comm/buffer.hpp"
@@ -45,6 +46,8 @@ class MessagePath : public Path {
   std::size_t collect_returned(ReturnTable& returned) override;
   bool needs_progress() const override { return !outgoing_.empty(); }
   void progress() override;
+  std::optional<Rank> awaits_rows_of() const override;
+  std::optional<Rank> awaits_outputs_of() const override;
   bool is_idle() override;
 
  private:

@@ -40,8 +40,8 @@ TEST(Failure, ToAnswerEndsTheJobWithExitCode3) {
       " : -n 1 sh -c '(sleep 2; kill -STOP $$; sleep 10; kill -CONT $$) > /dev/null 2>&1 & exec " + run +
       "'");
   EXPECT_EQ(result.exit_code, 3) << result.output;
-  EXPECT_NE(result.output.find("moewe: rank 0, step "), std::string::npos) << result.output;
-  EXPECT_NE(result.output.find("waited 2 s for "), std::string::npos) << result.output;
+  EXPECT_NE(result.output.find("moewe: rank 0 on "), std::string::npos) << result.output;
+  EXPECT_NE(result.output.find("moewe: a rank has waited for 2 s:\n"), std::string::npos) << result.output;
 }
 
 /// Starts the program in the background, does something once it has begun to write to `folder`, which is

@@ -2,13 +2,16 @@
 //  - counts the bytes that this rank sends by point-to-point messages, whichever call it takes, per
 //    destination and kind of message (the tag's lowest two bits), and appends them to $MOEWE_TEST_SENT at
 //    MPI_Finalize: "from to kind bytes";
-//  - makes MPI_Isend of rank $MOEWE_TEST_FAIL_RANK fail from its call number $MOEWE_TEST_FAIL_CALL on.
+//  - makes MPI_Isend of rank $MOEWE_TEST_FAIL_RANK fail from its call number $MOEWE_TEST_FAIL_CALL on;
+//  - makes MPI_Isend of rank $MOEWE_TEST_SLEEP_RANK take a minute from its call number $MOEWE_TEST_SLEEP_CALL
+//  on.
 
 #include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <mpi.h>
 #include <tuple>
+#include <unistd.h>
 
 namespace {
 
@@ -25,10 +28,28 @@ int number_from(const char* variable) {
   return text == nullptr ? -1 : std::atoi(text);
 }
 
+/// A rank and the number of a call, as two variables tell.
+class ChosenCall {
+ public:
+  ChosenCall(const char* rank, const char* call)
+      : is_chosen_(own_rank() == number_from(rank)), calls_left_(number_from(call)) {}
+
+  bool is_reached() { return is_chosen_ && calls_left_-- <= 0; }
+
+ private:
+  bool is_chosen_;
+  int calls_left_;
+};
+
 bool is_to_fail() {
-  static const bool is_chosen = own_rank() == number_from("MOEWE_TEST_FAIL_RANK");
-  static int calls_left = number_from("MOEWE_TEST_FAIL_CALL");
-  return is_chosen && calls_left-- <= 0;
+  static ChosenCall chosen("MOEWE_TEST_FAIL_RANK", "MOEWE_TEST_FAIL_CALL");
+  return chosen.is_reached();
+}
+
+void sleep_if_chosen() {
+  static ChosenCall chosen("MOEWE_TEST_SLEEP_RANK", "MOEWE_TEST_SLEEP_CALL");
+  constexpr unsigned minute = 60;
+  if (chosen.is_reached()) sleep(minute);
 }
 
 void add(int count, MPI_Datatype type, int to, int tag) {
@@ -42,6 +63,7 @@ void add(int count, MPI_Datatype type, int to, int tag) {
 extern "C" int MPI_Isend(const void* data, int count, MPI_Datatype type, int to, int tag, MPI_Comm comm,
                          MPI_Request* request) {
   if (is_to_fail()) return MPI_ERR_OTHER;
+  sleep_if_chosen();
   add(count, type, to, tag);
   return PMPI_Isend(data, count, type, to, tag, comm, request);
 }

@@ -299,6 +299,54 @@ TEST_F(VirtualCluster, LeavesNothingWhenItIsKilled) {
   EXPECT_EQ(test::run_command(over({1, 1}) + " -- true").exit_code, 0);
 }
 
+// A run that hangs
+
+/// What is printed by an endless run over two hosts of two ranks, of which rank 3 does something to itself or
+/// its host in the midst of its steps. All is killed once the culprit is named, since mpirun waits for a host
+/// that is cut off.
+std::string output_of_hang(const TemporaryFolder& folder, const std::string& act) {
+  const TemporaryFolder output;
+  const std::string become_rank = fmt::format(
+      "[ $OMPI_COMM_WORLD_RANK -ne 3 ] || ({}) > /dev/null 2>&1 & "
+      "exec {} {} --calibrate off --steps 100000000 --timeout 2 --output {}/output",
+      once_it_runs(folder, act), test::program(), shipped().run_recorded(), folder.path().string());
+  return test::run_command(
+             fmt::format("{{ {0} -- sh -c '{1}' > {2}/text 2>&1 & pid=$!; "
+                         "for i in $(seq 300); do grep -q culprit: {2}/text && break; sleep 0.1; done; "
+                         "sleep 1; kill -KILL $pid; cat {2}/text; }}",
+                         over({2, 2}), become_rank, output.path().string()))
+      .output;
+}
+
+/// Lines that begin so.
+std::size_t count_lines(const std::string& text, const std::string& begin) {
+  std::size_t count = 0;
+  for (std::size_t at = text.find(begin); at != std::string::npos; at = text.find(begin, at + 1)) {
+    if (at == 0 || text[at - 1] == '\n') ++count;
+  }
+  return count;
+}
+
+TEST_F(VirtualCluster, NamesAStoppedRankOfAnotherHost) {
+  const std::string output = output_of_hang(folder_, "kill -STOP $$");
+  EXPECT_EQ(count_lines(output, "culprit: rank 3 on host1: stopped\n"), 1U) << output;
+  EXPECT_EQ(count_lines(output, "culprit: "), 1U) << output;
+  for (const char* rank : {"rank 0 on host0", "rank 1 on host0", "rank 2 on host1"}) {
+    EXPECT_EQ(count_lines(output, fmt::format("moewe: {}: step ", rank)), 1U) << output;
+    EXPECT_EQ(count_lines(output, fmt::format("  {}      runs ", rank)), 1U) << output;
+  }
+}
+
+TEST_F(VirtualCluster, NamesAHostThatIsCutOff) {
+  const std::string output = output_of_hang(folder_, "ip link set net0 down");
+  EXPECT_EQ(count_lines(output, "culprit: "), 1U) << output;
+  EXPECT_EQ(count_lines(output, "culprit: rank 2 on host1: unreachable\n") +
+                count_lines(output, "culprit: rank 3 on host1: unreachable\n"),
+            1U)
+      << output;
+  EXPECT_EQ(count_lines(output, "  rank 2 on host1      silent\n"), 1U) << output;
+}
+
 // The tool
 
 TEST_F(VirtualCluster, PassesOnTheExitCodeAndRunsInTheFolderOfItsCaller) {
