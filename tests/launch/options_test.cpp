@@ -85,6 +85,12 @@ TEST(RunOptions, AreRead) {
   EXPECT_EQ(options.memory_limit, 1610612736U);
 }
 
+TEST(RunOptions, NameEveryLevelOfVerification) {
+  for (const VerifyLevel level : {VerifyLevel::off, VerifyLevel::ledger, VerifyLevel::audit}) {
+    EXPECT_EQ(parse({"--verify", name_of(level)}).verify, level);
+  }
+}
+
 TEST(RunOptions, HelpNeedsNothingElse) { EXPECT_TRUE(parse_run_options({"--help"}).help); }
 
 TEST(RunOptions, SayWhichModelIsRun) {
