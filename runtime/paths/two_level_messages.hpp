@@ -124,8 +124,10 @@ struct Manifest {
     return reinterpret_cast<const std::byte*>(assignments.data() + assignments.size());
   }
   std::span<const PlannedAssignment> between(std::size_t first_part, std::size_t end_part) const {
-    const std::size_t begin = first_part == 0 ? 0 : ends[first_part - 1];
-    return assignments.subspan(begin, (end_part == 0 ? 0 : ends[end_part - 1]) - begin);
+    // Other ranks may read them while they are being spoilt, which the checksum of the part then tells.
+    const std::size_t end = std::min<std::size_t>(end_part == 0 ? 0 : ends[end_part - 1], assignments.size());
+    const std::size_t begin = std::min<std::size_t>(first_part == 0 ? 0 : ends[first_part - 1], end);
+    return assignments.subspan(begin, end - begin);
   }
 };
 
