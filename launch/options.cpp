@@ -34,7 +34,8 @@ const Choices<Calibrate> calibrate_choices{
     {"cached", Calibrate::cached}, {"fresh", Calibrate::fresh}, {"off", Calibrate::off}};
 const Choices<OverlapMode> overlap_choices{
     {"shared", OverlapMode::shared}, {"off", OverlapMode::off}, {"half", OverlapMode::half}};
-const Choices<VerifyLevel> verify_choices{{"ledger", VerifyLevel::ledger}, {"off", VerifyLevel::off}};
+const Choices<VerifyLevel> verify_choices{
+    {"ledger", VerifyLevel::ledger}, {"audit", VerifyLevel::audit}, {"off", VerifyLevel::off}};
 const Choices<Dtype> dtype_choices{{"f32", Dtype::f32}, {"bf16", Dtype::bf16}};
 const Choices<Combine> combine_choices{{"reproducible", Combine::reproducible}, {"fast", Combine::fast}};
 const Choices<Activation> activation_choices{
@@ -231,7 +232,7 @@ std::vector<std::string> RunOptions::shared_settings() const {
           fmt::format("--carrier {}", name_of(carrier_choices, exchange.carrier)),
           fmt::format("--calibrate {}", name_of(exchange.calibrate)),
           fmt::format("--overlap {}", name_of(overlap)),
-          fmt::format("--verify {}", name_of(verify_choices, verify)),
+          fmt::format("--verify {}", name_of(verify)),
           fmt::format("--timeout {}", timeout_s),
           file("input", input),
           file("output", output),

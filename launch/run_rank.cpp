@@ -163,7 +163,7 @@ RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptio
   const auto weights = static_cast<double>(matrices * spec.expert.hidden * spec.expert.intermediate);
   result.expert_flops = flops_per_weight * weights * static_cast<double>(result.computed());
   add_memory(communicator, engine, plan, result);
-  result.verify_level = options.verify == VerifyLevel::off ? "off" : "ledger";
+  result.verify_level = name_of(options.verify);
   result.reference = loop.reference().total(communicator);
   if (communicator.rank() == Rank{0}) result.output_sha256 = loop.digest().finish();
   return result;

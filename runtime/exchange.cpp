@@ -18,6 +18,10 @@ Exchange::Exchange(std::vector<std::unique_ptr<Path>> paths, const Waiter& waite
 void Exchange::plan_memory(const RoundSizes& sizes, MemoryPlan& memory) const {
   memory.add(RowTable::meter_name, RowTable::bytes_for(sizes.num_expected));
   memory.add(ReturnTable::meter_name, ReturnTable::bytes_for(sizes.num_tokens, sizes.top_k));
+  if (sizes.is_audited) {
+    memory.add(RowTable::manifests_name, RowTable::manifest_bytes_for(sizes.num_expected));
+    memory.add(ReturnTable::checksums_name, ReturnTable::checksum_bytes_for(sizes.num_tokens, sizes.top_k));
+  }
   for (const auto& path : paths_) path->plan_memory(sizes, memory);
 }
 
@@ -35,8 +39,8 @@ void Exchange::dispatch(const RoundShape& shape, const DispatchPlan& plan, std::
   num_complete_ = 0;
   num_taken_ = 0;
   num_freed_ = 0;
-  rows_.reset(shape.expected_per_slot, shape.row_bytes(), shape.flow.output_stores);
-  returned_.reset(plan, shape.combine);
+  rows_.reset(shape.expected_per_slot, shape.row_bytes(), shape.flow.output_stores, shape.audit);
+  returned_.reset(plan, shape.combine, shape.audit);
   for (const auto& path : paths_) path->dispatch(shape, plan, x);
   is_under_way_ = true;
 }
@@ -95,11 +99,18 @@ bool Exchange::is_there_to_do() {
 }
 
 void Exchange::give_back(std::size_t num_threads) {
-  if (shape_.combine == Combine::fast) {
+  if (shape_.combine == Combine::fast || shape_.audit.is_on()) {
     parallel_for(num_threads, rows_.arrived().size(),
-                 [&](std::size_t i, std::size_t) { sum_rows(rows_.arrived()[i], shape_.format); });
+                 [&](std::size_t i, std::size_t) { finish_outputs(rows_.arrived()[i]); });
   }
   for (const auto& path : paths_) path->give_back();
+}
+
+/// Rows may have changed while they were computed on.
+void Exchange::finish_outputs(const ArrivedRows& arrived) const {
+  if (shape_.audit.is_on()) rows_.check_inputs(arrived);
+  if (shape_.combine == Combine::fast) sum_rows(arrived, shape_.format);
+  if (shape_.audit.is_on()) seal_outputs(shape_.audit, arrived, shape_.combine, shape_.row_bytes());
 }
 
 std::size_t Exchange::count_complete() {
@@ -110,6 +121,7 @@ std::size_t Exchange::count_complete() {
 
 void Exchange::free_taken() {
   if (num_freed_ == num_taken_) return;
+  if (shape_.audit.is_on()) returned_.check_again({num_freed_, num_taken_ - num_freed_}, shape_.row_bytes());
   num_freed_ = num_taken_;
   for (const auto& path : paths_) path->free_tokens(num_freed_);
 }
@@ -131,6 +143,9 @@ void Exchange::finish() {
   waiter_.until(
       [&] { return std::all_of(paths_.begin(), paths_.end(), [](auto& path) { return path->is_idle(); }); },
       {"messages of this round to be taken"});
+  if (shape_.audit.is_on()) {
+    for (const auto& path : paths_) path->check_canaries();
+  }
   is_under_way_ = false;
 }
 

@@ -75,12 +75,13 @@ class Exchange {
   bool needs_progress() const { return !progressing_.empty(); }
 
   /// Blocks until nothing in flight reads or writes this rank's memory of the round any more; plan and x may
-  /// change then.
+  /// change then. In an audited round, throws Error(verification) where a path's canaries have changed.
   void finish();
 
  private:
   std::size_t count_complete();
   void free_taken();
+  void finish_outputs(const ArrivedRows& arrived) const;
   void begin_table();
   bool is_there_to_do();
 

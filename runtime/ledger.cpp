@@ -8,6 +8,18 @@
 
 namespace moewe {
 
+const char* name_of(VerifyLevel level) {
+  switch (level) {
+    case VerifyLevel::off:
+      return "off";
+    case VerifyLevel::ledger:
+      return "ledger";
+    case VerifyLevel::audit:
+      return "audit";
+  }
+  return "";
+}
+
 void Ledger::open(VerifyLevel level, std::vector<std::int64_t> promised) {
   expects(!is_open_, "a step's ledger is closed before the next step's is opened");
   is_open_ = true;

@@ -10,7 +10,11 @@ namespace moewe {
 enum class VerifyLevel {
   off,
   ledger,  ///< every step balances assignments promised against computed and combined
+  audit,   ///< also, whatever travels has a checksum, which is compared before it is used
 };
+
+/// As options name it.
+const char* name_of(VerifyLevel level);
 
 /// A rank's account of one step: what the agreement promised its slots, and what they really computed. It is
 /// counted where a row's output has just been written, and nowhere else. Since the promises of all slots add

@@ -115,7 +115,8 @@ void MoeLayer::begin_round(LayerStep& step, PhaseClock& clock) {
   const TokenRange tokens = tokens_of_round(step);
   const std::span<const std::byte> x = rows_of_round(step).x.bytes;
   lane.plan.build(step.routing.tokens(tokens.first, tokens.count), step.epoch->placement);
-  step.shape = {.generation = engine_.next_generation(),
+  const std::uint64_t generation = engine_.next_generation();
+  step.shape = {.generation = generation,
                 .format = row_format(),
                 .combine = options_.combine,
                 .flow = engine_.flow().value_or(default_flow(
@@ -124,13 +125,19 @@ void MoeLayer::begin_round(LayerStep& step, PhaseClock& clock) {
                 .expected_per_slot = step.expected_per_slot,
                 .num_expected = static_cast<std::size_t>(sum(step.expected_per_slot)),
                 .num_expected_on_node = step.num_expected_on_node,
-                .tokens_place = engine_.token_buffers().find(x)};
+                .tokens_place = engine_.token_buffers().find(x),
+                .audit = audit_of(generation)};
   plan_memory_of_round(step);
   step.num_shared = 0;
   if (!options_.overlap) run_shared_expert_on(step, num_left_to_share(step), clock);
 
   clock.begin(Phase::dispatch);
   lane.exchange().dispatch(step.shape, lane.plan, x);
+}
+
+RoundAudit MoeLayer::audit_of(std::uint64_t generation) const {
+  if (engine_.verify() != VerifyLevel::audit) return {};
+  return {generation, engine_.communicator().rank()};
 }
 
 /// Other ranks wait for the experts' outputs, and nobody for the shared expert's, which fills the time in
@@ -276,7 +283,8 @@ std::size_t MoeLayer::decide_rounds(const LayerStep& step, const Agreement& agre
                           .top_k = spec_.router.top_k,
                           .num_expected = static_cast<std::size_t>(sum(step.expected_per_slot)),
                           .num_expected_on_node = step.num_expected_on_node,
-                          .row_bytes = row_format().bytes()};
+                          .row_bytes = row_format().bytes(),
+                          .is_audited = engine_.verify() == VerifyLevel::audit};
   std::array<std::int64_t, 1> most_rounds{1};
   together(communicator, [&] {
     std::size_t rounds = fewest_rounds(*step.lane, bounds, engine_.lane_budget());

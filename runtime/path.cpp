@@ -12,6 +12,7 @@ RoundSizes sizes_of(const RoundShape& shape, const DispatchPlan& plan, Rank self
           .num_expected = shape.num_expected,
           .row_bytes = shape.row_bytes(),
           .are_tokens_shared = shape.tokens_place.has_value(),
+          .is_audited = shape.audit.is_on(),
           .flow = shape.flow};
 }
 

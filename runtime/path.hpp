@@ -10,6 +10,7 @@
 #include "runtime/flow.hpp"
 #include "runtime/memory_plan.hpp"
 #include "runtime/return_table.hpp"
+#include "runtime/round_audit.hpp"
 #include "runtime/row_table.hpp"
 #include "runtime/token_buffers.hpp"
 
@@ -34,8 +35,23 @@ struct RoundShape {
   std::size_t num_expected = 0;                     ///< the same from all sources and of all slots together
   std::size_t num_expected_on_node = 0;             ///< the same for all ranks of this rank's node
   std::optional<TokenPlace> tokens_place;           ///< where peers can read the round's tokens themselves
+  RoundAudit audit;                                 ///< of what travels; off unless asked for
 
   std::size_t row_bytes() const { return format.bytes(); }
+
+  /// What a row takes where its checksum lies beside it: rows one behind the other, then their checksums.
+  std::size_t sealed_row_bytes() const { return row_bytes() + audit.checksum_bytes(); }
+
+  /// Where the checksums of so many rows begin that begin here; null where there are none.
+  const std::byte* checksums_behind(const std::byte* rows, std::size_t num_rows) const {
+    return audit.is_on() ? rows + num_rows * row_bytes() : nullptr;
+  }
+
+  /// The same for what comes back for these assignments of one destination.
+  const std::byte* checksums_behind(const std::byte* rows,
+                                    std::span<const PlannedAssignment> assignments) const {
+    return audit.is_on() ? checksums_behind(rows, num_returned(assignments)) : nullptr;
+  }
 
   /// Rows that come back for these assignments of one destination.
   std::size_t num_returned(std::span<const PlannedAssignment> assignments) const {
@@ -53,6 +69,7 @@ struct RoundSizes {
   std::size_t num_expected = 0;            ///< to this rank's experts, from all ranks
   std::size_t row_bytes = 0;
   bool are_tokens_shared = false;  ///< peers can read them where they are
+  bool is_audited = false;         ///< checksums lie beside what travels
   Flow flow;
 
   // What may come by way of this rank for others: bounds while a step is planned, none once a round has
@@ -61,6 +78,9 @@ struct RoundSizes {
   std::size_t most_expected_on_node = 0;
 
   bool operator==(const RoundSizes&) const = default;
+
+  /// With its checksum where there is one.
+  std::size_t sealed_row_bytes() const { return row_bytes + (is_audited ? sizeof(std::uint64_t) : 0); }
 
   std::size_t num_assigned() const { return num_assigned_here + num_assigned_elsewhere; }
   std::size_t num_expected_from_elsewhere() const { return num_expected - num_assigned_here; }
@@ -118,6 +138,10 @@ class Path {
   /// Of whom this path lacks rows, or outputs, if it is known; for messages about waits that last.
   virtual std::optional<Rank> awaits_rows_of() const { return std::nullopt; }
   virtual std::optional<Rank> awaits_outputs_of() const { return std::nullopt; }
+
+  /// At the end of an audited round: throws Error(verification) where somebody has written beyond the end of
+  /// a region of this rank's memory that peers read.
+  virtual void check_canaries() const {}
 
   /// True when the rank's memory of this round is no longer read or written by anything in flight here.
   virtual bool is_idle() = 0;

@@ -8,6 +8,9 @@
 
 #include "comm/buffer.hpp"
 #include "runtime/dispatch_plan.hpp"
+#include "runtime/round_audit.hpp"
+#include "runtime/row_table.hpp"
+#include "runtime/token_range.hpp"
 
 namespace moewe {
 
@@ -17,47 +20,67 @@ enum class Combine {
   fast,          ///< one weighted partial sum per rank, or node, that computed for the token
 };
 
+/// Calls visit(assignment, number) for each assignment of one destination with which something comes back:
+/// the first of each row's for its partial sum, else every one.
+template <typename Visit>
+void for_each_returned(std::span<const PlannedAssignment> assignments, Combine combine, Visit&& visit) {
+  std::uint32_t last_row = std::numeric_limits<std::uint32_t>::max();
+  std::size_t number = 0;
+  for (const PlannedAssignment& assignment : assignments) {
+    const bool is_new = combine == Combine::reproducible || assignment.row != last_row;
+    last_row = assignment.row;
+    if (is_new) visit(assignment, number++);
+  }
+}
+
+/// What came back for some assignments of one destination: one behind the other, an output each, or a partial
+/// sum for each row; where audited, their checksums too.
+struct ReturnedRows {
+  Rank computed_by;
+  std::span<const PlannedAssignment> assignments;
+  const std::byte* first;
+  const std::byte* checksums = nullptr;
+};
+
+/// Where audited: takes the checksums of the outputs, or partial sums, of what has arrived, and writes them
+/// behind these.
+void seal_outputs(const RoundAudit& audit, const ArrivedRows& arrived, Combine combine,
+                  std::size_t output_bytes);
+
 /// Where what came back for each (token, k) of this rank lies: the expert's output; or, for the first of a
 /// row's k, the row's partial sum. Null for the others and for what the plan has not sent out.
 class ReturnTable {
  public:
   static constexpr std::string_view meter_name = "return table";
-  explicit ReturnTable(MemoryMeter& meter) : outputs_(meter, meter_name) {}
+  static constexpr std::string_view checksums_name = "return table: checksums";
+  explicit ReturnTable(MemoryMeter& meter) : outputs_(meter, meter_name), checksums_(meter, checksums_name) {}
 
   static std::size_t bytes_for(std::size_t num_tokens, std::size_t top_k) {
     return num_tokens * top_k * sizeof(const std::byte*);
   }
 
-  void release_memory() { outputs_.release(); }
-
-  void reset(const DispatchPlan& plan, Combine combine) {
-    combine_ = combine;
-    top_k_ = plan.top_k();
-    num_expected_ = plan.num_assignments();
-    num_returned_ = 0;
-    table_ = outputs_.resize<const std::byte*>(plan.num_tokens() * top_k_);
-    std::fill(table_.begin(), table_.end(), nullptr);
+  /// In an audited round.
+  static std::size_t checksum_bytes_for(std::size_t num_tokens, std::size_t top_k) {
+    return num_tokens * top_k * sizeof(Checked);
   }
 
-  /// What came back for these assignments of one destination lies one behind the other: an output each, or a
-  /// partial sum for each row.
-  void add(std::span<const PlannedAssignment> assignments, const std::byte* first, std::size_t output_bytes) {
-    std::uint32_t last_row = std::numeric_limits<std::uint32_t>::max();
-    for (const PlannedAssignment& assignment : assignments) {
-      const bool is_new = combine_ == Combine::reproducible || assignment.row != last_row;
-      last_row = assignment.row;
-      if (!is_new) continue;
-      table_[assignment.token * top_k_ + assignment.k] = first;
-      first += output_bytes;
-    }
-    num_returned_ += assignments.size();
+  void release_memory() {
+    outputs_.release();
+    checksums_.release();
   }
+
+  void reset(const DispatchPlan& plan, Combine combine, const RoundAudit& audit = {});
+
+  /// Throws Error(verification) where an output does not have its checksum.
+  void add(const ReturnedRows& rows, std::size_t output_bytes);
 
   /// The sum of all that one node computed for a token: of so many assignments, the first of them the k-th.
-  void add_sum(std::uint32_t token, std::uint32_t k, const std::byte* sum, std::size_t num_assignments) {
-    table_[token * top_k_ + k] = sum;
-    num_returned_ += num_assignments;
-  }
+  /// `checksum` is where its checksum lies, if audited. Throws as add does.
+  void add_sum(const RowLabel& label, std::span<const std::byte> sum, const std::byte* checksum,
+               std::size_t num_assignments);
+
+  /// Where audited: compares what came back for these tokens with its checksums once more, after it was used.
+  void check_again(TokenRange tokens, std::size_t output_bytes) const;
 
   Combine combine() const { return combine_; }
   std::size_t num_returned() const { return num_returned_; }  ///< assignments
@@ -66,12 +89,23 @@ class ReturnTable {
   const std::byte* output(std::size_t token, std::size_t k) const { return table_[token * top_k_ + k]; }
 
  private:
+  void put(const RowLabel& label, std::span<const std::byte> output, const std::byte* checksum);
+
+  /// An output's checksum.
+  struct Checked {
+    std::uint64_t checksum;
+    Rank computed_by;
+  };
+
   Combine combine_ = Combine::reproducible;
   std::size_t top_k_ = 0;
   std::size_t num_expected_ = 0;
   std::size_t num_returned_ = 0;
+  RoundAudit audit_;
   GrowingBuffer outputs_;
+  GrowingBuffer checksums_;
   std::span<const std::byte*> table_;
+  std::span<Checked> checked_;  // like the table, where audited
 };
 
 }  // namespace moewe

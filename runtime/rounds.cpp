@@ -15,7 +15,8 @@ MemoryPlan round_memory(const Lane& lane, const RoundSizes& sizes) {
 /// machine has what the rows alone would take then.
 bool is_beyond_counting(std::size_t all_tokens, const StepBounds& bounds) {
   const double outputs = static_cast<double>(all_tokens) * static_cast<double>(bounds.top_k);
-  return outputs * static_cast<double>(bounds.row_bytes + sizeof(Row)) > 0x1p58;
+  return outputs * static_cast<double>(bounds.row_bytes + sizeof(Row) + 2 * sizeof(PlannedAssignment)) >
+         0x1p58;
 }
 
 }  // namespace
@@ -34,6 +35,7 @@ std::size_t most_round_bytes(const Lane& lane, const StepBounds& bounds, std::si
   here.num_tokens = own_tokens;
   here.top_k = bounds.top_k;
   here.row_bytes = bounds.row_bytes;
+  here.is_audited = bounds.is_audited;
   here.num_expected = std::min(bounds.num_expected, all_tokens * bounds.top_k);
   here.most_tokens_of_source = own_tokens;
   here.most_expected_on_node = std::min(bounds.num_expected_on_node, all_tokens * bounds.top_k);

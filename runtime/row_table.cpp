@@ -1,5 +1,6 @@
 #include "runtime/row_table.hpp"
 
+#include <algorithm>
 #include <fmt/format.h>
 
 #include "comm/error.hpp"
@@ -7,7 +8,7 @@
 namespace moewe {
 
 void RowTable::reset(std::span<const std::int64_t> expected_per_slot, std::size_t row_bytes,
-                     Stores output_stores) {
+                     Stores output_stores, const RoundAudit& audit) {
   row_bytes_ = row_bytes;
   output_stores_ = output_stores;
   slots_.resize(expected_per_slot.size());
@@ -18,9 +19,26 @@ void RowTable::reset(std::span<const std::int64_t> expected_per_slot, std::size_
     slots_[slot] = {begin, begin, num_expected_};
   }
   rows_.resize<Row>(num_expected_);
+  audit_ = audit;
+  if (audit.is_on()) manifests_.resize<PlannedAssignment>(num_expected_);
+  num_kept_ = 0;
   slots_in_hand_.clear();
   num_rows_ = 0;
   arrived_.clear();
+}
+
+std::span<const PlannedAssignment> RowTable::keep(Rank source,
+                                                  std::span<const PlannedAssignment> assignments) {
+  if (!audit_.is_on()) return assignments;
+  if (assignments.size() > num_expected_ - num_kept_) {
+    throw Error(ErrorKind::verification,
+                fmt::format("rank {} announces {} assignments where {} of {} are still expected",
+                            number(source), assignments.size(), num_expected_ - num_kept_, num_expected_));
+  }
+  const auto kept = manifests_.as<PlannedAssignment>(num_expected_).subspan(num_kept_, assignments.size());
+  std::copy(assignments.begin(), assignments.end(), kept.begin());
+  num_kept_ += kept.size();
+  return kept;
 }
 
 void RowTable::add(const ArrivedRows& arrived) {
@@ -45,8 +63,22 @@ void RowTable::add(const ArrivedRows& arrived) {
                            assignment.k};
     output += row_bytes_;
   }
+  check_inputs(arrived);
   num_rows_ += arrived.assignments.size();
   arrived_.push_back(arrived);
+}
+
+void RowTable::check_inputs(const ArrivedRows& arrived) const {
+  if (arrived.input_checksums == nullptr) return;
+  std::size_t last = arrived.num_inputs;  // assignments of one row follow one another
+  for (const PlannedAssignment& assignment : arrived.assignments) {
+    const std::size_t input = assignment.*arrived.input_index;
+    if (input == last) continue;
+    last = input;
+    audit_.check({Direction::dispatch, arrived.source, audit_.self(), assignment.token, assignment.k},
+                 {arrived.inputs + input * row_bytes_, row_bytes_},
+                 get_checksum(arrived.input_checksums, input));
+  }
 }
 
 void RowTable::hand_out() {

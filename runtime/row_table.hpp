@@ -9,6 +9,7 @@
 #include "comm/rank.hpp"
 #include "runtime/dispatch_plan.hpp"
 #include "runtime/kernels/copy.hpp"
+#include "runtime/round_audit.hpp"
 
 namespace moewe {
 
@@ -30,7 +31,11 @@ struct ArrivedRows {
   const std::byte* inputs;
   std::uint32_t PlannedAssignment::*input_index;  ///< which number of an assignment counts rows in `inputs`
   std::size_t num_inputs;                         ///< rows that `inputs` holds
-  std::byte* outputs;
+  std::byte* outputs;  ///< where audited, with room for the checksums of what is given back behind it
+
+  /// Where audited, what the source computed: checksums with the same numbers as `inputs`. Null for rows that
+  /// have not travelled.
+  const std::byte* input_checksums = nullptr;
 };
 
 /// Rows of one round by the slot that computes them. Since it is agreed how many each slot gets, each has its
@@ -38,18 +43,36 @@ struct ArrivedRows {
 class RowTable {
  public:
   static constexpr std::string_view meter_name = "row table";
-  explicit RowTable(MemoryMeter& meter) : rows_(meter, meter_name) {}
+  static constexpr std::string_view manifests_name = "row table: manifests";
+  explicit RowTable(MemoryMeter& meter) : rows_(meter, meter_name), manifests_(meter, manifests_name) {}
 
   static std::size_t bytes_for(std::size_t num_expected) { return num_expected * sizeof(Row); }
 
-  void release_memory() { rows_.release(); }
+  /// Of manifests that keep() copies in an audited round.
+  static std::size_t manifest_bytes_for(std::size_t num_expected) {
+    return num_expected * sizeof(PlannedAssignment);
+  }
+
+  void release_memory() {
+    rows_.release();
+    manifests_.release();
+  }
 
   /// Begins a round in which slot s gets expected_per_slot[s] rows.
-  void reset(std::span<const std::int64_t> expected_per_slot, std::size_t row_bytes, Stores output_stores);
+  void reset(std::span<const std::int64_t> expected_per_slot, std::size_t row_bytes, Stores output_stores,
+             const RoundAudit& audit = {});
+
+  /// Before add, for assignments that lie in memory of another rank's: where audited, a copy of them that
+  /// stays what it is until the round ends, to be checked there. Throws Error(verification), naming the
+  /// source, where more are kept than all slots expect.
+  std::span<const PlannedAssignment> keep(Rank source, std::span<const PlannedAssignment> assignments);
 
   /// Throws Error(verification), naming the source, when an assignment points outside of slots or inputs, or
-  /// is one more than its slot expects.
+  /// is one more than its slot expects, or when a row does not have its checksum.
   void add(const ArrivedRows& arrived);
+
+  /// Compares the rows of what has been added with their checksums, where it has any.
+  void check_inputs(const ArrivedRows& arrived) const;
 
   /// What has been added so far counts as handed out.
   void hand_out();
@@ -73,7 +96,10 @@ class RowTable {
 
   std::size_t row_bytes_ = 0;
   Stores output_stores_ = Stores::cached;
+  RoundAudit audit_;
   GrowingBuffer rows_;
+  GrowingBuffer manifests_;
+  std::size_t num_kept_ = 0;  // in manifests_
   std::size_t num_expected_ = 0;
   std::vector<SlotRows> slots_;
   std::vector<std::uint32_t> slots_in_hand_;

@@ -22,17 +22,26 @@ std::uint64_t align(std::uint64_t offset) {
   return (offset + region_alignment - 1) / region_alignment * region_alignment;
 }
 
-/// Lays regions out one behind the other; its end is the segment's length.
+/// Lays regions out one behind the other, with room for canaries between them where these are wanted; its end
+/// is the segment's length.
 class Layout {
  public:
+  explicit Layout(bool has_canaries) : canary_bytes_(has_canaries ? Canaries::bytes : 0) {}
+
   std::uint64_t place(std::size_t bytes) {
     const std::uint64_t at = align(end_);
-    end_ = at + bytes;
+    region_end_ = at + bytes;
+    end_ = region_end_ + canary_bytes_;
     return at;
   }
+
+  /// Of the region that was placed last.
+  std::uint64_t region_end() const { return region_end_; }
   std::uint64_t end() const { return end_; }
 
  private:
+  std::size_t canary_bytes_;
+  std::uint64_t region_end_ = 0;
   std::uint64_t end_ = 0;
 };
 
@@ -44,6 +53,7 @@ DirectPath::DirectPath(Rank self, std::vector<Rank> peers, std::size_t num_ranks
       peers_(std::move(peers)),
       num_ranks_(num_ranks),
       places_(align(num_ranks * sizeof(Letter))),
+      seals_(places_ + num_ranks * sizeof(OutputRegion)),
       memory_(memory),
       token_buffers_(token_buffers) {
   expects(memory_.num_flags() >= flags_needed(num_ranks), "the direct path has a flag per rank and two more");
@@ -51,16 +61,23 @@ DirectPath::DirectPath(Rank self, std::vector<Rank> peers, std::size_t num_ranks
 
 /// Of outputs there is a ring for each peer where that is less than one place for each.
 DirectPath::Regions DirectPath::lay_out(const RoundSizes& sizes) const {
-  Layout layout;
-  layout.place(places_ + num_ranks_ * sizeof(OutputRegion));
+  Layout layout(sizes.is_audited);
   Regions regions{};
+  layout.place(seals_ + (sizes.is_audited ? num_ranks_ * sizeof(Seals) : 0));
+  regions.canaries[0] = layout.region_end();
   regions.manifests = layout.place(sizes.num_assigned_elsewhere * sizeof(PlannedAssignment));
-  regions.rows = layout.place(sizes.are_tokens_shared ? 0 : sizes.num_tokens * sizes.row_bytes);
+  regions.canaries[1] = layout.region_end();
+  const std::size_t bytes_of_rows = sizes.are_tokens_shared ? 0 : sizes.num_tokens * sizes.row_bytes;
+  const std::size_t checksum_bytes = sizes.sealed_row_bytes() - sizes.row_bytes;
+  regions.rows = layout.place(bytes_of_rows + sizes.num_tokens * checksum_bytes);
+  regions.row_checksums = regions.rows + bytes_of_rows;
+  regions.canaries[2] = layout.region_end();
   const std::size_t in_rings = peers_.size() * sizes.outputs_in_ring();
   const bool is_ring = in_rings > 0 && in_rings < sizes.num_expected_from_elsewhere();
-  if (is_ring) regions.ring_bytes = sizes.outputs_in_ring() * sizes.row_bytes;
+  if (is_ring) regions.ring_bytes = sizes.outputs_in_ring() * sizes.sealed_row_bytes();
   regions.outputs =
-      layout.place((is_ring ? in_rings : sizes.num_expected_from_elsewhere()) * sizes.row_bytes);
+      layout.place((is_ring ? in_rings : sizes.num_expected_from_elsewhere()) * sizes.sealed_row_bytes());
+  regions.outputs_end = regions.canaries[3] = layout.region_end();
   regions.end = layout.end();
   return regions;
 }
@@ -74,11 +91,12 @@ void DirectPath::dispatch(const RoundShape& shape, const DispatchPlan& plan, std
   num_tokens_ = plan.num_tokens();
   const Regions regions = lay_out(sizes_of(shape, plan, self_));
   next_outputs_ = {regions.outputs, regions.ring_bytes};
-  segment_end_ = regions.end;
+  outputs_end_ = regions.outputs_end;
   memory_.grow(regions.end);
 
-  if (!shape.tokens_place) copy_needed_rows(plan, x, memory_.own() + regions.rows);
-  write_letters(plan, regions.manifests, shape.tokens_place.value_or(TokenPlace{in_segment, regions.rows}));
+  if (shape.audit.is_on()) plant_canaries(regions);
+  if (!shape.tokens_place || shape.audit.is_on()) prepare_rows(plan, x, regions);
+  write_letters(plan, regions);
   awaited_ = peers_;
   sources_.clear();
   targets_.clear();
@@ -90,28 +108,70 @@ void DirectPath::dispatch(const RoundShape& shape, const DispatchPlan& plan, std
   publish_progress(dispatched_flag, 1);
 }
 
-void DirectPath::copy_needed_rows(const DispatchPlan& plan, std::span<const std::byte> x, std::byte* rows) {
+void DirectPath::plant_canaries(const Regions& regions) {
+  constexpr std::array<std::string_view, 4> names{"letters", "manifests", "token rows", "outputs"};
+  canaries_.clear();
+  for (std::size_t i = 0; i < names.size(); ++i)
+    canaries_.plant(memory_.own(), regions.canaries[i], names[i]);
+}
+
+void DirectPath::prepare_rows(const DispatchPlan& plan, std::span<const std::byte> x,
+                              const Regions& regions) {
   is_needed_.assign(plan.num_tokens(), 0);
   for (const Rank peer : peers_) {
     for (const std::uint32_t token : plan.to(peer).tokens) is_needed_[token] = 1;
   }
-  for (std::size_t token = 0; token < is_needed_.size(); ++token) {
-    if (is_needed_[token] == 0) continue;
-    const std::size_t offset = token * shape_.row_bytes();
-    copy_row(x.data() + offset, rows + offset, shape_.row_bytes(), shape_.flow.row_stores);
+  for (std::uint32_t token = 0; token < is_needed_.size(); ++token) {
+    if (is_needed_[token] != 0) prepare_row(token, x, regions);
   }
   finish_stores(shape_.flow.row_stores);
 }
 
-void DirectPath::write_letters(const DispatchPlan& plan, std::uint64_t manifests, const TokenPlace& rows) {
+void DirectPath::prepare_row(std::uint32_t token, std::span<const std::byte> x, const Regions& regions) {
+  const std::size_t offset = token * shape_.row_bytes();
+  if (!shape_.tokens_place) {
+    copy_row(x.data() + offset, memory_.own() + regions.rows + offset, shape_.row_bytes(),
+             shape_.flow.row_stores);
+  }
+  if (!shape_.audit.is_on()) return;
+  const RowLabel label{Direction::dispatch, self_, self_, token, 0};
+  put_checksum(memory_.own() + regions.row_checksums, token,
+               shape_.audit.checksum(label, x.subspan(offset, shape_.row_bytes())));
+}
+
+void DirectPath::write_letters(const DispatchPlan& plan, const Regions& regions) {
+  const TokenPlace rows = shape_.tokens_place.value_or(TokenPlace{in_segment, regions.rows});
+  std::uint64_t manifests = regions.manifests;
   for (const Rank peer : peers_) {
     const auto assignments = std::as_bytes(plan.to(peer).assignments);
     std::copy(assignments.begin(), assignments.end(), memory_.own() + manifests);
     letter_to(peer) = {
         shape_.generation,       manifests, plan.to(peer).assignments.size(), rows, plan.num_tokens(),
         shape_.flow.chunk_tokens};
+    if (shape_.audit.is_on()) seal_letter(peer, assignments, regions.row_checksums);
     manifests += assignments.size();
   }
+}
+
+void DirectPath::seal_letter(Rank peer, std::span<const std::byte> manifest, std::uint64_t row_checksums) {
+  Seals& seals = seals_to(peer);
+  seals.row_checksums = row_checksums;
+  seals.manifest = shape_.audit.checksum({"dispatch: the manifest", self_, peer}, {manifest});
+  seals.letter = shape_.audit.checksum(
+      {"dispatch: the letter", self_, peer},
+      {bytes_of_value(letter_to(peer)), bytes_of_value(row_checksums), bytes_of_value(seals.manifest)});
+}
+
+/// Before anything that it says is believed. Returns what the letter's seals were then, apart from the
+/// place's.
+DirectPath::Seals DirectPath::check_letter(Rank peer, const Letter& letter) const {
+  const Seals& there = seals_from(peer);
+  const Seals seals{there.row_checksums, there.manifest, there.letter, 0};
+  shape_.audit.check(
+      {"dispatch: the letter", peer, self_},
+      {bytes_of_value(letter), bytes_of_value(seals.row_checksums), bytes_of_value(seals.manifest)},
+      seals.letter);
+  return seals;
 }
 
 void DirectPath::collect(RowTable& rows) {
@@ -120,18 +180,19 @@ void DirectPath::collect(RowTable& rows) {
       ++i;
       continue;
     }
-    open_source(awaited_[i]);
+    open_source(awaited_[i], rows);
     awaited_.erase(awaited_.begin() + static_cast<std::ptrdiff_t>(i));
   }
   for (Source& source : sources_) collect_from(source, rows);
 }
 
-void DirectPath::open_source(Rank peer) {
+void DirectPath::open_source(Rank peer, RowTable& rows) {
   const Letter letter = letter_from(peer);
+  const Seals seals = shape_.audit.is_on() ? check_letter(peer, letter) : Seals{};
   const OutputRegion outputs = next_outputs_;
   next_outputs_.begin +=
-      outputs.ring_bytes > 0 ? outputs.ring_bytes : letter.num_assignments * shape_.row_bytes();
-  if (letter.generation != shape_.generation || next_outputs_.begin > segment_end_) {
+      outputs.ring_bytes > 0 ? outputs.ring_bytes : letter.num_assignments * shape_.sealed_row_bytes();
+  if (letter.generation != shape_.generation || next_outputs_.begin > outputs_end_) {
     throw Error(
         ErrorKind::verification,
         fmt::format("rank {} announces {} assignments of round {} in round {}, which expects {} in all",
@@ -140,9 +201,17 @@ void DirectPath::open_source(Rank peer) {
   }
   if (letter.num_assignments == 0) return;
   place_for(peer) = outputs;
-  const auto* manifest = reinterpret_cast<const PlannedAssignment*>(memory_.of(peer) + letter.manifest);
-  const FlowChunks chunks({manifest, letter.num_assignments}, letter.chunk_tokens);
-  sources_.push_back({peer, letter, OutputRing(outputs, shape_.row_bytes()), chunks, false});
+  const auto* there = reinterpret_cast<const PlannedAssignment*>(memory_.of(peer) + letter.manifest);
+  const auto manifest = rows.keep(peer, {there, letter.num_assignments});
+  Source source{peer, letter, OutputRing(outputs, shape_.sealed_row_bytes()),
+                FlowChunks(manifest, letter.chunk_tokens)};
+  if (shape_.audit.is_on()) {
+    shape_.audit.check({"dispatch: the manifest", peer, self_}, {std::as_bytes(manifest)}, seals.manifest);
+    seals_to(peer).place =
+        shape_.audit.checksum({"return: the place of outputs", self_, peer}, {bytes_of_value(outputs)});
+    source.row_checksums = memory_.of(peer) + seals.row_checksums;
+  }
+  sources_.push_back(std::move(source));
 }
 
 void DirectPath::collect_from(Source& source, RowTable& rows) {
@@ -150,7 +219,7 @@ void DirectPath::collect_from(Source& source, RowTable& rows) {
   const FlowChunk& chunk = source.chunks.front();
   if (!source.outputs.has_room(chunk, progress(source.peer, summed_flag))) return;
   rows.add({source.peer, chunk.assignments, rows_of(source), &PlannedAssignment::token,
-            source.letter.num_rows, memory_.own() + source.outputs.take(chunk)});
+            source.letter.num_rows, memory_.own() + source.outputs.take(chunk), source.row_checksums});
   source.chunks.pop();
   source.in_hand = true;
 }
@@ -178,8 +247,11 @@ std::size_t DirectPath::collect_returned(ReturnTable& returned) {
     while (!target.chunks.is_done() && target.chunks.front().number < done) {
       const FlowChunk& chunk = target.chunks.front();
       if (chunk.first_assignment == 0)
-        target.outputs = OutputPlaces(place_from(target.peer), shape_.row_bytes());
-      returned.add(chunk.assignments, segment + target.outputs.next(chunk), shape_.row_bytes());
+        target.outputs = OutputPlaces(checked_place_from(target.peer), shape_.sealed_row_bytes());
+      const std::byte* const outputs = segment + target.outputs.next(chunk);
+      returned.add(
+          {target.peer, chunk.assignments, outputs, shape_.checksums_behind(outputs, chunk.assignments)},
+          shape_.row_bytes());
       target.outputs.pop(chunk);
       target.chunks.pop();
     }
@@ -222,6 +294,22 @@ OutputRegion& DirectPath::place_for(Rank peer) {
 
 const OutputRegion& DirectPath::place_from(Rank peer) const {
   return reinterpret_cast<const OutputRegion*>(memory_.of(peer) + places_)[index(self_)];
+}
+
+OutputRegion DirectPath::checked_place_from(Rank peer) const {
+  const OutputRegion place = place_from(peer);
+  if (!shape_.audit.is_on()) return place;
+  shape_.audit.check({"return: the place of outputs", peer, self_}, {bytes_of_value(place)},
+                     seals_from(peer).place);
+  return place;
+}
+
+DirectPath::Seals& DirectPath::seals_to(Rank peer) {
+  return reinterpret_cast<Seals*>(memory_.own() + seals_)[index(peer)];
+}
+
+const DirectPath::Seals& DirectPath::seals_from(Rank peer) const {
+  return reinterpret_cast<const Seals*>(memory_.of(peer) + seals_)[index(self_)];
 }
 
 std::uint64_t DirectPath::progress(Rank peer, std::size_t flag) const {

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <vector>
 
 #include "comm/peer_memory.hpp"
+#include "runtime/canaries.hpp"
 #include "runtime/output_ring.hpp"
 #include "runtime/path.hpp"
 
@@ -24,6 +26,9 @@ namespace moewe {
 ///    and publishes on that peer's flag `returned` how many chunks are done.
 /// 3. The token's rank reads the outputs where they are, and publishes on flag `summed` how many of
 ///    its chunks it is done with: the places of older ones are used again where outputs are kept in a ring.
+///
+/// Where audited, places are followed by checksums and token rows by theirs, every chunk of outputs is one
+/// with its checksums behind it, and known bytes lie behind each region.
 ///
 /// A segment is laid out anew in the next round, which no rank enters before all have left this one (agree).
 class DirectPath : public Path {
@@ -46,6 +51,7 @@ class DirectPath : public Path {
   void free_tokens(std::size_t end) override;
   std::optional<Rank> awaits_rows_of() const override;
   std::optional<Rank> awaits_outputs_of() const override;
+  void check_canaries() const override { canaries_.check(memory_.own(), self_, shape_.generation); }
   bool is_idle() override { return true; }
 
  private:
@@ -62,12 +68,23 @@ class DirectPath : public Path {
     std::uint64_t chunk_tokens;
   };
 
+  /// Where audited, from one rank to another beside its letter: it is read only as what these say it is.
+  struct Seals {
+    std::uint64_t row_checksums;  // where they lie in the segment, by token
+    std::uint64_t manifest;
+    std::uint64_t letter;  // also of the two above
+    std::uint64_t place;
+  };
+
   /// Where the parts of a segment begin; `end` is its length.
   struct Regions {
     std::uint64_t manifests;
     std::uint64_t rows;
+    std::uint64_t row_checksums;
     std::uint64_t outputs;
     std::uint64_t ring_bytes;  // of each source, 0 for an output each
+    std::uint64_t outputs_end;
+    std::array<std::uint64_t, 4> canaries;  // where audited, behind letters, manifests, rows and outputs
     std::uint64_t end;
   };
 
@@ -77,7 +94,8 @@ class DirectPath : public Path {
     Letter letter;
     OutputRing outputs;
     FlowChunks chunks;
-    bool in_hand;  // a chunk of it has not been given back
+    bool in_hand = false;                      // a chunk of it has not been given back
+    const std::byte* row_checksums = nullptr;  // where audited, by token
   };
 
   /// A peer that computes rows of this rank.
@@ -88,15 +106,22 @@ class DirectPath : public Path {
   };
 
   Regions lay_out(const RoundSizes& sizes) const;
-  void copy_needed_rows(const DispatchPlan& plan, std::span<const std::byte> x, std::byte* rows);
-  void write_letters(const DispatchPlan& plan, std::uint64_t manifests, const TokenPlace& rows);
+  void plant_canaries(const Regions& regions);
+  void prepare_rows(const DispatchPlan& plan, std::span<const std::byte> x, const Regions& regions);
+  void prepare_row(std::uint32_t token, std::span<const std::byte> x, const Regions& regions);
+  void write_letters(const DispatchPlan& plan, const Regions& regions);
+  void seal_letter(Rank peer, std::span<const std::byte> manifest, std::uint64_t row_checksums);
+  Seals check_letter(Rank peer, const Letter& letter) const;
+  OutputRegion checked_place_from(Rank peer) const;
   const std::byte* rows_of(const Source& source) const;
-  void open_source(Rank peer);
+  void open_source(Rank peer, RowTable& rows);
   void collect_from(Source& source, RowTable& rows);
   Letter& letter_to(Rank peer);
   const Letter& letter_from(Rank peer) const;
   OutputRegion& place_for(Rank peer);
   const OutputRegion& place_from(Rank peer) const;
+  Seals& seals_to(Rank peer);
+  const Seals& seals_from(Rank peer) const;
 
   /// How far a flag of this round has come: 0 unless it is of this round.
   std::uint64_t progress(Rank peer, std::size_t flag) const;
@@ -107,13 +132,15 @@ class DirectPath : public Path {
   std::vector<Rank> peers_;
   std::size_t num_ranks_;
   std::size_t places_;  // offset in every segment
+  std::size_t seals_;   // the same, where audited
   PeerMemory& memory_;
   const TokenBuffers& token_buffers_;
 
   RoundShape shape_;
   std::size_t num_tokens_ = 0;
-  OutputRegion next_outputs_;  // in the own segment
-  std::uint64_t segment_end_ = 0;
+  OutputRegion next_outputs_;      // in the own segment
+  std::uint64_t outputs_end_ = 0;  // the same
+  Canaries canaries_;
   std::vector<Rank> awaited_;            // peers that have not published their rows
   std::vector<Source> sources_;          // with rows to compute
   std::vector<Target> targets_;          // with outputs to come

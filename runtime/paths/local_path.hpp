@@ -6,7 +6,8 @@
 
 namespace moewe {
 
-/// From a rank to itself: nothing travels.
+/// From a rank to itself: nothing travels. Where audited, outputs have checksums as elsewhere, since they lie
+/// where they were written until they are summed; the rows are the caller's own.
 class LocalPath : public Path {
  public:
   LocalPath(Rank self, MemoryMeter& meter) : self_(self), outputs_(meter, outputs_name) {}

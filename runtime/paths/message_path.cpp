@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "comm/error.hpp"
+#include "runtime/paths/packed_rows.hpp"
 #include "runtime/paths/transfer.hpp"
 
 namespace moewe {
@@ -58,8 +59,9 @@ struct MessagePath::Incoming {
   Transfer manifest_received;
   std::vector<Transfer> receives;  // one per chunk
   std::vector<Transfer> sends;
-  std::size_t num_collected = 0;   // chunks
-  std::size_t num_given_back = 0;  // chunks
+  std::size_t num_collected = 0;        // chunks
+  std::size_t num_given_back = 0;       // chunks
+  std::uint64_t manifest_checksum = 0;  // where audited
 };
 
 MessagePath::MessagePath(Rank self, const std::vector<Peer>& peers, MessageTransport& transport,
@@ -98,11 +100,12 @@ MessagePath::PoolSizes MessagePath::pool_sizes(const RoundSizes& sizes) const {
   if (outgoing_.empty()) return {};
   const std::size_t sent = sizes.num_assigned_elsewhere;
   const std::size_t expected = sizes.num_expected_from_elsewhere();
-  return {.packed_rows = sent * sizes.row_bytes,
-          .returned_outputs = sent * sizes.row_bytes,
+  const std::size_t row_bytes = sizes.sealed_row_bytes();
+  return {.packed_rows = sent * row_bytes,
+          .returned_outputs = sent * row_bytes,
           .manifests = expected * sizeof(PlannedAssignment),
-          .received_rows = expected * sizes.row_bytes,
-          .computed_outputs = expected * sizes.row_bytes};
+          .received_rows = expected * row_bytes,
+          .computed_outputs = expected * row_bytes};
 }
 
 void MessagePath::plan_memory(const RoundSizes& sizes, MemoryPlan& memory) const {
@@ -129,7 +132,7 @@ void MessagePath::reset_pools(const RoundSizes& sizes) {
 }
 
 std::size_t MessagePath::rows_per_chunk(std::size_t chunk_bytes) const {
-  return std::max<std::size_t>(1, chunk_bytes / shape_.row_bytes());
+  return std::max<std::size_t>(1, chunk_bytes / shape_.sealed_row_bytes());
 }
 
 std::size_t MessagePath::chunk_bytes_of(Rank peer) const {
@@ -142,7 +145,7 @@ std::size_t MessagePath::chunk_bytes_of(Rank peer) const {
 std::size_t MessagePath::returned_bytes(std::span<const PlannedAssignment> manifest,
                                         const Chunk& chunk) const {
   const auto assignments = manifest.subspan(chunk.first_assignment, chunk.num_assignments);
-  return shape_.num_returned(assignments) * shape_.row_bytes();
+  return shape_.num_returned(assignments) * shape_.sealed_row_bytes();
 }
 
 std::vector<MessagePath::Chunk> MessagePath::cut(std::span<const PlannedAssignment> assignments,
@@ -186,8 +189,11 @@ void MessagePath::announce(Outgoing& peer) {
   announcement.counts = {shape_.generation, tokens.size(), assignments.size()};
   const bool holds_manifest = announcement.holds_manifest(peer.chunk_bytes);
   if (holds_manifest) std::copy(assignments.begin(), assignments.end(), announcement.manifest.begin());
-  peer.announced =
-      transport_.post_send(peer.to, tag(Message::counts, 0), announcement.bytes(peer.chunk_bytes));
+  const bool is_audited = shape_.audit.is_on();
+  if (is_audited) announcement.seal(peer.chunk_bytes, shape_.audit, peer.to, assignments);
+  peer.announced = transport_.post_send(
+      peer.to, tag(Message::counts, 0),
+      is_audited ? announcement.sealed_bytes(peer.chunk_bytes) : announcement.bytes(peer.chunk_bytes));
   if (holds_manifest) return;
   peer.sends.push_back(Transfer::send(transport_, peer.to, tag(Message::manifest, shape_.generation),
                                       std::as_bytes(assignments), peer.chunk_bytes));
@@ -207,13 +213,9 @@ void MessagePath::post_returns(Outgoing& peer) {
 }
 
 void MessagePath::send_rows(Outgoing& peer, std::span<const std::byte> x) {
-  const std::size_t row_bytes = shape_.row_bytes();
   for (const Chunk& chunk : peer.chunks) {
-    const std::span<std::byte> rows = packed_rows_.take(chunk.num_rows * row_bytes);
-    for (std::size_t row = 0; row < chunk.num_rows; ++row) {
-      const std::byte* from = x.data() + peer.destination.tokens[chunk.first_row + row] * row_bytes;
-      std::memcpy(rows.data() + row * row_bytes, from, row_bytes);
-    }
+    const std::span<std::byte> rows = packed_rows_.take(chunk.num_rows * shape_.sealed_row_bytes());
+    pack_rows(shape_, peer.destination.tokens.subspan(chunk.first_row, chunk.num_rows), x, rows.data());
     peer.sends.push_back(
         Transfer::send(transport_, peer.to, tag(Message::rows, shape_.generation), rows, peer.chunk_bytes));
   }
@@ -240,6 +242,9 @@ void MessagePath::collect(RowTable& rows) {
 
 void MessagePath::begin_incoming(Rank from) {
   const Announcement::Counts& counts = announcement_.counts;
+  const std::size_t chunk_bytes = chunk_bytes_of(from);
+  const std::uint64_t manifest_checksum =
+      shape_.audit.is_on() ? announcement_.check(chunk_bytes, shape_.audit, from) : 0;
   if (counts.generation != shape_.generation || counts.num_assignments > shape_.num_expected ||
       counts.num_rows > counts.num_assignments || counts.num_rows == 0) {
     throw Error(
@@ -248,10 +253,17 @@ void MessagePath::begin_incoming(Rank from) {
                     number(from), counts.num_assignments, counts.generation, shape_.generation,
                     shape_.num_expected));
   }
+  const bool is_second = std::any_of(incoming_.begin(), incoming_.end(),
+                                     [&](const auto& source) { return source->from == from; });
+  if (is_second) {
+    throw Error(ErrorKind::verification,
+                fmt::format("rank {} announces its rows of round {} twice", number(from), shape_.generation));
+  }
   incoming_.push_back(std::make_unique<Incoming>());
   Incoming& source = *incoming_.back();
   source.from = from;
-  source.chunk_bytes = chunk_bytes_of(from);
+  source.chunk_bytes = chunk_bytes;
+  source.manifest_checksum = manifest_checksum;
   source.counts = counts;
   const std::span<std::byte> manifest = manifests_.take(counts.num_assignments * sizeof(PlannedAssignment));
   source.manifest = {reinterpret_cast<PlannedAssignment*>(manifest.data()), counts.num_assignments};
@@ -261,12 +273,13 @@ void MessagePath::begin_incoming(Rank from) {
     source.manifest_received = Transfer::receive(transport_, from, tag(Message::manifest, shape_.generation),
                                                  manifest, source.chunk_bytes);
   }
-  source.rows = received_rows_.take(counts.num_rows * shape_.row_bytes());
-  source.outputs = computed_outputs_.take(counts.num_assignments * shape_.row_bytes());
+  source.rows = received_rows_.take(counts.num_rows * shape_.sealed_row_bytes());
+  source.outputs = computed_outputs_.take(counts.num_assignments * shape_.sealed_row_bytes());
   const std::size_t most_rows = rows_per_chunk(source.chunk_bytes);
   for (std::size_t row = 0; row < counts.num_rows; row += most_rows) {
     const std::size_t num_rows = std::min<std::size_t>(most_rows, counts.num_rows - row);
-    const std::span chunk = source.rows.subspan(row * shape_.row_bytes(), num_rows * shape_.row_bytes());
+    const std::span chunk =
+        source.rows.subspan(row * shape_.sealed_row_bytes(), num_rows * shape_.sealed_row_bytes());
     source.receives.push_back(Transfer::receive(transport_, from, tag(Message::rows, shape_.generation),
                                                 chunk, source.chunk_bytes));
   }
@@ -275,6 +288,10 @@ void MessagePath::begin_incoming(Rank from) {
 void MessagePath::collect_from(Incoming& source, RowTable& rows) {
   if (!source.manifest_received.is_done()) return;
   if (source.chunks.empty()) {
+    if (shape_.audit.is_on()) {
+      shape_.audit.check(Announcement::manifest_label(source.from, self_), {std::as_bytes(source.manifest)},
+                         source.manifest_checksum);
+    }
     source.chunks = cut(source.manifest, source.counts.num_rows, source.chunk_bytes);
     const Chunk& last = source.chunks.back();
     expects(last.first_assignment + last.num_assignments == source.manifest.size(),
@@ -288,9 +305,10 @@ void MessagePath::collect_from(Incoming& source, RowTable& rows) {
 
 void MessagePath::add_chunk(Incoming& source, const Chunk& chunk, RowTable& rows) const {
   const std::span<const PlannedAssignment> manifest(source.manifest);
-  rows.add({source.from, manifest.subspan(chunk.first_assignment, chunk.num_assignments), source.rows.data(),
+  const PackedRows packed = packed_rows(shape_, source.rows.data(), chunk.first_row, chunk.num_rows);
+  rows.add({source.from, manifest.subspan(chunk.first_assignment, chunk.num_assignments), packed.inputs,
             &PlannedAssignment::row, source.counts.num_rows,
-            source.outputs.data() + chunk.first_assignment * shape_.row_bytes()});
+            source.outputs.data() + chunk.first_assignment * shape_.sealed_row_bytes(), packed.checksums});
 }
 
 void MessagePath::give_back() {
@@ -298,7 +316,7 @@ void MessagePath::give_back() {
     for (; source->num_given_back < source->num_collected; ++source->num_given_back) {
       const Chunk& chunk = source->chunks[source->num_given_back];
       const std::span<const std::byte> outputs(
-          source->outputs.data() + chunk.first_assignment * shape_.row_bytes(),
+          source->outputs.data() + chunk.first_assignment * shape_.sealed_row_bytes(),
           returned_bytes(source->manifest, chunk));
       source->sends.push_back(Transfer::send(
           transport_, source->from, tag(Message::outputs, shape_.generation), outputs, source->chunk_bytes));
@@ -311,8 +329,11 @@ std::size_t MessagePath::collect_returned(ReturnTable& returned) {
   for (const auto& peer : outgoing_) {
     while (peer->num_returned < peer->returns.size() && peer->returns[peer->num_returned].is_done()) {
       const Chunk& chunk = peer->chunks[peer->num_returned];
-      returned.add(peer->destination.assignments.subspan(chunk.first_assignment, chunk.num_assignments),
-                   peer->outputs[peer->num_returned].data(), shape_.row_bytes());
+      const auto assignments =
+          peer->destination.assignments.subspan(chunk.first_assignment, chunk.num_assignments);
+      const std::byte* const outputs = peer->outputs[peer->num_returned].data();
+      returned.add({peer->to, assignments, outputs, shape_.checksums_behind(outputs, assignments)},
+                   shape_.row_bytes());
       ++peer->num_returned;
     }
     if (peer->num_returned == peer->returns.size()) continue;

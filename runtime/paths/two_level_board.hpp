@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "comm/peer_memory.hpp"
+#include "runtime/round_audit.hpp"
 
 namespace moewe::two_level {
 
@@ -24,7 +25,8 @@ struct Letter {
 
 /// What relays and experts of a node show one another in their segments of peer memory:
 ///
-///   | letters, one per source | places, one per source | what the roles lay out behind |
+///   | letters, one per source | places, one per source | where audited, their checksums | what the roles lay
+///   out behind |
 ///
 /// and by two flags per source: how many of its chunks in a round have arrived (the relay's), and of how many
 /// the outputs are written (the experts'). The first one seen of a round makes letter and place readable.
@@ -36,7 +38,10 @@ class Board {
   Board(std::size_t num_ranks, PeerMemory& memory);
 
   /// Where the roles' part of a segment begins.
-  std::size_t end() const { return aligned(num_ranks_ * (sizeof(Letter) + sizeof(std::uint64_t))); }
+  std::size_t end(bool is_audited) const {
+    const std::size_t checksums = is_audited ? 2 * sizeof(std::uint64_t) : 0;
+    return aligned(num_ranks_ * (sizeof(Letter) + sizeof(std::uint64_t) + checksums));
+  }
 
   PeerMemory& memory() { return memory_; }
   const PeerMemory& memory() const { return memory_; }
@@ -49,20 +54,27 @@ class Board {
   void show_computed(Rank source, std::uint64_t generation, std::size_t num_chunks);
   std::size_t num_computed(Rank expert, Rank source, std::uint64_t generation) const;
 
-  Letter& letter(Rank source);
-  const Letter& letter(Rank relay, Rank source) const;
+  /// Where audited, what is read is compared with the checksum that was written with it: these throw
+  /// Error(verification).
+  void write_letter(const RoundAudit& audit, Rank source, const Letter& letter);
+  Letter read_letter(const RoundAudit& audit, Rank relay, Rank source) const;
 
   /// Offset of the outputs for a source in the expert's segment, in the order of its manifest.
-  std::uint64_t& place(Rank source);
-  std::uint64_t place(Rank expert, Rank source) const;
+  void write_place(const RoundAudit& audit, Rank source, std::uint64_t offset);
+  std::uint64_t read_place(const RoundAudit& audit, Rank expert, Rank source) const;
 
  private:
   std::size_t flag_arrived(Rank source) const { return index(source); }
   std::size_t flag_computed(Rank source) const { return num_ranks_ + index(source); }
   std::size_t seen(Rank writer, std::size_t flag, std::uint64_t generation) const;
 
+  /// Numbers of the checksums of letters, then places, in a segment.
+  std::size_t number_of_letter(Rank source) const { return index(source); }
+  std::size_t number_of_place(Rank source) const { return num_ranks_ + index(source); }
+
   std::size_t num_ranks_;
-  std::size_t places_;  // offset
+  std::size_t places_;     // offset
+  std::size_t checksums_;  // offset, where audited
   PeerMemory& memory_;
 };
 

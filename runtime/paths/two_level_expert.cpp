@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "comm/error.hpp"
+#include "runtime/paths/packed_rows.hpp"
 
 namespace moewe::two_level {
 
@@ -40,22 +41,23 @@ void Expert::collect(RowTable& rows) {
 
 void Expert::read_letter(Incoming& source) {
   source.is_known = true;
-  source.letter = board_.letter(source.relay, source.from);
-  source.chunks = Chunks(source.letter.num_rows, shape_.row_bytes(), chunk_bytes_);
+  source.letter = board_.read_letter(shape_.audit, source.relay, source.from);
+  source.chunks = Chunks(source.letter.num_rows, shape_.sealed_row_bytes(), chunk_bytes_);
   source.manifest = Manifest::at(board_.memory().of(source.relay) + source.letter.manifest,
                                  source.chunks.size(), node_.size(), source.letter.num_assignments);
+  if (shape_.audit.is_on()) source.manifest.check(shape_.audit, source.from, source.relay);
   std::size_t num_mine = 0;
   for (std::size_t chunk = 0; chunk < source.chunks.size(); ++chunk) {
     num_mine += source.manifest.of(chunk, position_).size();
   }
   const std::size_t outputs = next_output_;
-  next_output_ += num_mine * shape_.row_bytes();
+  next_output_ += num_mine * shape_.sealed_row_bytes();
   if (next_output_ > outputs_end_) {
     throw Error(ErrorKind::verification,
                 fmt::format("rank {} announces {} assignments in round {}, which expects {} in all",
                             number(source.from), num_mine, shape_.generation, shape_.num_expected));
   }
-  board_.place(source.from) = outputs;
+  board_.write_place(shape_.audit, source.from, outputs);
   source.next_output = board_.memory().own() + outputs;
 }
 
@@ -64,12 +66,20 @@ void Expert::collect_from(Incoming& source, RowTable& rows) {
   if (num_arrived == 0) return;
   if (!source.is_known) read_letter(source);
   for (; source.num_collected < num_arrived; ++source.num_collected) {
-    const auto mine = source.manifest.of(source.num_collected, position_);
-    if (mine.empty()) continue;
-    rows.add({source.from, mine, board_.memory().of(source.relay) + source.letter.rows,
-              &PlannedAssignment::row, source.letter.num_rows, source.next_output});
-    source.next_output += mine.size() * shape_.row_bytes();
+    collect_chunk(source, source.num_collected, rows);
   }
+}
+
+void Expert::collect_chunk(Incoming& source, std::size_t chunk, RowTable& rows) {
+  const auto mine = rows.keep(source.from, source.manifest.of(chunk, position_));
+  if (shape_.audit.is_on())
+    source.manifest.check_part(shape_.audit, source.from, chunk * node_.size() + position_, mine);
+  if (mine.empty()) return;
+  const PackedRows packed = packed_rows(shape_, board_.memory().of(source.relay) + source.letter.rows,
+                                        source.chunks.first_row(chunk), source.chunks.num_rows(chunk));
+  rows.add({source.from, mine, packed.inputs, &PlannedAssignment::row, source.letter.num_rows,
+            source.next_output, packed.checksums});
+  source.next_output += mine.size() * shape_.sealed_row_bytes();
 }
 
 void Expert::give_back() {

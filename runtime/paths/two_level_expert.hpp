@@ -44,6 +44,7 @@ class Expert {
 
   void read_letter(Incoming& source);
   void collect_from(Incoming& source, RowTable& rows);
+  void collect_chunk(Incoming& source, std::size_t chunk, RowTable& rows);
 
   std::span<const Rank> node_;
   std::size_t position_;  // of the own rank on its node

@@ -10,6 +10,7 @@
 #include "comm/message_transport.hpp"
 #include "comm/topology.hpp"
 #include "runtime/dispatch_plan.hpp"
+#include "runtime/round_audit.hpp"
 
 /// What the roles of the two-level path tell one another: source to relay and back by messages.
 namespace moewe::two_level {
@@ -29,6 +30,13 @@ struct Counts {
   std::uint64_t generation;
   std::uint64_t num_rows;         ///< distinct, for the whole node
   std::uint64_t num_assignments;  ///< to all experts of the node
+  std::uint64_t checksum = 0;     ///< of the above, sent where audited
+
+  std::size_t sent_bytes(const RoundAudit& audit) const {
+    return sizeof(Counts) - sizeof checksum + audit.checksum_bytes();
+  }
+  std::uint64_t checksum_in(const RoundAudit& audit, Rank source, Rank relay) const;
+  void check(const RoundAudit& audit, Rank source, Rank relay) const;
 };
 
 /// How so many rows are cut for their way: the same on every rank that knows how many there are.
@@ -64,7 +72,10 @@ class Chunks {
 /// What a source sends to a node beside the rows: the assignments by chunk, then by rank of the node, then by
 /// token and k. An assignment's row is counted over the node. One block of memory:
 ///
-///   | for each chunk and rank: where its assignments end | assignments |
+///   | for each chunk and rank: where its assignments end | assignments | checksums |
+///
+/// Where audited there is a checksum for the assignments of each chunk and rank, and one for all that comes
+/// before it.
 struct Manifest {
   std::size_t num_ranks = 0;
   std::span<const std::uint32_t> ends;  ///< [chunks, num_ranks]
@@ -75,6 +86,10 @@ struct Manifest {
   }
   static std::size_t bytes_for(std::size_t num_chunks, std::size_t num_ranks, std::size_t num_assignments) {
     return ends_bytes(num_chunks, num_ranks) + num_assignments * sizeof(PlannedAssignment);
+  }
+  /// Beside these, of so many manifests with so many parts in all.
+  static std::size_t checksum_bytes(std::size_t num_parts, std::size_t num_manifests) {
+    return (num_parts + num_manifests) * sizeof(std::uint64_t);
   }
   static Manifest at(const std::byte* begin, std::size_t num_chunks, std::size_t num_ranks,
                      std::size_t num_assignments);
@@ -87,14 +102,32 @@ struct Manifest {
     return between(chunk * num_ranks + rank_on_node, chunk * num_ranks + rank_on_node + 1);
   }
 
+  /// Writes the checksums behind the assignments, which are writable there. `ranks` are those of the node.
+  void seal(const RoundAudit& audit, std::span<const Rank> ranks, Rank relay) const;
+
+  /// Throws Error(verification) unless all of it is what the source wrote for this relay.
+  void check(const RoundAudit& audit, Rank source, Rank relay) const;
+
+  /// The same for one part's assignments, of which `part` is a copy, on the rank that they are for.
+  void check_part(const RoundAudit& audit, Rank source, std::size_t number,
+                  std::span<const PlannedAssignment> part) const;
+
   /// Whether its assignments are in order and every row has some: what for_each_row relies on. Looks at
   /// nothing but the manifest, which may hold anything.
   bool is_sound(const Chunks& chunks) const;
 
  private:
+  std::span<const std::byte> unsealed() const {
+    return {reinterpret_cast<const std::byte*>(ends.data()), checksums()};
+  }
+  const std::byte* checksums() const {
+    return reinterpret_cast<const std::byte*>(assignments.data() + assignments.size());
+  }
   std::span<const PlannedAssignment> between(std::size_t first_part, std::size_t end_part) const {
-    const std::size_t begin = first_part == 0 ? 0 : ends[first_part - 1];
-    return assignments.subspan(begin, (end_part == 0 ? 0 : ends[end_part - 1]) - begin);
+    // Other ranks may read them while they are being spoilt, which the checksum of the part then tells.
+    const std::size_t end = std::min<std::size_t>(end_part == 0 ? 0 : ends[end_part - 1], assignments.size());
+    const std::size_t begin = std::min<std::size_t>(first_part == 0 ? 0 : ends[first_part - 1], end);
+    return assignments.subspan(begin, end - begin);
   }
 };
 

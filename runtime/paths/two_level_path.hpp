@@ -54,15 +54,21 @@ class TwoLevelPath : public Path {
   std::size_t collect_returned(ReturnTable& returned) override;
   bool needs_progress() const override { return true; }
   void progress() override;
+  void check_canaries() const override { canaries_.check(board_.memory().of(self_), self_, generation_); }
   bool is_idle() override;
 
  private:
   /// Where the own outputs end in the segment.
   std::size_t outputs_end(const RoundSizes& sizes) const;
 
+  /// Where what it relays begins.
+  std::size_t roles_end(const RoundSizes& sizes) const;
+
   Rank self_;
   MessageTransport& transport_;
   two_level::Board board_;
+  Canaries canaries_;
+  std::uint64_t generation_ = 0;
   std::function<void(const MemoryPlan&)> add_planned_;
   two_level::Source source_;
   two_level::Relay relay_;

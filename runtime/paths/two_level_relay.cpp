@@ -2,18 +2,21 @@
 
 #include <cstring>
 #include <fmt/format.h>
+#include <limits>
 
 #include "comm/error.hpp"
 
 namespace moewe::two_level {
 
 Relay::Relay(Rank self, const Topology& topology, std::span<const Rank> peers, MessageTransport& transport,
-             Board& board, std::size_t chunk_bytes, std::function<void(std::size_t)> plan_segment)
-    : node_(topology.node_ranks(self)),
+             RelaySegment segment, std::size_t chunk_bytes)
+    : self_(self),
+      node_(topology.node_ranks(self)),
       transport_(transport),
-      board_(board),
+      board_(segment.board),
       chunk_bytes_(chunk_bytes),
-      plan_segment_(std::move(plan_segment)) {
+      plan_segment_(std::move(segment.plan)),
+      canaries_(segment.canaries) {
   for (const Rank source : peers) {
     if (relay_of(topology, source, self) != self) continue;
     incoming_.emplace_back();
@@ -27,9 +30,14 @@ std::size_t Relay::most_bytes(const RoundSizes& sizes) const {
   const std::size_t rows = std::min(tokens, sizes.most_expected_on_node);
   const std::size_t assignments = std::min(tokens * sizes.top_k, sizes.most_expected_on_node);
   if (rows == 0) return 0;
-  const std::size_t chunks = incoming_.size() * Chunks::bound(per_source, sizes.row_bytes, chunk_bytes_);
+  const std::size_t chunks =
+      incoming_.size() * Chunks::bound(per_source, sizes.sealed_row_bytes(), chunk_bytes_);
+  const std::size_t audited = sizes.is_audited
+                                  ? Manifest::checksum_bytes(chunks * node_.size(), incoming_.size()) +
+                                        incoming_.size() * 3 * Canaries::bytes
+                                  : 0;
   return incoming_.size() * 3 * region_alignment + Manifest::bytes_for(chunks, node_.size(), assignments) +
-         (rows + assignments) * sizes.row_bytes;
+         (rows + assignments) * sizes.sealed_row_bytes() + audited;
 }
 
 void Relay::begin(const RoundShape& shape, std::size_t first_offset) {
@@ -41,8 +49,9 @@ void Relay::begin(const RoundShape& shape, std::size_t first_offset) {
     source.from = from;
   }
   for (Incoming& source : incoming_) {
-    source.announcement = transport_.post_recv(source.from, tag(Message::counts, shape_.generation),
-                                               std::as_writable_bytes(std::span(&source.counts, 1)));
+    source.announcement = transport_.post_recv(
+        source.from, tag(Message::counts, shape_.generation),
+        std::as_writable_bytes(std::span(&source.counts, 1)).first(source.counts.sent_bytes(shape.audit)));
   }
 }
 
@@ -71,7 +80,8 @@ void Relay::advance(Incoming& source) {
 }
 
 void Relay::read_counts(Incoming& source) {
-  const auto& [generation, num_rows, num_assignments] = source.counts;
+  if (shape_.audit.is_on()) source.counts.check(shape_.audit, source.from, self_);
+  const auto& [generation, num_rows, num_assignments, checksum] = source.counts;
   if (generation != shape_.generation || num_assignments > shape_.num_expected_on_node ||
       num_rows > num_assignments || (num_rows == 0) != (num_assignments == 0)) {
     throw Error(ErrorKind::verification,
@@ -84,18 +94,29 @@ void Relay::read_counts(Incoming& source) {
   if (num_rows > 0) lay_out(source);
 }
 
-void Relay::lay_out(Incoming& source) {
-  const auto& [generation, num_rows, num_assignments] = source.counts;
-  const bool is_summed = shape_.combine == Combine::fast;
-  source.chunks = Chunks(num_rows, shape_.row_bytes(), chunk_bytes_);
-  const std::size_t manifest_bytes = Manifest::bytes_for(source.chunks.size(), node_.size(), num_assignments);
-  source.manifest_offset = aligned(end_offset_);
-  source.rows_offset = aligned(source.manifest_offset + manifest_bytes);
-  end_offset_ = source.rows_offset + num_rows * shape_.row_bytes();
-  source.outputs_offset = is_summed ? source.rows_offset : aligned(end_offset_);
-  if (!is_summed) end_offset_ = source.outputs_offset + num_assignments * shape_.row_bytes();
+std::size_t Relay::place(std::size_t bytes, std::string_view region) {
+  const std::size_t at = aligned(end_offset_);
+  const bool is_audited = shape_.audit.is_on();
+  end_offset_ = at + bytes + (is_audited ? Canaries::bytes : 0);
   plan_segment_(end_offset_);
   board_.memory().grow(end_offset_);
+  if (is_audited) canaries_.plant(board_.memory().own(), at + bytes, region);
+  return at;
+}
+
+void Relay::lay_out(Incoming& source) {
+  const std::size_t num_assignments = source.counts.num_assignments;
+  const std::size_t row_bytes = shape_.sealed_row_bytes();
+  source.chunks = Chunks(source.counts.num_rows, row_bytes, chunk_bytes_);
+  const std::size_t num_parts = source.chunks.size() * node_.size();
+  const std::size_t manifest_bytes =
+      Manifest::bytes_for(source.chunks.size(), node_.size(), num_assignments) +
+      (shape_.audit.is_on() ? Manifest::checksum_bytes(num_parts, 1) : 0);
+  source.manifest_offset = place(manifest_bytes, "manifest");
+  source.rows_offset = place(source.counts.num_rows * row_bytes, "token rows");
+  source.outputs_offset = shape_.combine == Combine::fast
+                              ? source.rows_offset
+                              : place(num_assignments * row_bytes, "gathered outputs");
 
   std::byte* const own = board_.memory().own();
   const auto receive = [&](Message message, std::span<std::byte> bytes) {
@@ -104,7 +125,7 @@ void Relay::lay_out(Incoming& source) {
   source.manifest_transfer = receive(Message::manifest, {own + source.manifest_offset, manifest_bytes});
   std::byte* rows = own + source.rows_offset;
   for (std::size_t chunk = 0; chunk < source.chunks.size(); ++chunk) {
-    const std::size_t bytes = source.chunks.num_rows(chunk) * shape_.row_bytes();
+    const std::size_t bytes = source.chunks.num_rows(chunk) * row_bytes;
     source.receives.push_back(receive(Message::rows, {rows, bytes}));
     rows += bytes;
   }
@@ -113,6 +134,7 @@ void Relay::lay_out(Incoming& source) {
 void Relay::read_manifest(Incoming& source) {
   source.manifest = Manifest::at(board_.memory().own() + source.manifest_offset, source.chunks.size(),
                                  node_.size(), source.counts.num_assignments);
+  if (shape_.audit.is_on()) source.manifest.check(shape_.audit, source.from, self_);
   if (!source.manifest.is_sound(source.chunks)) {
     throw Error(
         ErrorKind::verification,
@@ -122,8 +144,9 @@ void Relay::read_manifest(Incoming& source) {
   }
   source.is_manifest_read = true;
   source.num_taken.assign(node_.size(), 0);
-  board_.letter(source.from) = {source.counts.num_rows, source.counts.num_assignments, source.manifest_offset,
-                                source.rows_offset};
+  board_.write_letter(
+      shape_.audit, source.from,
+      {source.counts.num_rows, source.counts.num_assignments, source.manifest_offset, source.rows_offset});
 }
 
 bool Relay::is_computed(const Incoming& source, std::size_t chunk) const {
@@ -135,6 +158,7 @@ bool Relay::is_computed(const Incoming& source, std::size_t chunk) const {
 }
 
 void Relay::send_back(Incoming& source, std::size_t chunk) {
+  if (shape_.audit.is_on()) source.manifest.check(shape_.audit, source.from, self_);  // since it was read
   std::byte* const to = board_.memory().own() + source.outputs_offset + source.output_bytes;
   const bool is_summed = shape_.combine == Combine::fast;
   const std::size_t bytes = is_summed ? sum_outputs(source, chunk, to) : gather_outputs(source, chunk, to);
@@ -144,8 +168,8 @@ void Relay::send_back(Incoming& source, std::size_t chunk) {
 }
 
 const std::byte* Relay::next_output(const Incoming& source, std::size_t rank) const {
-  return board_.memory().of(node_[rank]) + board_.place(node_[rank], source.from) +
-         source.num_taken[rank] * shape_.row_bytes();
+  return board_.memory().of(node_[rank]) + board_.read_place(shape_.audit, node_[rank], source.from) +
+         source.num_taken[rank] * shape_.sealed_row_bytes();
 }
 
 std::size_t Relay::gather_outputs(Incoming& source, std::size_t chunk, std::byte* to) const {
@@ -153,31 +177,59 @@ std::size_t Relay::gather_outputs(Incoming& source, std::size_t chunk, std::byte
   for (std::size_t rank = 0; rank < node_.size(); ++rank) {
     const std::size_t count = source.manifest.of(chunk, rank).size();
     if (count == 0) continue;
-    std::memcpy(to, next_output(source, rank), count * shape_.row_bytes());
-    to += count * shape_.row_bytes();
+    const std::size_t bytes = count * shape_.sealed_row_bytes();
+    std::memcpy(to, next_output(source, rank), bytes);
+    to += bytes;
     source.num_taken[rank] += count;
   }
   return static_cast<std::size_t>(to - begin);
 }
 
-std::size_t Relay::sum_outputs(Incoming& source, std::size_t chunk, std::byte* to) const {
-  // Each rank's sums lie one behind the other where the outputs of its part of the chunk begin.
-  std::vector<const std::byte*> next(node_.size(), nullptr);
+/// Each rank's sums lie one behind the other where the outputs of its part of the chunk begin.
+std::vector<Relay::Partial> Relay::first_partials(Incoming& source, std::size_t chunk) const {
+  std::vector<Partial> partials;
   for (std::size_t rank = 0; rank < node_.size(); ++rank) {
-    if (!source.manifest.of(chunk, rank).empty()) next[rank] = next_output(source, rank);
-    source.num_taken[rank] += source.manifest.of(chunk, rank).size();
+    const auto part = source.manifest.of(chunk, rank);
+    const std::byte* const first = part.empty() ? nullptr : next_output(source, rank);
+    partials.push_back({node_[rank], first, shape_.checksums_behind(first, part), 0, 0});
+    source.num_taken[rank] += part.size();
   }
+  return partials;
+}
+
+std::size_t Relay::sum_outputs(Incoming& source, std::size_t chunk, std::byte* to) const {
+  std::vector<Partial> next = first_partials(source, chunk);
+  std::byte* const checksums = to + source.chunks.num_rows(chunk) * shape_.row_bytes();
   std::vector<const std::byte*> sums;
   for_each_row(source.manifest, source.chunks, chunk, [&](std::size_t row, const auto& of_row) {
     sums.clear();
+    Partial all{self_, to + row * shape_.row_bytes(), nullptr, 0, std::numeric_limits<std::uint32_t>::max()};
     for (std::size_t rank = 0; rank < node_.size(); ++rank) {
       if (of_row[rank].empty()) continue;
-      sums.push_back(next[rank]);
-      next[rank] += shape_.row_bytes();
+      Partial& partial = next[rank];
+      partial.token = all.token = of_row[rank].front().token;
+      partial.k = of_row[rank].front().k;
+      all.k = std::min(all.k, partial.k);
+      sums.push_back(partial.sum);
+      if (shape_.audit.is_on()) check_sum(source, partial);
+      partial.sum += shape_.row_bytes();
+      partial.checksum += shape_.audit.checksum_bytes();
     }
     sum_partial_sums(sums, shape_.format, to + row * shape_.row_bytes());
+    if (shape_.audit.is_on()) seal_sum(source, all, checksums + row * shape_.audit.checksum_bytes());
   });
-  return source.chunks.num_rows(chunk) * shape_.row_bytes();
+  return source.chunks.num_rows(chunk) * shape_.sealed_row_bytes();
+}
+
+void Relay::check_sum(const Incoming& source, const Partial& partial) const {
+  shape_.audit.check({Direction::back, source.from, partial.computed_by, partial.token, partial.k},
+                     {partial.sum, shape_.row_bytes()}, get_checksum(partial.checksum, 0));
+}
+
+void Relay::seal_sum(const Incoming& source, const Partial& sum, std::byte* checksum) const {
+  put_checksum(checksum, 0,
+               shape_.audit.checksum({Direction::back, source.from, self_, sum.token, sum.k},
+                                     {sum.sum, shape_.row_bytes()}));
 }
 
 bool Relay::is_done() {

@@ -6,12 +6,23 @@
 #include <span>
 #include <vector>
 
+#include "runtime/canaries.hpp"
 #include "runtime/path.hpp"
 #include "runtime/paths/transfer.hpp"
 #include "runtime/paths/two_level_board.hpp"
 #include "runtime/paths/two_level_messages.hpp"
 
 namespace moewe::two_level {
+
+/// What a relay works on in its own segment.
+struct RelaySegment {
+  Board& board;
+  Canaries& canaries;
+
+  /// Is told the length to which the segment is about to grow; how much comes in a round is known only when
+  /// the sources announce it.
+  std::function<void(std::size_t)> plan;
+};
 
 /// The rank that receives for its node what some ranks of other nodes send to it: shows the node's ranks what
 /// has arrived, and sends back, chunk by chunk, what they have made of it. In its segment, for each source:
@@ -22,10 +33,9 @@ namespace moewe::two_level {
 /// per row over the ranks of the node, in rank order.
 class Relay {
  public:
-  /// `plan_segment` is told the length to which the own segment is about to grow; how much comes in a round
-  /// is known only when the sources announce it. The rest outlives the role.
+  /// Topology, transport and what the segment refers to outlive the role.
   Relay(Rank self, const Topology& topology, std::span<const Rank> peers, MessageTransport& transport,
-        Board& board, std::size_t chunk_bytes, std::function<void(std::size_t)> plan_segment);
+        RelaySegment segment, std::size_t chunk_bytes);
 
   /// Most bytes that what is announced in a round within these bounds can take.
   std::size_t most_bytes(const RoundSizes& sizes) const;
@@ -62,6 +72,15 @@ class Relay {
     std::vector<std::size_t> num_taken;  // assignments, of each rank of the node
   };
 
+  /// A sum of what one rank has computed for a row, or several ranks.
+  struct Partial {
+    Rank computed_by;
+    const std::byte* sum;
+    const std::byte* checksum;  // where audited
+    std::uint32_t token;
+    std::uint32_t k;
+  };
+
   void advance(Incoming& source);
   void read_counts(Incoming& source);
   void lay_out(Incoming& source);
@@ -70,13 +89,19 @@ class Relay {
   void send_back(Incoming& source, std::size_t chunk);
   std::size_t gather_outputs(Incoming& source, std::size_t chunk, std::byte* to) const;
   std::size_t sum_outputs(Incoming& source, std::size_t chunk, std::byte* to) const;
+  void check_sum(const Incoming& source, const Partial& partial) const;
+  void seal_sum(const Incoming& source, const Partial& sum, std::byte* checksum) const;
+  std::vector<Partial> first_partials(Incoming& source, std::size_t chunk) const;
+  std::size_t place(std::size_t bytes, std::string_view region);
   const std::byte* next_output(const Incoming& source, std::size_t rank_on_node) const;
 
+  Rank self_;
   std::span<const Rank> node_;
   MessageTransport& transport_;
   Board& board_;
   std::size_t chunk_bytes_;
   std::function<void(std::size_t)> plan_segment_;
+  Canaries& canaries_;
   std::vector<Incoming> incoming_;  // all ranks that this one relays for
 
   RoundShape shape_;

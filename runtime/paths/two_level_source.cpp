@@ -1,9 +1,9 @@
 #include "runtime/paths/two_level_source.hpp"
 
-#include <cstring>
 #include <limits>
 
 #include "comm/error.hpp"
+#include "runtime/paths/packed_rows.hpp"
 
 namespace moewe::two_level {
 namespace {
@@ -50,10 +50,12 @@ std::span<std::byte> Source::Pool::take(std::size_t bytes) {
 Source::Sizes Source::bytes_for(const RoundSizes& sizes) const {
   const std::size_t sent = sizes.num_assigned_elsewhere;
   const std::size_t rows = std::min(sent, sizes.num_tokens);
-  const std::size_t chunks = Chunks::bound(rows, sizes.row_bytes, chunk_bytes_);
-  return {.packed_rows = std::min(sent, sizes.num_tokens * nodes_.size()) * sizes.row_bytes,
-          .returned_outputs = sent * sizes.row_bytes,
-          .manifests = Manifest::bytes_for(chunks, num_peers_, sent)};
+  const std::size_t chunks = Chunks::bound(rows, sizes.sealed_row_bytes(), chunk_bytes_);
+  const std::size_t checksums =
+      sizes.is_audited ? Manifest::checksum_bytes(chunks * num_peers_, nodes_.size()) : 0;
+  return {.packed_rows = std::min(sent, sizes.num_tokens * nodes_.size()) * sizes.sealed_row_bytes(),
+          .returned_outputs = sent * sizes.sealed_row_bytes(),
+          .manifests = Manifest::bytes_for(chunks, num_peers_, sent) + checksums};
 }
 
 void Source::plan_memory(const RoundSizes& sizes, MemoryPlan& memory) const {
@@ -84,7 +86,7 @@ void Source::dispatch(const RoundShape& shape, const DispatchPlan& plan, std::sp
 
 void Source::number_rows(const DispatchPlan& plan, Node& node) {
   node.destinations.clear();
-  node.counts = {shape_.generation, 0, 0};
+  node.counts = {shape_.generation, 0, 0, 0};
   row_of_token_.assign(plan.num_tokens(), no_row);
   for (const Rank rank : node.ranks) {
     node.destinations.push_back(plan.to(rank));
@@ -98,14 +100,17 @@ void Source::number_rows(const DispatchPlan& plan, Node& node) {
     token_of_row_.push_back(token);
   }
   node.counts.num_rows = token_of_row_.size();
-  node.chunks = Chunks(token_of_row_.size(), shape_.row_bytes(), chunk_bytes_);
+  if (shape_.audit.is_on()) node.counts.checksum = node.counts.checksum_in(shape_.audit, self_, node.relay);
+  node.chunks = Chunks(token_of_row_.size(), shape_.sealed_row_bytes(), chunk_bytes_);
 }
 
 void Source::write_manifest(Node& node) {
   const std::size_t num_chunks = node.chunks.size();
   const std::size_t num_ranks = node.ranks.size();
+  const bool is_sealed = shape_.audit.is_on() && num_chunks > 0;
+  const std::size_t checksums = is_sealed ? Manifest::checksum_bytes(num_chunks * num_ranks, 1) : 0;
   node.manifest_bytes =
-      manifests_.take(Manifest::bytes_for(num_chunks, num_ranks, node.counts.num_assignments));
+      manifests_.take(Manifest::bytes_for(num_chunks, num_ranks, node.counts.num_assignments) + checksums);
   node.manifest =
       Manifest::at(node.manifest_bytes.data(), num_chunks, num_ranks, node.counts.num_assignments);
   auto* end = reinterpret_cast<std::uint32_t*>(node.manifest_bytes.data());
@@ -126,12 +131,13 @@ void Source::write_manifest(Node& node) {
       *end++ = static_cast<std::uint32_t>(next - first);
     }
   }
+  if (is_sealed) node.manifest.seal(shape_.audit, node.ranks, node.relay);
 }
 
 std::size_t Source::returned_bytes(const Node& node, std::size_t chunk) const {
   const bool is_summed = shape_.combine == Combine::fast;
   return (is_summed ? node.chunks.num_rows(chunk) : node.manifest.of_chunk(chunk).size()) *
-         shape_.row_bytes();
+         shape_.sealed_row_bytes();
 }
 
 void Source::receive_outputs(Node& node) {
@@ -147,21 +153,19 @@ void Source::receive_outputs(Node& node) {
 
 void Source::send(Node& node, std::span<const std::byte> x) {
   node.sends.clear();
-  node.counts_sent = transport_.post_send(node.relay, tag(Message::counts, shape_.generation),
-                                          std::as_bytes(std::span(&node.counts, 1)));
+  node.counts_sent =
+      transport_.post_send(node.relay, tag(Message::counts, shape_.generation),
+                           bytes_of_value(node.counts).first(node.counts.sent_bytes(shape_.audit)));
   const auto post = [&](Message message, std::span<const std::byte> bytes) {
     node.sends.push_back(
         Transfer::send(transport_, node.relay, tag(message, shape_.generation), bytes, chunk_bytes_));
   };
   post(Message::manifest, node.manifest_bytes);
-  const std::size_t row_bytes = shape_.row_bytes();
   for (std::size_t chunk = 0; chunk < node.chunks.size(); ++chunk) {
-    const std::span<std::byte> rows = packed_rows_.take(node.chunks.num_rows(chunk) * row_bytes);
-    std::byte* to = rows.data();
-    for (std::size_t row = node.chunks.first_row(chunk); row < node.chunks.end_row(chunk); ++row) {
-      std::memcpy(to, x.data() + token_of_row_[row] * row_bytes, row_bytes);
-      to += row_bytes;
-    }
+    const std::size_t num_rows = node.chunks.num_rows(chunk);
+    const std::span<std::byte> rows = packed_rows_.take(num_rows * shape_.sealed_row_bytes());
+    const std::span<const std::uint32_t> tokens(token_of_row_);
+    pack_rows(shape_, tokens.subspan(node.chunks.first_row(chunk), num_rows), x, rows.data());
     post(Message::rows, rows);
   }
 }
@@ -182,10 +186,8 @@ std::size_t Source::collect_returned(ReturnTable& returned) {
 
 void Source::add_returned(const Node& node, std::size_t chunk, ReturnTable& returned) const {
   const std::byte* outputs = node.outputs[chunk].data();
-  if (shape_.combine == Combine::reproducible) {
-    returned.add(node.manifest.of_chunk(chunk), outputs, shape_.row_bytes());
-    return;
-  }
+  if (shape_.combine == Combine::reproducible) return add_outputs(node, chunk, returned);
+  const std::byte* const checksums = shape_.checksums_behind(outputs, node.chunks.num_rows(chunk));
   for_each_row(node.manifest, node.chunks, chunk, [&](std::size_t row, const auto& of_row) {
     std::uint32_t token = 0;
     std::uint32_t first_k = no_row;
@@ -197,8 +199,19 @@ void Source::add_returned(const Node& node, std::size_t chunk, ReturnTable& retu
       }
       count += part.size();
     }
-    returned.add_sum(token, first_k, outputs + row * shape_.row_bytes(), count);
+    returned.add_sum({Direction::back, self_, node.relay, token, first_k},
+                     {outputs + row * shape_.row_bytes(), shape_.row_bytes()},
+                     checksums + row * shape_.audit.checksum_bytes(), count);
   });
+}
+
+void Source::add_outputs(const Node& node, std::size_t chunk, ReturnTable& returned) const {
+  const std::byte* next = node.outputs[chunk].data();
+  for (std::size_t rank = 0; rank < node.ranks.size(); ++rank) {
+    const auto part = node.manifest.of(chunk, rank);
+    returned.add({node.ranks[rank], part, next, shape_.checksums_behind(next, part)}, shape_.row_bytes());
+    next += part.size() * shape_.sealed_row_bytes();
+  }
 }
 
 bool Source::is_done() {

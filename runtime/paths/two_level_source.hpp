@@ -71,6 +71,7 @@ class Source {
   void send(Node& node, std::span<const std::byte> x);
   std::size_t returned_bytes(const Node& node, std::size_t chunk) const;
   void add_returned(const Node& node, std::size_t chunk, ReturnTable& returned) const;
+  void add_outputs(const Node& node, std::size_t chunk, ReturnTable& returned) const;
 
   Rank self_;
   MessageTransport& transport_;

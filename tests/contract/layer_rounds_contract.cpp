@@ -105,6 +105,7 @@ class Reference {
   Reference(Communicator& communicator, const Backend& backend, const EngineOptions& options, const Job& job)
       : communicator_(communicator),
         num_lanes_(options.lanes),
+        is_audited_(options.verify == VerifyLevel::audit),
         lane_(communicator, backend, meter_, token_buffers_, options.exchange) {
     Engine engine(communicator, backend, options);
     MoeLayer layer = make_layer(engine, job.c.spec, job.options);
@@ -146,7 +147,8 @@ class Reference {
                .top_k = router.top_k,
                .num_expected = static_cast<std::size_t>(
                    std::accumulate(computed.begin(), computed.end(), std::int64_t{0})),
-               .row_bytes = job.c.spec.expert.hidden * bytes_of(job.options.dtype)};
+               .row_bytes = job.c.spec.expert.hidden * bytes_of(job.options.dtype),
+               .is_audited = is_audited_};
     const auto expected = all_gather_values(communicator_, bounds_.num_expected);
     for (const Rank neighbour : communicator_.topology().node_ranks(communicator_.rank())) {
       bounds_.num_expected_on_node += expected[index(neighbour)];
@@ -158,6 +160,7 @@ class Reference {
 
   Communicator& communicator_;
   std::size_t num_lanes_;
+  bool is_audited_;
   MemoryMeter meter_;
   TokenBuffers token_buffers_{meter_};
   Lane lane_;

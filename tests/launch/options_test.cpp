@@ -85,6 +85,12 @@ TEST(RunOptions, AreRead) {
   EXPECT_EQ(options.memory_limit, 1610612736U);
 }
 
+TEST(RunOptions, NameEveryLevelOfVerification) {
+  for (const VerifyLevel level : {VerifyLevel::off, VerifyLevel::ledger, VerifyLevel::audit}) {
+    EXPECT_EQ(parse({"--verify", name_of(level)}).verify, level);
+  }
+}
+
 TEST(RunOptions, HelpNeedsNothingElse) { EXPECT_TRUE(parse_run_options({"--help"}).help); }
 
 TEST(RunOptions, SayWhichModelIsRun) {
@@ -170,7 +176,8 @@ TEST(RunOptions, AreRefusedInOneSentence) {
   EXPECT_EQ(with({"--carrier", "nccl"}), "--carrier nccl is not available; choose from: auto, mpi, ucx");
   EXPECT_EQ(with({"--placement", "map.json"}),
             "--placement map.json is not available; choose from: contiguous");
-  EXPECT_EQ(with({"--verify", "audit"}), "--verify audit is not available; choose from: ledger, off");
+  EXPECT_EQ(with({"--verify", "reference"}),
+            "--verify reference is not available; choose from: ledger, audit, off");
   for (const char* timeout : {"nan", "-1", "3s", "0", "1e7"}) {
     EXPECT_EQ(with({"--timeout", timeout}),
               std::string("--timeout must be a number above 0 and up to 1000000, not '") + timeout + "'");

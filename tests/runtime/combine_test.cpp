@@ -19,7 +19,7 @@ float combined(const std::vector<float>& outputs, const std::vector<float>& weig
   ReturnTable returned(meter);
   returned.reset(plan, Combine::reproducible);
   const auto assignments = plan.to(Rank{0}).assignments;
-  returned.add(assignments.first(num_sent), reinterpret_cast<const std::byte*>(outputs.data()),
+  returned.add({Rank{0}, assignments.first(num_sent), reinterpret_cast<const std::byte*>(outputs.data())},
                sizeof(float));
   std::vector<float> y{-1.0F};
   combine({routing, returned, {1, Dtype::f32}, false}, {0, routing.num_tokens}, y, num_threads);

@@ -65,6 +65,7 @@ StepBounds random_bounds(std::mt19937_64& generator, std::size_t num_ranks) {
   bounds.num_expected_on_node =
       std::min(bounds.num_tokens * bounds.top_k, bounds.num_expected + below(generator, 100));
   bounds.row_bytes = 2 * (1 + below(generator, 100));
+  bounds.is_audited = below(generator, 2) == 1;
   return bounds;
 }
 
@@ -114,6 +115,7 @@ RoundSizes random_round(std::mt19937_64& generator, const StepBounds& bounds, st
   RoundSizes sizes;
   sizes.top_k = bounds.top_k;
   sizes.row_bytes = bounds.row_bytes;
+  sizes.is_audited = bounds.is_audited;
   sizes.num_tokens = below(generator, tokens + 1);
   const std::size_t assigned = below(generator, sizes.num_tokens * bounds.top_k + 1);
   const std::size_t all = std::min(bounds.num_tokens, tokens * bounds.num_ranks);

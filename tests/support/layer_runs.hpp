@@ -30,7 +30,12 @@ inline std::vector<std::pair<std::string, EngineOptions>> exchanges_between_node
     return (node_of(a) + node_of(b)) % 2 == 0 ? PathKind::message : PathKind::two_level;
   };
   two_level.exchange.message_chunk_bytes = mixed.exchange.message_chunk_bytes = 300;
-  return {{"two-level", two_level}, {"two-level and others", mixed}, {"two-level, whole", whole}};
+  EngineOptions audited = mixed;
+  audited.verify = VerifyLevel::audit;
+  return {{"two-level", two_level},
+          {"two-level and others", mixed},
+          {"two-level and others, audited", audited},
+          {"two-level, whole", whole}};
 }
 
 /// The ways in which rows can travel, with chunks small enough that every case needs several.
@@ -48,7 +53,13 @@ inline std::vector<std::pair<std::string, EngineOptions>> exchanges() {
                             .ring_chunks = 2,
                             .row_stores = Stores::streaming,
                             .output_stores = Stores::streaming};
-  return {{"direct", direct}, {"message", message}, {"mixed", mixed}, {"mixed, ring", ring}};
+  EngineOptions audited = ring;
+  audited.verify = VerifyLevel::audit;
+  return {{"direct", direct},
+          {"message", message},
+          {"mixed", mixed},
+          {"mixed, ring", ring},
+          {"mixed, ring, audited", audited}};
 }
 
 /// Some neighbouring tokens.
