@@ -128,7 +128,7 @@ TEST(LayerOverlapContract, StepsInFlightCanEachTakeSeveralRounds) {
         Engine engine(communicator, backend, unlimited);
         MoeLayer layer = make_layer(engine, c.spec);
         // For each lane more than a token needs on every rank, and less than all tokens do on any.
-        limited.memory_limit = engine.memory().bytes() + 2 * 20'000;
+        limited.memory_limit = engine.memory().bytes() + 2 * 24'000;
         first = halves.first.forward(layer);
         second = halves.second.forward(layer);
       }
