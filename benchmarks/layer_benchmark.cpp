@@ -10,8 +10,6 @@
 #include "benchmarks/layer_comparison.hpp"
 #include "benchmarks/mpi_program.hpp"
 #include "comm/error.hpp"
-#include "comm/loopback/run_ranks.hpp"
-#include "comm/mpi/mpi_backend.hpp"
 #include "tests/support/generated_model.hpp"
 
 namespace moewe::bench {
@@ -172,19 +170,6 @@ void write(std::optional<std::ofstream>& file, const Json& results) {
   if (!*file) throw Error(ErrorKind::internal, "--json: the file could not be written to its end");
 }
 
-void run_as_threads(const Options& options, Json& results) {
-  pin_to_cores(0, options.ranks * options.layer.threads);
-  run_ranks(options.ranks, patience, [&](Communicator& communicator) {
-    pin_to_cores(index(communicator.rank()) * options.layer.threads, options.layer.threads);
-    run_rank(communicator, loopback_backend(), options, results);
-  });
-}
-
-void run_under_mpi(const Options& options, Json& results) {
-  run_mpi_rank(program, false,
-               [&](Communicator& communicator) { run_rank(communicator, mpi_backend(), options, results); });
-}
-
 int run(int argc, char** argv) {
   const CommandLine line(argc, argv, describe_options());
   if (line.wants_help()) {
@@ -193,11 +178,10 @@ int run(int argc, char** argv) {
   }
   Options options = parse(line);
   Json results = Json::array();
-  if (started_by_launcher()) {
-    run_under_mpi(options, results);
-  } else {
-    run_as_threads(options, results);
-  }
+  run_pinned_ranks(program, options.ranks, options.layer.threads,
+                   [&](Communicator& communicator, const Backend& backend) {
+                     run_rank(communicator, backend, options, results);
+                   });
   write(options.json, results);
   return 0;
 }

@@ -3,15 +3,13 @@
 #include <cstring>
 #include <fmt/format.h>
 #include <memory>
-#include <mpi.h>
 #include <nlohmann/json.hpp>
 
 #include "benchmarks/command_line.hpp"
 #include "benchmarks/cores.hpp"
 #include "benchmarks/harness.hpp"
+#include "benchmarks/mpi_program.hpp"
 #include "comm/error.hpp"
-#include "comm/loopback/run_ranks.hpp"
-#include "comm/mpi/mpi_backend.hpp"
 #include "runtime/kernels/elementwise.hpp"
 #include "runtime/moe_layer.hpp"
 #include "tests/support/generated_model.hpp"
@@ -23,7 +21,6 @@ namespace po = boost::program_options;
 using Json = nlohmann::ordered_json;
 
 constexpr const char* program = "verify_benchmark";
-constexpr std::chrono::seconds patience{120};
 
 struct Options {
   LayerSpec spec;
@@ -187,28 +184,6 @@ void run_rank(Communicator& communicator, const Backend& backend, const Options&
   }
 }
 
-/// Ranks cannot wait for one that failed: all end.
-int run_under_mpi(const Options& options, Json& results) {
-  int provided = MPI_THREAD_SINGLE;
-  MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
-  try {
-    expects(provided >= MPI_THREAD_FUNNELED, "MPI can be used by processes with threads");
-    const auto communicator = make_mpi_communicator(MPI_COMM_WORLD, patience);
-    run_rank(*communicator, mpi_backend(), options, results);
-  } catch (...) {
-    MPI_Abort(MPI_COMM_WORLD, report_failure(program, false));
-  }
-  return MPI_Finalize();
-}
-
-void run_as_threads(const Options& options, Json& results) {
-  pin_to_cores(0, options.ranks);
-  run_ranks(options.ranks, patience, [&](Communicator& communicator) {
-    pin_to_cores(index(communicator.rank()), 1);
-    run_rank(communicator, loopback_backend(), options, results);
-  });
-}
-
 int run(int argc, char** argv) {
   const CommandLine line(argc, argv, describe_options());
   if (line.wants_help()) {
@@ -217,11 +192,9 @@ int run(int argc, char** argv) {
   }
   Options options = parse(line);
   Json results = Json::array();
-  if (started_by_launcher()) {
-    run_under_mpi(options, results);
-  } else {
-    run_as_threads(options, results);
-  }
+  run_pinned_ranks(program, options.ranks, 1, [&](Communicator& communicator, const Backend& backend) {
+    run_rank(communicator, backend, options, results);
+  });
   if (!options.json) return 0;
   *options.json << Json{{"version", 1}, {"results", results}}.dump(2) << '\n';
   options.json->close();
