@@ -117,7 +117,7 @@ double measure_latency(Communicator& communicator, const Way& way) {
 /// In amounts that grow until they take long enough to be timed, and until what a link lets pass at once
 /// does not count; then a few times more, unless the link is slow.
 double measure_s_per_byte(Communicator& communicator, const Way& way, std::size_t least_bytes) {
-  constexpr double long_enough_s = 20e-3;
+  constexpr double long_enough_s = 50e-3;
   constexpr double too_long_s = 200e-3;
   constexpr int tries = 3;
   std::size_t bytes = std::min(least_bytes, most_bytes);

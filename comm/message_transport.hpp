@@ -15,7 +15,8 @@ enum class Tag : int {};
 inline constexpr int max_tag = 32767;  // the least upper bound that MPI promises
 
 /// A message that has been posted. Move-only. Destroying it before it is done cancels a receive and abandons
-/// a send, whose bytes must then stay valid until the transport is destroyed.
+/// a send, whose bytes must then stay valid until the transport is destroyed. What is abandoned may arrive or
+/// not; where it does not, nothing that was sent after it with its tag arrives in its place.
 class Request {
  public:
   /// What a transport keeps for one message.

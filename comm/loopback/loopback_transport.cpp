@@ -70,11 +70,18 @@ class Mailbox {
     }
   }
 
+  /// With a send those after it are forgotten, which must not be taken for it.
   void forget(const Progress* progress) {
     const std::lock_guard lock(mutex_);
     const auto is_it = [&](const auto& waiting) { return waiting.progress.get() == progress; };
-    sends_.remove_if(is_it);
     recvs_.remove_if(is_it);
+    const auto given_up = std::find_if(sends_.begin(), sends_.end(), is_it);
+    if (given_up == sends_.end()) return;
+    const WaitingSend first = *given_up;
+    const auto is_of_its_kind = [&](const WaitingSend& send) {
+      return send.source == first.source && send.tag == first.tag;
+    };
+    sends_.erase(std::remove_if(given_up, sends_.end(), is_of_its_kind), sends_.end());
   }
 
  private:

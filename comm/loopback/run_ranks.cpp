@@ -16,12 +16,23 @@
 namespace moewe {
 namespace {
 
-/// Keeps the exception that came first and tells the other ranks.
+bool is_of_a_peer(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const Error& error) {
+    return error.kind() == ErrorKind::peer_failed;
+  } catch (...) {
+    return false;
+  }
+}
+
+/// Keeps the exception that came first and tells the other ranks. Those that say only that another rank
+/// failed count where there is no other: they may come before their reason, which unwinds more slowly.
 class FirstFailure {
  public:
   void record(std::exception_ptr failure) {
     const std::lock_guard lock(mutex_);
-    if (!failure_) failure_ = std::move(failure);
+    if (!failure_ || is_of_a_peer(failure_)) failure_ = std::move(failure);
     abort_->store(true, std::memory_order_release);
   }
 

@@ -1,6 +1,7 @@
 #include "comm/loopback/run_ranks.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <gtest/gtest.h>
 #include <stdexcept>
 #include <thread>
@@ -29,6 +30,25 @@ TEST(RunRanks, ThrowsWhatTheFailingRankThrewAndWakesTheOthers) {
     EXPECT_STREQ(error.what(), "rank 2 broke");
   }
   EXPECT_EQ(woken, 3);
+}
+
+TEST(RunRanks, ThrowsTheReasonThoughWhoSuffersFromItEndsBefore) {
+  std::atomic<bool> has_suffered{false};
+  const auto work = [&](Communicator& communicator) {
+    if (communicator.rank() == Rank{0}) {
+      has_suffered = true;
+      throw Error(ErrorKind::peer_failed, "another rank failed");
+    }
+    while (!has_suffered) std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // by when rank 0 has ended
+    throw Error(ErrorKind::verification, "this is why");
+  };
+  try {
+    run_ranks(2, std::chrono::minutes(10), work);
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "this is why");
+  }
 }
 
 TEST(RunRanks, ARankThatGaveUpWaitingIsNotReadByTheOthers) {

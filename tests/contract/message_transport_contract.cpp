@@ -1,3 +1,4 @@
+#include <array>
 #include <gtest/gtest.h>
 #include <numeric>
 
@@ -155,6 +156,35 @@ TEST(MessageTransportContract, EndsThoughSomeMessagesAreNeverTaken) {
     const Rank next = rank_at((index(communicator.rank()) + 1) % communicator.size());
     for (const std::size_t length : {0U, 5U, 300000U})
       transport->post_send(next, tag, std::span(bytes).first(length));
+  });
+}
+
+TEST(MessageTransportContract, NoMessageArrivesInThePlaceOfOneThatIsAbandoned) {
+  on_every_rank([](Communicator& communicator, const Backend& backend) {
+    const std::array sent{1, 2, 3, 4};  // until the transport is destroyed
+    const auto transport = backend.make_transport(communicator);
+    const auto bytes = std::as_bytes(std::span(sent));
+    std::array<Request, 3> sends;
+    for (std::size_t i = 0; i < sends.size(); ++i)
+      sends[i] = transport->post_send(communicator.rank(), tag, bytes.subspan(i * sizeof(int), sizeof(int)));
+    sends[1] = Request();  // but not the one after it
+    Request of_another_tag = transport->post_send(communicator.rank(), Tag{8}, bytes.last(sizeof(int)));
+    std::array received{0, 0, 0, 0};
+    const auto into = [&](std::size_t i) { return std::as_writable_bytes(std::span(&received[i], 1)); };
+    std::array receives{transport->post_recv(communicator.rank(), tag, into(0)),
+                        transport->post_recv(communicator.rank(), tag, into(1)),
+                        transport->post_recv(communicator.rank(), tag, into(2))};
+    Request last = transport->post_recv(communicator.rank(), Tag{8}, into(3));
+    for (Request* const request : {&sends[0], &receives[0], &of_another_tag, &last})
+      wait(communicator, *request);
+    EXPECT_EQ(received[0], 1);
+    EXPECT_EQ(received[3], 4);
+    for (const std::size_t i : {1U, 2U}) {
+      if (receives[i].is_done()) {
+        EXPECT_EQ(received[i], sent[i]);
+      }
+    }
+    communicator.barrier();
   });
 }
 

@@ -58,8 +58,9 @@ std::vector<Way> ways() {
   return all;
 }
 
-std::vector<std::byte> rows_of(Rank rank, Dtype dtype) {
-  std::mt19937 random(static_cast<unsigned>(index(rank)) + 1);
+/// Others in each step, so that what is left of one is wrong in the next.
+std::vector<std::byte> rows_of(Rank rank, std::size_t step, Dtype dtype) {
+  std::mt19937 random(static_cast<unsigned>(index(rank) + step * num_ranks + 1));
   std::normal_distribution<float> normal;
   std::vector<std::byte> rows(tokens_of_rank * hidden * bytes_of(dtype));
   for (std::size_t i = 0; i < tokens_of_rank * hidden; ++i) {
@@ -94,7 +95,6 @@ void run_steps(Communicator& communicator, const Backend& backend, const Way& wa
       engine, spec, contiguous_placement(num_experts, num_ranks),
       [&](ExpertId expert, std::span<const Row> rows, Stores) { turn_rows(expert, rows, way.dtype); },
       options);
-  const std::vector<std::byte> x = rows_of(communicator.rank(), way.dtype);
   std::vector<float>& y = outputs[index(communicator.rank())];
   std::vector<ExpertId> experts;
   std::vector<float> weights;
@@ -103,6 +103,7 @@ void run_steps(Communicator& communicator, const Backend& backend, const Way& wa
     weights.push_back(1.0F / static_cast<float>(1 + i % 7));
   }
   for (std::size_t step = 0; step < num_steps; ++step) {
+    const std::vector<std::byte> x = rows_of(communicator.rank(), step, way.dtype);
     y.resize((step + 1) * tokens_of_rank * hidden, -1.0F);
     const std::span<float> of_step = std::span(y).last(tokens_of_rank * hidden);
     layer.forward({x, way.dtype}, Routing{tokens_of_rank, top_k, experts, weights, {}}, of_step);
