@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <fmt/format.h>
 #include <numeric>
-#include <optional>
 #include <utility>
 #include <xxhash.h>
 
@@ -12,37 +11,49 @@
 namespace moewe {
 namespace {
 
-std::vector<Slot> slots_by_expert(std::size_t num_experts,
-                                  const std::vector<std::vector<ExpertId>>& experts_of_rank) {
-  std::vector<std::optional<Slot>> slots(num_experts);
+using ExpertsOfRank = std::vector<std::vector<ExpertId>>;
+
+template <typename Visit>
+void for_each_slot(const ExpertsOfRank& experts_of_rank, Visit&& visit) {
   for (std::size_t rank = 0; rank < experts_of_rank.size(); ++rank) {
-    for (std::size_t position = 0; position < experts_of_rank[rank].size(); ++position) {
-      const ExpertId expert = experts_of_rank[rank][position];
-      if (number(expert) < 0 || index(expert) >= num_experts) {
-        throw InvalidInput(fmt::format("placement: rank {} holds expert {}, but experts go from 0 to {}",
-                                       rank, number(expert), static_cast<std::int64_t>(num_experts) - 1));
-      }
-      std::optional<Slot>& slot = slots[index(expert)];
-      if (slot) {
-        throw InvalidInput(fmt::format("placement: expert {} is on rank {} and again on rank {}",
-                                       number(expert), number(slot->rank), rank));
-      }
-      slot = Slot{rank_at(rank), static_cast<std::uint32_t>(position)};
-    }
+    for (std::size_t position = 0; position < experts_of_rank[rank].size(); ++position)
+      visit(experts_of_rank[rank][position], Slot{rank_at(rank), static_cast<std::uint32_t>(position)});
   }
-  std::vector<Slot> complete;
-  for (std::size_t expert = 0; expert < num_experts; ++expert) {
-    if (!slots[expert]) throw InvalidInput(fmt::format("placement: expert {} is on no rank", expert));
-    complete.push_back(*slots[expert]);
-  }
-  return complete;
 }
 
-std::uint64_t digest_of(std::uint64_t epoch, std::size_t num_ranks, const std::vector<Slot>& slots) {
-  std::vector<std::uint64_t> words{epoch, num_ranks, slots.size()};
-  for (const Slot& slot : slots) {
-    words.push_back(index(slot.rank));
-    words.push_back(slot.position);
+void require_known(ExpertId expert, const Slot& slot, std::size_t num_experts) {
+  if (number(expert) >= 0 && index(expert) < num_experts) return;
+  throw InvalidInput(fmt::format("placement: rank {} holds expert {}, but experts go from 0 to {}",
+                                 number(slot.rank), number(expert),
+                                 static_cast<std::int64_t>(num_experts) - 1));
+}
+
+/// And one more, behind the last.
+std::vector<std::size_t> first_slots(std::size_t num_experts, const ExpertsOfRank& experts_of_rank) {
+  std::vector<std::size_t> first(num_experts + 1, 0);
+  for_each_slot(experts_of_rank, [&](ExpertId expert, const Slot& slot) {
+    require_known(expert, slot, num_experts);
+    ++first[index(expert) + 1];
+  });
+  for (std::size_t expert = 0; expert < num_experts; ++expert) {
+    if (first[expert + 1] == 0) throw InvalidInput(fmt::format("placement: expert {} is on no rank", expert));
+    first[expert + 1] += first[expert];
+  }
+  return first;
+}
+
+std::vector<Slot> slots_by_expert(std::vector<std::size_t> next, const ExpertsOfRank& experts_of_rank) {
+  std::vector<Slot> slots(next.back());
+  for_each_slot(experts_of_rank,
+                [&](ExpertId expert, const Slot& slot) { slots[next[index(expert)]++] = slot; });
+  return slots;
+}
+
+std::uint64_t digest_of(std::uint64_t epoch, const ExpertsOfRank& experts_of_rank) {
+  std::vector<std::uint64_t> words{epoch, experts_of_rank.size()};
+  for (const std::vector<ExpertId>& experts : experts_of_rank) {
+    words.push_back(experts.size());
+    for (const ExpertId expert : experts) words.push_back(index(expert));
   }
   return XXH3_64bits(words.data(), words.size() * sizeof(std::uint64_t));
 }
@@ -53,8 +64,9 @@ Placement::Placement(std::uint64_t epoch, std::size_t num_experts,
                      std::vector<std::vector<ExpertId>> experts_of_rank)
     : epoch_(epoch),
       experts_of_rank_(std::move(experts_of_rank)),
-      slot_of_expert_(slots_by_expert(num_experts, experts_of_rank_)),
-      digest_(digest_of(epoch_, experts_of_rank_.size(), slot_of_expert_)) {}
+      first_slot_of_expert_(first_slots(num_experts, experts_of_rank_)),
+      slots_(slots_by_expert(first_slot_of_expert_, experts_of_rank_)),
+      digest_(digest_of(epoch_, experts_of_rank_)) {}
 
 std::vector<std::int64_t> Placement::rank_loads(std::span<const std::int64_t> load_per_expert) const {
   std::vector<std::int64_t> loads(num_ranks(), 0);

@@ -19,19 +19,28 @@ struct Slot {
 };
 
 /// Which rank holds which expert of one layer, in which slot. Immutable, and the same value on every rank; a
-/// change of placement is a new value with the next epoch. Every expert has exactly one slot; ranks may hold
-/// different numbers of experts, and none.
+/// change of placement is a new value with the next epoch. Every expert has a slot at least; those with
+/// several are replicated. Ranks may hold different numbers of experts, and none.
 class Placement {
  public:
   /// The experts of each rank in slot order. Throws InvalidInput unless every expert from 0 to num_experts -
-  /// 1 stands in exactly one slot.
+  /// 1 stands in some slot.
   Placement(std::uint64_t epoch, std::size_t num_experts, std::vector<std::vector<ExpertId>> experts_of_rank);
 
   std::uint64_t epoch() const { return epoch_; }
   std::size_t num_ranks() const { return experts_of_rank_.size(); }
-  std::size_t num_experts() const { return slot_of_expert_.size(); }
+  std::size_t num_experts() const { return first_slot_of_expert_.size() - 1; }
+  std::size_t num_slots() const { return slots_.size(); }
+  bool has_replicas() const { return num_slots() > num_experts(); }
 
-  const Slot& slot_of(ExpertId expert) const { return slot_of_expert_[index(expert)]; }
+  /// By ranks, and by positions on the same rank.
+  std::span<const Slot> slots_of(ExpertId expert) const {
+    const std::size_t first = first_slot_of_expert_[index(expert)];
+    return std::span(slots_).subspan(first, first_slot_of_expert_[index(expert) + 1] - first);
+  }
+
+  /// The only one where nothing is replicated, else the first.
+  const Slot& slot_of(ExpertId expert) const { return slots_[first_slot_of_expert_[index(expert)]]; }
 
   /// In slot order.
   std::span<const ExpertId> experts_of(Rank rank) const { return experts_of_rank_[index(rank)]; }
@@ -39,14 +48,15 @@ class Placement {
   /// Equal for equal epochs and slots, whatever the process; different, but for a chance of 2^-64, otherwise.
   std::uint64_t digest() const { return digest_; }
 
-  /// Sum over a rank's experts of a load per expert.
+  /// Sum over a rank's experts of a load per expert. Only where nothing is replicated.
   std::vector<std::int64_t> rank_loads(std::span<const std::int64_t> load_per_expert) const;
 
  private:
   std::uint64_t epoch_;
   std::vector<std::vector<ExpertId>> experts_of_rank_;
-  std::vector<Slot> slot_of_expert_;
-  std::uint64_t digest_;  // asked for in every step
+  std::vector<std::size_t> first_slot_of_expert_;  // and one more, behind the last
+  std::vector<Slot> slots_;                        // of expert 0, of expert 1 and so on
+  std::uint64_t digest_;                           // asked for in every step
 };
 
 /// Expert e on rank floor(e * num_ranks / num_experts), in epoch 0: neighbouring experts together, and rank

@@ -11,12 +11,18 @@
 namespace moewe {
 namespace {
 
-/// Throws InvalidInput for a placement of something else.
+/// Throws InvalidInput for a placement of something else, and for replicas, among which no step chooses yet.
 void check_placement(const LayerSpec& spec, const Placement& placement, std::size_t num_ranks) {
-  if (placement.num_ranks() == num_ranks && placement.num_experts() == spec.num_experts) return;
-  throw InvalidInput(fmt::format("the placement is of {} experts on {} ranks, the layer of {} on {}",
-                                 placement.num_experts(), placement.num_ranks(), spec.num_experts,
-                                 num_ranks));
+  if (placement.num_ranks() != num_ranks || placement.num_experts() != spec.num_experts) {
+    throw InvalidInput(fmt::format("the placement is of {} experts on {} ranks, the layer of {} on {}",
+                                   placement.num_experts(), placement.num_ranks(), spec.num_experts,
+                                   num_ranks));
+  }
+  if (placement.has_replicas()) {
+    throw InvalidInput(
+        fmt::format("the placement has {} slots for {} experts; a layer takes one slot for each",
+                    placement.num_slots(), placement.num_experts()));
+  }
 }
 
 }  // namespace

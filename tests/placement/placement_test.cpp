@@ -3,6 +3,8 @@
 #include <array>
 #include <gtest/gtest.h>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "comm/error.hpp"
 
@@ -35,14 +37,38 @@ TEST(ContiguousPlacement, PutsExpertEOnRankFloorOfERByE) {
   }
 }
 
-TEST(Placement, RefusesExpertsThatAreMissingTwiceOrUnknown) {
+TEST(Placement, RefusesExpertsThatAreMissingOrUnknown) {
   EXPECT_EQ(refusal(2, {{ExpertId{0}}, {ExpertId{1}}}), "");
   EXPECT_EQ(refusal(2, {{ExpertId{0}}, {}}), "placement: expert 1 is on no rank");
-  EXPECT_EQ(refusal(2, {{ExpertId{0}, ExpertId{1}}, {ExpertId{0}}}),
-            "placement: expert 0 is on rank 0 and again on rank 1");
   EXPECT_EQ(refusal(2, {{ExpertId{0}, ExpertId{2}}}),
             "placement: rank 0 holds expert 2, but experts go from 0 to 1");
   EXPECT_EQ(refusal(1, {{ExpertId{-1}}}), "placement: rank 0 holds expert -1, but experts go from 0 to 0");
+}
+
+TEST(Placement, KnowsTheSlotsOfReplicatedExperts) {
+  const Placement placement(0, 3, {{ExpertId{2}, ExpertId{0}}, {}, {ExpertId{1}, ExpertId{2}, ExpertId{2}}});
+  EXPECT_EQ(placement.num_experts(), 3U);
+  EXPECT_EQ(placement.num_slots(), 5U);
+  EXPECT_TRUE(placement.has_replicas());
+  EXPECT_FALSE(contiguous_placement(3, 2).has_replicas());
+  const auto slots = placement.slots_of(ExpertId{2});
+  EXPECT_EQ(std::vector(slots.begin(), slots.end()),
+            (std::vector<Slot>{{Rank{0}, 0}, {Rank{2}, 1}, {Rank{2}, 2}}));
+  EXPECT_EQ(placement.slots_of(ExpertId{1}).size(), 1U);
+  EXPECT_EQ(placement.slot_of(ExpertId{1}), (Slot{Rank{2}, 0}));
+}
+
+TEST(Placement, HasADigestOfItsSlots) {
+  const auto digest = [](std::vector<std::vector<ExpertId>> experts) {
+    return Placement(0, 2, std::move(experts)).digest();
+  };
+  const std::uint64_t some = digest({{ExpertId{0}}, {ExpertId{1}}});
+  EXPECT_EQ(some, digest({{ExpertId{0}}, {ExpertId{1}}}));
+  EXPECT_NE(some, digest({{ExpertId{1}}, {ExpertId{0}}}));
+  EXPECT_NE(some, digest({{ExpertId{0}, ExpertId{1}}, {}}));
+  EXPECT_NE(some, digest({{ExpertId{0}}, {ExpertId{1}}, {}}));
+  EXPECT_NE(some, digest({{ExpertId{0}}, {ExpertId{1}, ExpertId{0}}}));
+  EXPECT_NE(some, Placement(1, 2, {{ExpertId{0}}, {ExpertId{1}}}).digest());
 }
 
 TEST(Placement, SumsLoadsOfARanksExperts) {
