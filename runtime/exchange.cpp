@@ -93,7 +93,7 @@ void Exchange::begin_table() {
 
 bool Exchange::is_there_to_do() {
   for (const auto& path : paths_) path->collect(rows_);
-  const bool waits_for_all = !shape_.overlap && shape_.flow.ring_chunks == 0;
+  const bool waits_for_all = !shape_.overlap && shape_.flow.chunk_tokens == 0;
   if (waits_for_all) return num_arrived_ + rows_.num_rows() >= shape_.num_expected;
   return rows_.num_rows() > 0 || count_complete() > num_taken_;
 }

@@ -223,6 +223,7 @@ StepProposal MoeLayer::route(LayerStep& step, const Routing* given) {
   proposal.counts_length = engine_.max_experts();
   try {
     check_sizes(step);
+    step.epoch->audited.check(engine_.threads());
     step.num_tokens = step.y.size() / spec_.expert.hidden;
     if (given != nullptr) {
       check_given(step, *given);

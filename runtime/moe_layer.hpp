@@ -15,6 +15,7 @@
 #include "runtime/router.hpp"
 #include "runtime/slot_table.hpp"
 #include "runtime/token_rows.hpp"
+#include "runtime/weight_audit.hpp"
 #include "runtime/weight_source.hpp"
 
 namespace moewe {
@@ -23,6 +24,8 @@ namespace moewe {
 struct LayerEpoch {
   Placement placement;
   SlotTable slots;  ///< empty where a caller's function computes
+  WeightAudit
+      audited;  ///< of the slots and of what all experts share; without parts where nothing is audited
 };
 
 /// A step of a layer in flight. Made by MoeLayer::start, and to be finished.
@@ -109,6 +112,7 @@ class MoeLayer {
   SlotTable load(const Placement& placement, const WeightSource& source);
   void load_router(const WeightSource& source);
   void load_shared_expert(const WeightSource& source);
+  WeightAudit weight_audit(const Placement& placement, const SlotTable& slots) const;
   LayerStep start_step(TokenRows x, const Routing* given, std::span<float> y);
   void route_and_dispatch(LayerStep& step, const Routing* given);
 

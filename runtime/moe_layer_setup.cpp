@@ -58,7 +58,9 @@ void MoeLayer::construct(Placement placement, const WeightSource* source) {
   agree(communicator, proposal);
   together(communicator, [&] {
     SlotTable slots = source != nullptr ? load(placement, *source) : SlotTable{};
-    epoch_ = std::make_shared<const LayerEpoch>(LayerEpoch{std::move(placement), std::move(slots)});
+    WeightAudit audited = weight_audit(placement, slots);
+    epoch_ = std::make_shared<const LayerEpoch>(
+        LayerEpoch{std::move(placement), std::move(slots), std::move(audited)});
   });
   engine_.add_layer(spec_.num_experts);
 }
@@ -96,6 +98,24 @@ void MoeLayer::load_shared_expert(const WeightSource& source) {
   const ExpertMatrices matrices = shared_expert_->matrices_in(unpacked.as<float>(length));
   source.read_shared_expert(matrices);
   shared_weights_ = shared_expert_->pack(engine_.memory(), shared_expert_weights_name, matrices);
+}
+
+WeightAudit MoeLayer::weight_audit(const Placement& placement, const SlotTable& slots) const {
+  WeightAudit audit;
+  if (engine_.verify() != VerifyLevel::audit) return audit;
+  const Rank self = engine_.communicator().rank();
+  const auto add = [&](const std::string& what, std::vector<std::span<const std::byte>> bytes) {
+    audit.add(fmt::format("layer {}: the weights of {} on rank {}", number_, what, number(self)),
+              std::move(bytes));
+  };
+  const auto bytes_of = [](const Buffer& buffer) { return std::span(buffer.data(), buffer.size()); };
+  if (router_) add("the router", router_->bytes());
+  if (shared_expert_) add("the shared expert", {bytes_of(shared_weights_.in), bytes_of(shared_weights_.out)});
+  for (std::size_t slot = 0; slot < slots.slots.size(); ++slot) {
+    const auto& [in, out] = slots.slots[slot];
+    add(fmt::format("expert {}", number(placement.experts_of(self)[slot])), {bytes_of(in), bytes_of(out)});
+  }
+  return audit;
 }
 
 std::optional<Matmul::Rows> MoeLayer::matmul_rows() const {

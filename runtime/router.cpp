@@ -98,6 +98,10 @@ Router::Router(RouterSpec spec, std::shared_ptr<const Matmul> matmul, MemoryMete
                                  selection_bias_[bad]));
 }
 
+std::vector<std::span<const std::byte>> Router::bytes() const {
+  return {{packed_weights_.data(), packed_weights_.size()}, std::as_bytes(std::span(selection_bias_))};
+}
+
 std::size_t Router::scratch_bytes_for(const LayerSpec& spec) {
   const std::size_t num_biases = spec.router.has_selection_bias ? spec.num_experts : 0;
   return (tile_rows * spec.expert.hidden + num_biases + spec.router.num_groups) * sizeof(float);

@@ -31,6 +31,9 @@ class Router {
   /// column or the expert.
   void route(const TokenRows& x, std::size_t num_tokens, RoutingTable& routing, Workspace& workspace) const;
 
+  /// All weights and biases, for as long as the router lives.
+  std::vector<std::span<const std::byte>> bytes() const;
+
   /// That route() works in, per thread.
   static std::size_t scratch_bytes_for(const LayerSpec& spec);
 

@@ -20,7 +20,7 @@ using test::threads;
 
 /// A model whose steps need more memory than its weights.
 const std::string small_model =
-    "run --model custom --hidden 64 --intermediate 16 --experts 16 --topk 4 --tokens 1501";
+    "run --model custom --hidden 64 --intermediate 16 --experts 16 --topk 4 --tokens 401";
 
 void expect_refused_with_table(const ProgramResult& result) {
   EXPECT_EQ(result.exit_code, 2) << result.output;

@@ -33,13 +33,11 @@ double imbalance_of(const std::string& options) {
 }
 
 TEST(ForcedRouting, GivesOneHash) {
-  for (const Sample& sample : test::samples()) {
-    const std::string hot = fmt::format(" --routing hot:{}", sample.top_k);
-    for (const std::string& routing :
-         {std::string(" --routing uniform"), std::string(" --routing lognormal:1"),
-          std::string(" --routing zipf:1 --dtype bf16"), hot}) {
-      expect_one_hash(sample.run() + " --tokens 251 --steps 2 --seed 3" + routing);
-    }
+  const Sample sample = test::shipped();
+  const std::string hot = fmt::format(" --routing hot:{}", sample.top_k);
+  for (const std::string& routing : {std::string(" --routing uniform"), std::string(" --routing lognormal:1"),
+                                     std::string(" --routing zipf:1 --dtype bf16"), hot}) {
+    expect_one_hash(sample.run() + " --tokens 251 --steps 2 --seed 3" + routing);
   }
 }
 

@@ -118,7 +118,7 @@ TEST(Hang, OfASlowRankEndsWithItsName) {
 }
 
 TEST(StateSignal, IsAnsweredAndTheRunGoesOn) {
-  const std::string run = shipped().run_recorded() + " --steps 800 ";
+  const std::string run = shipped().run_recorded() + " --steps 250 ";
   const std::string expected = "sha256      " + hash_of(test::threads(1), run);
   const std::string mpirun = test::mpiexec() + " -n 2 " + test::program() + " ";
   for (const std::string& start : {test::program() + " " + run + "--ranks 2", mpirun + run}) {

@@ -1,16 +1,23 @@
-# What every test includes is parsed once (moewe_test_headers).
-add_executable(moewe_test_headers ${CMAKE_CURRENT_LIST_DIR}/test_headers.cpp)
-target_link_libraries(moewe_test_headers PRIVATE moewe_build_flags GTest::gtest fmt::fmt MPI::MPI_C)
-target_compile_features(moewe_test_headers PRIVATE cxx_std_20)
-target_compile_options(moewe_test_headers PRIVATE $<$<CONFIG:Release>:-O1>)
-target_precompile_headers(moewe_test_headers PRIVATE <gtest/gtest.h>)
+# moewe_add_test_headers(NAME LIBRARIES library ... HEADERS header ...): what tests include, parsed once.
+function(moewe_add_test_headers name)
+  cmake_parse_arguments(arg "" "" "LIBRARIES;HEADERS" ${ARGN})
+  add_executable(${name} ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/test_headers.cpp)
+  target_link_libraries(${name} PRIVATE moewe_build_flags GTest::gtest fmt::fmt MPI::MPI_C ${arg_LIBRARIES})
+  target_compile_features(${name} PRIVATE cxx_std_20)
+  target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+  target_precompile_headers(${name} PRIVATE <gtest/gtest.h> <fmt/format.h> ${arg_HEADERS})
+endfunction()
+moewe_add_test_headers(moewe_test_headers)
 
-# moewe_add_test(NAME SOURCES ... USES library ... [RANKS n ...] [ARGS argument ...] [LABELS label ...] [TIMEOUT seconds])
+# moewe_add_test(NAME SOURCES ... USES library ... [RANKS n ...] [ARGS argument ...] [LABELS label ...] [TIMEOUT seconds]
+#   [HEADERS target])
+#
+# HEADERS precompiles what is included; moewe_test_headers unless given.
 #
 # Run with ARGS. Without RANKS: a plain program with GoogleTest's main. With RANKS: one MPI program, and a test
 # NAME.Nranks for each number of ranks, oversubscribed where there are fewer cores.
 function(moewe_add_test name)
-  cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;USES;RANKS;ARGS;LABELS" ${ARGN})
+  cmake_parse_arguments(arg "" "TIMEOUT;HEADERS" "SOURCES;USES;RANKS;ARGS;LABELS" ${ARGN})
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 60)
   endif()
@@ -20,7 +27,10 @@ function(moewe_add_test name)
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE ${arg_USES} moewe_build_flags GTest::gtest fmt::fmt)
   target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)  # the tests' own code is not what takes time
-  target_precompile_headers(${name} REUSE_FROM moewe_test_headers)
+  if(NOT arg_HEADERS)
+    set(arg_HEADERS moewe_test_headers)
+  endif()
+  target_precompile_headers(${name} REUSE_FROM ${arg_HEADERS})
   if(arg_RANKS)
     target_link_libraries(${name} PRIVATE moewe_test_mpi)
     foreach(ranks IN LISTS arg_RANKS)

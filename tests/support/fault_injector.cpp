@@ -1,8 +1,10 @@
 #include "tests/support/fault_injector.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <list>
 #include <map>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -14,6 +16,54 @@ using Bytes = std::vector<std::byte>;
 void flip_bit(std::span<std::byte> bytes, std::size_t bit) {
   bytes[bit / 8] ^= static_cast<std::byte>(1U << bit % 8);
 }
+
+/// Messages to one rank that are kept back, in order, until the sender has looked often enough whether any
+/// message of its own is done.
+class Delay {
+ public:
+  Delay(MessageTransport& transport, Rank to) : transport_(transport), to_(to) {}
+
+  bool holds(Rank to) const { return to == to_ && num_looks_ < most_looks; }
+
+  Request send(Tag tag, std::span<const std::byte> bytes) {
+    late_.push_back(std::make_shared<Late>(Late{tag, bytes, std::nullopt}));
+    return Request(std::make_unique<Pending>(*this, late_.back()));
+  }
+
+  void count() {
+    if (++num_looks_ < most_looks) return;
+    for (const auto& late : std::exchange(late_, {}))
+      late->posted = transport_.post_send(to_, late->tag, late->bytes);
+  }
+
+ private:
+  static constexpr int most_looks = 200;
+
+  struct Late {
+    Tag tag;
+    std::span<const std::byte> bytes;
+    std::optional<Request> posted;
+  };
+
+  class Pending : public Request::Pending {
+   public:
+    Pending(Delay& delay, std::shared_ptr<Late> late) : delay_(delay), late_(std::move(late)) {}
+    bool test() override {
+      delay_.count();
+      return late_->posted && late_->posted->is_done();
+    }
+    Rank source() const override { return late_->posted->source(); }
+
+   private:
+    Delay& delay_;
+    std::shared_ptr<Late> late_;
+  };
+
+  MessageTransport& transport_;
+  Rank to_;
+  int num_looks_ = 0;
+  std::vector<std::shared_ptr<Late>> late_;
+};
 
 /// Sends copies, of which the injector spoils one, and receives into bytes that have nothing to do with what
 /// will come: what is missing of a message is missed, though another run has left the same bytes there.
@@ -32,6 +82,8 @@ class FaultyTransport : public MessageTransport {
       held_ = Held{to, tag, copy};
       return {};
     }
+    if (is_struck && injector_.fault() == Fault::delay) delay_ = std::make_unique<Delay>(*transport_, to);
+    if (delay_ && delay_->holds(to)) return delay_->send(tag, copy);
     Request request = is_struck ? spoil(to, tag, copy, old) : transport_->post_send(to, tag, copy);
     if (held_ && held_->to == to) extra_.push_back(send(*std::exchange(held_, std::nullopt)));
     remember(to, tag, bytes);
@@ -40,15 +92,36 @@ class FaultyTransport : public MessageTransport {
   Request post_recv(std::optional<Rank> from, Tag tag, std::span<std::byte> bytes) override {
     constexpr std::byte unlikely{0xA5};
     std::fill(bytes.begin(), bytes.end(), unlikely);
-    return transport_->post_recv(from, tag, bytes);
+    Request request = transport_->post_recv(from, tag, bytes);
+    if (injector_.fault() != Fault::delay) return request;
+    return Request(std::make_unique<Counted>(*this, std::move(request)));
   }
-  void progress() override { transport_->progress(); }
+  void progress() override {
+    if (delay_) delay_->count();
+    transport_->progress();
+  }
 
  private:
   struct Held {
     Rank to;
     Tag tag;
     std::span<const std::byte> bytes;
+  };
+
+  /// A receive that lets time pass whenever it is asked for.
+  class Counted : public Request::Pending {
+   public:
+    Counted(FaultyTransport& transport, Request request)
+        : transport_(transport), request_(std::move(request)) {}
+    bool test() override {
+      if (transport_.delay_) transport_.delay_->count();
+      return request_.is_done();
+    }
+    Rank source() const override { return request_.source(); }
+
+   private:
+    FaultyTransport& transport_;
+    Request request_;
   };
 
   Request send(const Held& held) { return transport_->post_send(held.to, held.tag, held.bytes); }
@@ -70,6 +143,7 @@ class FaultyTransport : public MessageTransport {
         bytes = *old;
         break;
       case Fault::reorder:
+      case Fault::delay:
         break;
     }
     return transport_->post_send(to, tag, bytes);
@@ -94,6 +168,7 @@ class FaultyTransport : public MessageTransport {
   std::unique_ptr<MessageTransport> transport_;
   std::vector<Request> extra_;
   std::optional<Held> held_;
+  std::unique_ptr<Delay> delay_;
   FaultInjector& injector_;
 };
 
@@ -113,10 +188,12 @@ class FaultyPeerMemory : public PeerMemory {
   std::size_t bytes_for(std::size_t bytes) const override { return memory_->bytes_for(bytes); }
   const std::byte* of(Rank peer) const override { return memory_->of(peer); }
   void publish(std::size_t flag, std::uint64_t generation) override {
-    const bool is_possible = injector_.fault() == Fault::flip || injector_.fault() == Fault::drop;
+    const Fault fault = injector_.fault();
+    const bool is_possible = fault == Fault::flip || fault == Fault::drop || fault == Fault::delay;
     const bool is_struck = injector_.strikes(is_possible && length_ > 0, {self_, std::nullopt});
-    if (is_struck && injector_.fault() == Fault::drop) return;
-    if (is_struck) flip_bit({memory_->own(), length_}, injector_.below(8 * length_));
+    if (is_struck && fault == Fault::drop) return;
+    if (is_struck && fault == Fault::flip) flip_bit({memory_->own(), length_}, injector_.below(8 * length_));
+    if (is_struck && fault == Fault::delay) std::this_thread::sleep_for(std::chrono::milliseconds(2));
     memory_->publish(flag, generation);
   }
   std::uint64_t published(Rank peer, std::size_t flag) const override {
@@ -133,7 +210,7 @@ class FaultyPeerMemory : public PeerMemory {
 }  // namespace
 
 std::string name_of(Fault fault) {
-  constexpr std::array names{"flip", "drop", "duplicate", "truncate", "reorder", "stale"};
+  constexpr std::array names{"flip", "drop", "duplicate", "truncate", "reorder", "stale", "delay"};
   return names[static_cast<std::size_t>(fault)];
 }
 

@@ -14,7 +14,7 @@
 namespace moewe::test {
 
 /// What happens to a message. Of what is published in peer memory a bit can be flipped in the segment, and
-/// the publication can be dropped.
+/// the publication can be dropped or delayed.
 enum class Fault {
   flip,
   drop,
@@ -22,10 +22,11 @@ enum class Fault {
   truncate,
   reorder,  ///< it comes after the next one between the same ranks
   stale,    ///< its bytes are those of an earlier one of the same length with another tag
+  delay,    ///< it comes later, and so do those after it between the same ranks: which breaks no promise
 };
 
-inline constexpr std::array all_faults{Fault::flip,     Fault::drop,    Fault::duplicate,
-                                       Fault::truncate, Fault::reorder, Fault::stale};
+inline constexpr std::array all_faults{Fault::flip,    Fault::drop,  Fault::duplicate, Fault::truncate,
+                                       Fault::reorder, Fault::stale, Fault::delay};
 
 std::string name_of(Fault fault);
 
