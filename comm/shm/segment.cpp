@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <filesystem>
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -36,6 +37,15 @@ FileDescriptor& FileDescriptor::operator=(FileDescriptor&& other) noexcept {
 }
 
 FileDescriptor create_memfd() { return checked(memfd_create("moewe", MFD_CLOEXEC), "memfd_create"); }
+
+FileDescriptor create_nameless_file() {
+  const int fd = memfd_create("moewe", MFD_CLOEXEC);
+  if (fd >= 0) return FileDescriptor(fd);
+  const std::string reason = std::strerror(errno);
+  const std::string folder = std::filesystem::temp_directory_path();
+  return checked(open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600),
+                 fmt::format("memfd_create: {}; a temporary file in {}", reason, folder));
+}
 
 FileDescriptor open_memfd_of(pid_t process, int fd, FileAccess access) {
   const std::string path = fmt::format("/proc/{}/fd/{}", process, fd);

@@ -24,9 +24,13 @@ class FileDescriptor {
 /// A file in memory without a name; it vanishes with the last process that holds it, also after a crash.
 FileDescriptor create_memfd();
 
+/// The same, or where the system allows none a file without a name in the folder for temporary files: for
+/// what is small and need not be quick.
+FileDescriptor create_nameless_file();
+
 enum class FileAccess { read, write };
 
-/// The memfd of another process of the same user, through /proc. Fails across PID namespaces.
+/// A file without a name of another process of the same user, through /proc. Fails across PID namespaces.
 FileDescriptor open_memfd_of(pid_t process, int fd, FileAccess access = FileAccess::read);
 
 /// A POSIX shared-memory file, for where memfds of others cannot be opened. The caller unlinks the name.

@@ -62,7 +62,7 @@ StatusBoard::StatusBoard(std::vector<Rank> ranks, FileDescriptor file, bool is_n
   if (is_new) make_entries();
 }
 
-StatusBoard::StatusBoard(std::size_t num_ranks) : StatusBoard(first_ranks(num_ranks), create_memfd(), true) {}
+StatusBoard::StatusBoard(std::size_t num_ranks) : StatusBoard(first_ranks(num_ranks), create_nameless_file(), true) {}
 
 StatusBoard::~StatusBoard() = default;
 
@@ -80,7 +80,7 @@ std::unique_ptr<StatusBoard> StatusBoard::of_node(Communicator& communicator) {
   const bool is_first = communicator.rank() == ranks.front();
   together(communicator, [&] {
     const std::vector<Rank> self{communicator.rank()};
-    board.reset(new StatusBoard(is_first ? ranks : self, create_memfd(), true));
+    board.reset(new StatusBoard(is_first ? ranks : self, create_nameless_file(), true));
   });
   const auto addresses = all_gather_values(
       communicator, BoardAddress{getpid(), board->memory_.file(), board->header_->identity});

@@ -194,6 +194,28 @@ TEST(MoeLayerContract, RanksThatConstructDifferentLayersAreToldSo) {
   });
 }
 
+TEST(MoeLayerContract, AnotherTopKOnOneRankIsSaidOnAll) {
+  on_every_rank([&](Communicator& communicator, const Backend& backend) {
+    if (communicator.size() == 1) return;
+    Engine engine(communicator, backend, {});
+    const bool is_other = communicator.rank() == Rank{1};
+    const LayerSpec odd{{16, 24}, 4, {is_other ? 3U : 2U, true}};
+    expect_shared_error(ErrorKind::disagreement, "top-k: 2 on rank", [&] {
+      MoeLayer(engine, odd, contiguous_placement(4, communicator.size()), GeneratedWeights(odd, seed));
+    });
+
+    const LayerSpec spec{{16, 24}, 4, {2, true}};
+    MoeLayer layer(engine, spec, contiguous_placement(4, communicator.size()), GeneratedWeights(spec, seed));
+    const std::size_t top_k = is_other ? 3 : 2;
+    const std::vector<ExpertId> experts{ExpertId{0}, ExpertId{1}, ExpertId{2}};
+    const std::vector<float> weights{0.5F, 0.3F, 0.2F};
+    const Routing routing{1, top_k, std::span(experts).first(top_k), std::span(weights).first(top_k), {}};
+    std::vector<float> x(16), y(16);
+    expect_shared_error(ErrorKind::invalid_input, "with top-3", [&] { layer.forward(x, routing, y); });
+    layer.forward(x, y);  // still in step
+  });
+}
+
 TEST(MoeLayerContract, ConstructingOnOneRankWhileAnotherRunsAStepIsSaid) {
   on_every_rank([&](Communicator& communicator, const Backend& backend) {
     if (communicator.size() == 1) return;
