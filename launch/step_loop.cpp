@@ -135,7 +135,7 @@ void StepLoop::account(const MoeLayer& layer, const StepReport& report, std::siz
   totals_.assigned += static_cast<std::int64_t>(own_tokens_.count * spec().router.top_k);
   totals_.computed +=
       std::accumulate(report.computed_per_slot.begin(), report.computed_per_slot.end(), std::int64_t{0});
-  totals_.last_imbalance.push_back(imbalance(layer.placement().rank_loads(report.kept_per_expert)));
+  totals_.last_imbalance.push_back(imbalance(layer.placement().rank_loads(report.kept_per_expert())));
   totals_.most_rounds = std::max(totals_.most_rounds, report.num_rounds);
   if (report.overflow) totals_.overflow[i].add(*report.overflow);
 }

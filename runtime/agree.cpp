@@ -53,11 +53,11 @@ std::string list_values(const std::vector<std::int64_t>& values) {
 
 }  // namespace
 
-Agreement agree(Communicator& communicator, const StepProposal& proposal) {
+Agreement agree(Communicator& communicator, StepProposal&& proposal) {
   // Own counts, then room up to the common length, then the numbers of tokens and of ranks that failed.
-  std::vector<std::int64_t> sums(proposal.counts_length + 2, 0);
-  const auto& counts = proposal.assignments_per_expert;
-  std::copy(counts.begin(), counts.end(), sums.begin());
+  std::vector<std::int64_t> sums = std::move(proposal.assignments_per_expert);
+  const std::size_t num_experts = sums.size();
+  sums.resize(proposal.counts_length + StepProposal::num_appended, 0);
   sums[proposal.counts_length] = static_cast<std::int64_t>(proposal.num_tokens);
   sums.back() = proposal.failure ? 1 : 0;
   std::array<std::int64_t, 1> lowest{proposal.header.digest()};
@@ -69,7 +69,7 @@ Agreement agree(Communicator& communicator, const StepProposal& proposal) {
   Agreement agreement;
   agreement.num_tokens = static_cast<std::size_t>(sums[proposal.counts_length]);
   agreement.most_tokens_of_rank = static_cast<std::size_t>(highest[1]);
-  sums.resize(counts.size());
+  sums.resize(num_experts);
   agreement.assignments_per_expert = std::move(sums);
   return agreement;
 }

@@ -29,6 +29,9 @@ struct StepProposal {
   std::vector<std::int64_t> assignments_per_expert;
   std::size_t num_tokens = 0;
 
+  /// Values that are appended to the counts where these travel, beside those up to the common length.
+  static constexpr std::size_t num_appended = 2;
+
   /// Length of the counts that travel: the same on all ranks, whichever layer each of them is in.
   std::size_t counts_length = 0;
 
@@ -41,7 +44,7 @@ struct StepProposal {
 ///
 /// Nobody returns before everybody has called. So what a rank wrote for the others in the round before, on
 /// the same lane, has been read by then, and may be overwritten.
-Agreement agree(Communicator& communicator, const StepProposal& proposal);
+Agreement agree(Communicator& communicator, StepProposal&& proposal);
 
 /// How many assignments the slots of each expert on `rank` are to compute, in slot order.
 std::vector<std::int64_t> assignments_per_slot(std::span<const std::int64_t> assignments_per_expert,

@@ -20,11 +20,11 @@ const char* name_of(VerifyLevel level) {
   return "";
 }
 
-void Ledger::open(VerifyLevel level, std::vector<std::int64_t> promised) {
+void Ledger::open(VerifyLevel level, std::span<const std::int64_t> promised) {
   expects(!is_open_, "a step's ledger is closed before the next step's is opened");
   is_open_ = true;
   level_ = level;
-  promised_ = std::move(promised);
+  promised_.assign(promised.begin(), promised.end());
   computed_.assign(promised_.size(), 0);
   num_sent_ = 0;
   num_returned_ = 0;

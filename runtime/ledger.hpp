@@ -24,7 +24,7 @@ class Ledger {
  public:
   /// Begins a step; the one before must have been closed. `promised` is the agreed number of assignments per
   /// slot.
-  void open(VerifyLevel level, std::vector<std::int64_t> promised);
+  void open(VerifyLevel level, std::span<const std::int64_t> promised);
 
   /// Thread-safe.
   void count_computed(std::size_t slot, std::size_t num_rows);

@@ -67,10 +67,10 @@ LayerStep MoeLayer::start_step(TokenRows x, const Routing* given, std::span<floa
 
 void MoeLayer::route_and_dispatch(LayerStep& step, const Routing* given) {
   PhaseClock clock(step.report, engine_.position(), Phase::route);
-  const StepProposal proposal = route(step, given);
+  StepProposal proposal = route(step, given);
 
   clock.begin(Phase::agree);
-  decide(step, agree(engine_.communicator(), proposal));
+  decide(step, agree(engine_.communicator(), std::move(proposal)));
   step.lane->is_busy = true;
   engine_.add_in_flight(step.number);
   begin_round(step, clock);
@@ -237,7 +237,9 @@ StepProposal MoeLayer::route(LayerStep& step, const Routing* given) {
       step.routing = step.lane->routed.view();
     }
     proposal.num_tokens = step.num_tokens;
-    proposal.assignments_per_expert = count_assignments(step.routing, spec_.num_experts);
+    proposal.assignments_per_expert =
+        count_assignments(step.routing, spec_.num_experts,
+                          proposal.counts_length - spec_.num_experts + StepProposal::num_appended);
   } catch (...) {
     proposal.failure = std::current_exception();
   }
@@ -247,7 +249,6 @@ StepProposal MoeLayer::route(LayerStep& step, const Routing* given) {
 void MoeLayer::decide(LayerStep& step, Agreement agreement) {
   step.report.assignments_per_expert = std::move(agreement.assignments_per_expert);
   const auto& assigned = step.report.assignments_per_expert;
-  step.report.kept_per_expert = assigned;
   if (options_.capacity) {
     const std::size_t capacity = expert_capacity(options_.capacity->rule, options_.capacity->factor,
                                                  agreement.num_tokens, spec_.router.top_k, spec_.num_experts);
@@ -256,9 +257,8 @@ void MoeLayer::decide(LayerStep& step, Agreement agreement) {
     step.report.overflow = resolve_overflow(engine_.communicator(), *options_.capacity, capacity, assigned,
                                             step.routing, step.lane->decided);
     step.routing = step.lane->decided.view();
-    step.report.kept_per_expert = step.report.overflow->kept;
   }
-  expect(step, step.report.kept_per_expert);
+  expect(step, step.report.kept_per_expert());
   step.num_rounds = decide_rounds(step, agreement);
   step.lane->ledger.open(engine_.verify(), step.expected_per_slot);
   if (step.num_rounds > 1) agree_on_round(step);
@@ -313,7 +313,7 @@ void MoeLayer::agree_on_round(LayerStep& step) {
   for (const ExpertId expert : routing.experts) {
     if (expert != no_expert) ++proposal.assignments_per_expert[index(expert)];
   }
-  const Agreement agreement = agree(engine_.communicator(), proposal);
+  const Agreement agreement = agree(engine_.communicator(), std::move(proposal));
   expect(step, agreement.assignments_per_expert);
 }
 

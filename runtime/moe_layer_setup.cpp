@@ -55,7 +55,7 @@ void MoeLayer::construct(Placement placement, const WeightSource* source) {
   } catch (...) {
     proposal.failure = std::current_exception();
   }
-  agree(communicator, proposal);
+  agree(communicator, std::move(proposal));
   together(communicator, [&] {
     SlotTable slots = source != nullptr ? load(placement, *source) : SlotTable{};
     WeightAudit audited = weight_audit(placement, slots);

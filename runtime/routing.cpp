@@ -23,14 +23,17 @@ Routing Routing::tokens(std::size_t first, std::size_t count) const {
           selection.subspan(first * num_experts, count * num_experts)};
 }
 
-std::vector<std::int64_t> count_assignments(const Routing& routing, std::size_t num_experts) {
+std::vector<std::int64_t> count_assignments(const Routing& routing, std::size_t num_experts,
+                                            std::size_t room) {
   const std::size_t num_assignments = routing.num_tokens * routing.top_k;
   if (routing.experts.size() != num_assignments || routing.weights.size() != num_assignments) {
     throw InvalidInput(fmt::format(
         "routing: {} tokens with top-{} need {} expert ids and weights, not {} and {}", routing.num_tokens,
         routing.top_k, num_assignments, routing.experts.size(), routing.weights.size()));
   }
-  std::vector<std::int64_t> counts(num_experts, 0);
+  std::vector<std::int64_t> counts;
+  counts.reserve(num_experts + room);
+  counts.resize(num_experts, 0);
   for (std::size_t i = 0; i < num_assignments; ++i) {
     const ExpertId expert = routing.experts[i];
     if (number(expert) < 0 || index(expert) >= num_experts) {

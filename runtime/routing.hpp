@@ -82,7 +82,9 @@ class RoutingTable {
 };
 
 /// Assignments per expert. Throws InvalidInput, naming the token, when sizes do not fit together, an id is
-/// not between 0 and num_experts - 1, or a weight is not finite.
-std::vector<std::int64_t> count_assignments(const Routing& routing, std::size_t num_experts);
+/// not between 0 and num_experts - 1, or a weight is not finite. The result can take `room` values more
+/// without moving.
+std::vector<std::int64_t> count_assignments(const Routing& routing, std::size_t num_experts,
+                                            std::size_t room = 0);
 
 }  // namespace moewe

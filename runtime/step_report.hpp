@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "comm/rank_status.hpp"
@@ -45,10 +46,14 @@ struct StepReport {
   /// Time in each phase; waiting for rows counts as dispatch, waiting for outputs as combine.
   std::array<double, num_phases> seconds{};
   std::vector<std::int64_t> assignments_per_expert;  ///< over all ranks, as routed
-  std::vector<std::int64_t> kept_per_expert;         ///< ... that were not dropped
   std::vector<std::int64_t> computed_per_slot;       ///< on this rank
   std::optional<OverflowReport> overflow;            ///< where the capacity is bounded
   std::size_t num_rounds = 0;
+
+  /// Of assignments_per_expert those that were not dropped.
+  std::span<const std::int64_t> kept_per_expert() const {
+    return overflow ? overflow->kept : assignments_per_expert;
+  }
 
   /// Sums, of a step whose tokens were two steps of the same layer; of rounds the most.
   void add(const StepReport& other);

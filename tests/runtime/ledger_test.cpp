@@ -1,5 +1,6 @@
 #include "runtime/ledger.hpp"
 
+#include <array>
 #include <gtest/gtest.h>
 #include <string>
 
@@ -37,12 +38,13 @@ TEST(Ledger, BalancesOnlyWhenEverySlotDidWhatWasPromised) {
 }
 
 TEST(Ledger, BeginsEveryStepAnewAndOnlyAfterTheLastWasClosed) {
+  constexpr std::array<std::int64_t, 1> one{1};
   Ledger ledger;
-  ledger.open(VerifyLevel::ledger, {1});
+  ledger.open(VerifyLevel::ledger, one);
   ledger.count_computed(0, 1);
-  EXPECT_THROW(ledger.open(VerifyLevel::ledger, {1}), Error);
+  EXPECT_THROW(ledger.open(VerifyLevel::ledger, one), Error);
   ledger.close(0);
-  ledger.open(VerifyLevel::ledger, {1});
+  ledger.open(VerifyLevel::ledger, one);
   EXPECT_EQ(ledger.computed_per_slot()[0], 0);
   EXPECT_THROW(ledger.close(0), Error);
 }

@@ -207,7 +207,7 @@ void run_together(const World& world, const Outcomes& alone, Account& account) {
       expect_alike(world, Outcome(run_step(world, layer, input_of(world, step, rank))), alone[step][rank]);
       const StepReport& report = layer.report();
       const auto sum = [](const auto& of) { return std::accumulate(of.begin(), of.end(), std::int64_t{0}); };
-      if (rank == 0) account.promised += sum(report.kept_per_expert);
+      if (rank == 0) account.promised += sum(report.kept_per_expert());
       account.computed += sum(report.computed_per_slot);
     }
   });
