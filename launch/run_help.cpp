@@ -93,8 +93,7 @@ po::options_description describe_results() {
                         "write the last step's outputs, ids (-1: dropped) and weights as safetensors")(
       "verify", value_named("LEVEL"),
       "ledger: prove in every step that no assignment is lost (the default); audit: also compare checksums "
-      "of "
-      "all rows and outputs that travel before they are used; off")(
+      "of all rows and outputs that travel, and of the weights, before they are used; off")(
       "json", value_named("FILE"), "write all results as JSON")("help,h", "show this text");
   return results;
 }
