@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cmath>
@@ -25,7 +26,7 @@ namespace {
 
 using Random = std::mt19937_64;
 
-constexpr std::size_t most_tokens = 300;  // of a rank in a step
+constexpr std::size_t most_tokens = 300;  // of all ranks in a step
 constexpr std::size_t most_steps = 40;    // of a world
 
 /// From `least` to `most`.
@@ -96,17 +97,27 @@ LayerOptions draw_layer(Random& random) {
   return options;
 }
 
+/// Of a step's tokens, cut anywhere, so that some ranks have none.
+std::vector<std::size_t> draw_shares(Random& random, std::size_t num_ranks) {
+  const std::size_t num_tokens = draw(random, 0, draw(random, 0, 3) == 0 ? 4 : most_tokens);
+  std::vector<std::size_t> cuts{num_tokens};
+  for (std::size_t rank = 1; rank < num_ranks; ++rank) cuts.push_back(draw(random, 0, num_tokens));
+  std::sort(cuts.begin(), cuts.end());
+  std::adjacent_difference(cuts.begin(), cuts.end(), cuts.begin());
+  return cuts;
+}
+
 World draw_world(std::uint64_t seed) {
   Random random(seed);
   const Topology topology = draw_topology(random);
   World world{seed,  topology, draw_engine(random, topology), draw_spec(random), draw_layer(random),
               false, {}};
   world.is_halved = !world.layer.capacity && draw(random, 0, 2) == 0;
-  if (!world.is_halved && draw(random, 0, 3) == 0) world.engine.memory_limit = draw(random, 300, 2000) << 10U;
+  if (!world.is_halved && draw(random, 0, 3) == 0)
+    world.engine.memory_limit = draw(random, 1500, 4000) << 10U;
   world.tokens.resize(draw(random, 1, most_steps));
   for (std::vector<std::size_t>& of_rank : world.tokens) {
-    for (std::size_t rank = 0; rank < topology.num_ranks(); ++rank)
-      of_rank.push_back(draw(random, 0, 3) == 0 ? draw(random, 0, 2) : draw(random, 0, most_tokens));
+    of_rank = draw_shares(random, topology.num_ranks());
   }
   return world;
 }
@@ -259,7 +270,7 @@ double slope_of(std::span<const Sample> samples) {
 #ifdef MOEWE_SANITIZED  // which is slow
 constexpr std::size_t few_steps = 60;
 #else
-constexpr std::size_t few_steps = 600;
+constexpr std::size_t few_steps = 2000;
 #endif
 
 /// Of $MOEWE_SOAK_STEPS steps.
