@@ -34,6 +34,7 @@ Json ledger_json(const RunResult& result) {
   return {{"assigned", result.assigned},
           {"computed", result.computed()},
           {"computed_per_rank", result.computed_per_rank},
+          {"computed_before", result.computed_before},
           {"dropped",
            {{"over_capacity", result.dropped_over_capacity()}, {"no_room", result.dropped_without_room()}}},
           {"rerouted", result.rerouted()},
@@ -115,6 +116,7 @@ std::string to_json(const RunResult& result) {
             {"layers", result.layers},
             {"tokens", result.tokens},
             {"steps", result.steps},
+            {"steps_before", result.steps_before},
             {"seed", result.seed}};
   json["exchange"] = exchange_json(result);
   json["overlap"] = {{"mode", result.overlap}, {"lanes", result.lanes}};

@@ -147,6 +147,10 @@ std::string to_text(const RunResult& result) {
                             threads_text(result), result.isa));
   line("paths", path_counts(result));
   if (result.ranks > 1) line("because", path_reasons(result));
+  if (result.steps_before > 0) {
+    line("resumed", fmt::format("after step {}: times are of the {} since", result.steps_before,
+                                count(result.step_times.size(), "step")));
+  }
   line("step",
        fmt::format("{} median, {} p99", human_time(step), human_time(percentile(result.step_times, 0.99))));
   line("phases", phases + " (per step, slowest rank of each)");
