@@ -60,8 +60,10 @@ std::uint64_t checksum_of(std::span<const std::byte> lengths, const std::string&
 
 KeptFile::KeptFile(std::filesystem::path path, std::string run, std::size_t state_bytes)
     : path_(std::move(path)), run_(std::move(run)), state_bytes_(state_bytes) {
-  std::error_code none;
-  if (!std::filesystem::exists(path_, none)) return;
+  std::error_code failure;
+  const auto status = std::filesystem::status(path_, failure);
+  if (status.type() == std::filesystem::file_type::none) refuse(path_, failure.message());
+  if (!std::filesystem::exists(status)) return;
   const InputFile file(path_);
   const Header own;
   auto theirs = decltype(own.mark){};

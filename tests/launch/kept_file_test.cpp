@@ -132,5 +132,10 @@ TEST(KeptFile, TakesNoOtherFilesPlace) {
   }
 }
 
+TEST(KeptFile, OfANameThatCannotBeIsRefusedAtOnce) {
+  const TemporaryFolder folder;
+  EXPECT_THROW(KeptFile(folder / std::string(300, 'x'), run, state_bytes), InvalidInput);
+}
+
 }  // namespace
 }  // namespace moewe
