@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <fmt/format.h>
 #include <functional>
+#include <numeric>
 #include <optional>
 #include <sstream>
 
@@ -126,6 +127,18 @@ void add_totals(Communicator& communicator, const StepLoop& loop, RunResult& res
   result.last_imbalance = totals.last_imbalance;
 }
 
+/// Collective.
+void add_waits(Communicator& communicator, const StepTotals& totals, RunResult& result) {
+  const double seconds = std::accumulate(result.step_times.begin(), result.step_times.end(), 0.0);
+  std::vector<RankWait> mine;
+  if (Watch* watch = communicator.waiter().watch()) {
+    mine = waits_in_steps(watch->tally(), communicator.rank(), seconds);
+  }
+  result.waits = gather_waits(communicator, mine);
+  result.slow_rank =
+      find_slow_rank(result.waits, all_gather_values(communicator, totals.phase_times), seconds);
+}
+
 void add_memory(Communicator& communicator, const Engine& engine, const RunPlan& plan, RunResult& result) {
   const auto gather = [&](std::size_t bytes) {
     return all_gather_values(communicator, static_cast<std::int64_t>(bytes));
@@ -162,6 +175,7 @@ RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptio
   result.cores = cores_of_rank(ranks_on_node(communicator));
   result.exchange = gather_paths(communicator, engine);
   add_totals(communicator, loop, result);
+  add_waits(communicator, loop.totals(), result);
   constexpr double flops_per_weight = 2;
   const std::size_t matrices = spec.expert.gated ? 3 : 2;
   const auto weights = static_cast<double>(matrices * spec.expert.hidden * spec.expert.intermediate);

@@ -4,10 +4,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "launch/reference_check.hpp"
+#include "launch/slow_rank.hpp"
 #include "runtime/step_report.hpp"
 
 namespace moewe {
@@ -54,6 +56,8 @@ struct RunResult {
 
   std::vector<double> step_times;                         ///< slowest rank of each step
   std::array<double, num_phases> phase_times{};           ///< per step, slowest rank of each phase
+  std::vector<RankWait> waits;                            ///< in these steps, the longest first
+  std::optional<SlowRank> slow_rank;                      ///< if there is one
   double expert_flops = 0;                                ///< of the steps that have times
   std::vector<double> first_imbalance;                    ///< per layer, first step
   std::vector<double> last_imbalance;                     ///< per layer, last step

@@ -106,6 +106,7 @@ void StepLoop::forget_kept() noexcept {
 
 void StepLoop::run() {
   if (before_.num_steps > 0) check_resumed();
+  if (Watch* watch = engine_.communicator().waiter().watch()) watch->tally().clear();
   std::optional<Progress> progress;
   if (engine_.communicator().rank() == Rank{0}) {
     progress.emplace(before_.num_steps, options_.steps, inputs_.tokens().num_tokens(), is_watched());
