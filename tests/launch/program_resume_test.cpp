@@ -36,7 +36,7 @@ double any_time(double most) {
 struct Job {
   const TemporaryFolder& folder;
   Ranks ranks;
-  std::string options = fmt::format("{} --tokens 200 --steps {} --capacity-factor 1.1 --overflow next-choice",
+  std::string options = fmt::format("{} --tokens 100 --steps {} --capacity-factor 1.1 --overflow next-choice",
                                     shipped().run(), num_steps);
 
   fs::path output() const { return folder / "output"; }
@@ -63,7 +63,7 @@ void wait_until_given_up(const Job& run) {
                                 run.kept().string()));
 }
 
-constexpr double most_s = 0.3;
+constexpr double most_s = 0.15;
 
 /// Runs until a signal comes.
 ProgramResult interrupt(const Job& run, const std::string& signal, const std::string& more = "") {
@@ -187,7 +187,7 @@ TEST(Resume, OfAnotherRunIsRefused) {
   const Job run{folder, threads(2)};
   expect_kept(run, interrupt(run, "TERM"));
   const std::string before = test::read_file(run.kept());
-  const std::string begin = shipped().run() + " --tokens 200";
+  const std::string begin = shipped().run() + " --tokens 100";
   const std::string end = " --capacity-factor 1.1 --overflow next-choice";
   const std::string steps = fmt::format(" --steps {}", num_steps);
   const auto with = [&](const std::string& options, const std::string& part) {
@@ -200,9 +200,9 @@ TEST(Resume, OfAnotherRunIsRefused) {
       with(run.options + " --combine fast", "--combine reproducible, and this one has --combine fast"),
       with(begin + " --steps 9" + end, fmt::format("--steps {}, and this one has --steps 9", num_steps)),
       with(begin + steps, "--capacity-factor (none)"),
-      with(shipped().run() + " --tokens 201" + steps + end, "200 tokens per step, and"),
+      with(shipped().run() + " --tokens 101" + steps + end, "100 tokens per step, and"),
       with(begin + steps + " --capacity-factor 1.1 --routing uniform", "--overflow next-choice, and"),
-      with(shipped().run_recorded() + " --tokens 200" + steps + end, "generated tokens, and"),
+      with(shipped().run_recorded() + " --tokens 100" + steps + end, "generated tokens, and"),
       {run.options + " --resume", "--resume needs --output FILE"},
       {run.options + " --resume --output /dev/null", "--resume needs an --output that is a regular file"},
   });
