@@ -15,14 +15,14 @@ void Waiter::pause() {
 #endif
 }
 
-bool Waiter::is_over(const LastingWait& wait, const WaitReason& reason, Clock::time_point now) const {
+bool Waiter::is_over(LastingWait& wait, const WaitReason& reason, Clock::time_point now) const {
   if (now - wait.since() >= timeout_) return true;
   if (wait.watch() == nullptr) return false;
-  wait.watch()->status().wait_for(reason.peer);
+  wait.wait_for(reason.peer, now);
   return wait.watch()->is_over(now);
 }
 
-bool Waiter::yield_or_throw(const LastingWait& wait, const WaitReason& reason) const {
+bool Waiter::yield_or_throw(LastingWait& wait, const WaitReason& reason) const {
   if (abort_ != nullptr && abort_->load(std::memory_order_acquire)) {
     throw Error(ErrorKind::peer_failed, "another rank failed");
   }

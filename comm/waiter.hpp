@@ -18,6 +18,7 @@ namespace moewe {
 struct WaitReason {
   std::string_view what;
   std::optional<Rank> peer = std::nullopt;
+  Awaited awaited = Awaited::arrival;
 };
 
 /// The one place that waits. Polls a condition, spins a little, then gives the core away between polls,
@@ -59,7 +60,7 @@ class Waiter {
   template <typename Ready, typename Update>
   void until(Ready&& ready, const WaitReason& reason, Update&& update) const {
     if (spin(ready, max_spins)) return;
-    const LastingWait wait(watch(), reason);
+    LastingWait wait(watch(), reason);
     bool is_alone = false;
     do {
       update();
@@ -76,17 +77,30 @@ class Waiter {
     Watch* watch = nullptr;
   };
 
-  /// A wait that has outlasted its spins: shown in the rank's status while it lives.
+  /// A wait that has outlasted its spins: shown in the rank's status while it lives, and counted for those
+  /// whom it was for.
   class LastingWait {
    public:
-    LastingWait(Watch* watch, const WaitReason& reason) : watch_(watch) {
+    LastingWait(Watch* watch, const WaitReason& reason)
+        : watch_(watch), peer_(reason.peer), awaited_(reason.awaited) {
       if (watch_ != nullptr) watch_->status().begin_wait(reason.what, reason.peer, since_);
     }
     ~LastingWait() {
-      if (watch_ != nullptr) watch_->status().end_wait();
+      if (watch_ == nullptr) return;
+      watch_->status().end_wait();
+      watch_->tally().add(peer_, awaited_, Clock::now() - peer_since_);
     }
     LastingWait(const LastingWait&) = delete;
     LastingWait& operator=(const LastingWait&) = delete;
+
+    /// From now on. Only where there is a watch.
+    void wait_for(std::optional<Rank> peer, Clock::time_point now) {
+      if (peer == peer_) return;
+      watch_->status().wait_for(peer);
+      watch_->tally().add(peer_, awaited_, now - peer_since_);
+      peer_ = peer;
+      peer_since_ = now;
+    }
 
     Clock::time_point since() const { return since_; }
     Watch* watch() const { return watch_; }
@@ -94,6 +108,9 @@ class Waiter {
    private:
     Clock::time_point since_ = Clock::now();
     Watch* watch_;
+    std::optional<Rank> peer_;
+    Clock::time_point peer_since_ = since_;
+    Awaited awaited_;
   };
 
   /// Beyond these a waiting rank that shares its core only keeps the others from running.
@@ -118,9 +135,9 @@ class Waiter {
   static void pause();
 
   /// Returns whether nobody else wanted the core.
-  bool yield_or_throw(const LastingWait& wait, const WaitReason& reason) const;
+  bool yield_or_throw(LastingWait& wait, const WaitReason& reason) const;
 
-  bool is_over(const LastingWait& wait, const WaitReason& reason, Clock::time_point now) const;
+  bool is_over(LastingWait& wait, const WaitReason& reason, Clock::time_point now) const;
 
   Clock::duration timeout_;
   const std::atomic<bool>* abort_;

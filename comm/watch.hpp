@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "comm/rank_status.hpp"
+#include "comm/wait_tally.hpp"
 
 namespace moewe {
 
@@ -14,6 +15,9 @@ class Watch {
 
   /// Kept up to date by the waits themselves, and by whoever knows steps and phases.
   virtual RankStatus& status() = 0;
+
+  /// For whom the rank has waited; the waits themselves add to it.
+  virtual WaitTally& tally() = 0;
 
   /// Called at every poll of a wait that lasts; must not block. True: the deadline of another rank has
   /// passed, and this wait ends as if its own had.

@@ -19,6 +19,7 @@
 #include "comm/mpi/check.hpp"
 #include "comm/mpi/mpi_backend.hpp"
 #include "comm/together.hpp"
+#include "launch/kept_notice.hpp"
 #include "launch/option_values.hpp"
 #include "launch/state_signal.hpp"
 #include "launch/watchdog.hpp"
@@ -64,6 +65,7 @@ class MpiSession {
   /// Ends all ranks at once.
   [[noreturn]] static void abort(ExitCode code) {
     remove_unfinished_files();
+    tell_kept();
     std::fflush(nullptr);
     MPI_Abort(MPI_COMM_WORLD, static_cast<int>(code));
     std::_Exit(static_cast<int>(code));
@@ -128,6 +130,7 @@ int run_as_mpi_rank(double timeout_s, const std::function<void(Communicator&, co
     const ExitCode code = exit_code_for(kind_of(failure));
     const bool shared = is_shared(failure);
     if (!shared || is_first) print_error(text_of(failure));
+    tell_kept();
     if (!shared) MpiSession::abort(code);
     return static_cast<int>(code);
   }
@@ -137,6 +140,7 @@ int run_as_mpi_rank(double timeout_s, const std::function<void(Communicator&, co
 /// A rank that holds up the others may never come back to be ended.
 void end_process() {
   remove_unfinished_files();
+  tell_kept();
   std::_Exit(static_cast<int>(ExitCode::watchdog));
 }
 
@@ -152,6 +156,7 @@ int run_as_threads(std::size_t num_ranks, double timeout_s,
     });
   } catch (...) {
     print_error(text_of(std::current_exception()));
+    tell_kept();
     return static_cast<int>(exit_code_for(kind_of(std::current_exception())));
   }
   return static_cast<int>(ExitCode::done);

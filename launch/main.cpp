@@ -13,6 +13,7 @@
 #include "comm/ucx/ucx_transport.hpp"
 #include "launch/bench_command.hpp"
 #include "launch/environment.hpp"
+#include "launch/kept_notice.hpp"
 #include "launch/options.hpp"
 #include "launch/run_command.hpp"
 #include "launch/state_signal.hpp"
@@ -51,9 +52,10 @@ int print(const std::string& text) {
   return static_cast<int>(ExitCode::done);
 }
 
-/// Does what the signal does anyway, with no unfinished files left.
+/// Does what the signal does anyway, with no unfinished files left. What is kept of a run is so already.
 void end_by_signal(int number) {
   remove_unfinished_files();
+  tell_kept();
   std::signal(number, SIG_DFL);
   std::raise(number);
 }

@@ -196,6 +196,8 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
   options.layer.overlap = options.overlap != OverlapMode::off;
   options.verify = find_choice(values, "verify", verify_choices);
   options.timeout_s = find_positive(values, "timeout", max_timeout_s).value_or(options.timeout_s);
+  options.resume = values.count("resume") > 0;
+  require_with(values, options.output.has_value(), "--output FILE", {"resume"});
   find_choice<int>(values, "placement", {{"contiguous", 0}});
   require_scores(options);
   require_whole_steps(options);
@@ -236,6 +238,7 @@ std::vector<std::string> RunOptions::shared_settings() const {
           fmt::format("--timeout {}", timeout_s),
           file("input", input),
           file("output", output),
+          fmt::format("--resume {}", resume),
           file("json", json)};
 }
 

@@ -55,6 +55,8 @@ struct RunOptions {
   double timeout_s = 120;
   std::optional<std::size_t> ranks;  ///< threads of this process that act as ranks
 
+  bool resume = false;  ///< from what an earlier run with the same output kept
+
   bool help = false;
 
   /// All that must be equal on every rank, each as it would be typed.

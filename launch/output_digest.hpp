@@ -1,6 +1,8 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -13,6 +15,9 @@ namespace moewe {
 /// any number of ranks, and rows need not be gathered for it.
 class OutputDigest {
  public:
+  /// Between two rows, to go on from later; of this machine and its library.
+  using State = std::array<std::byte, 112>;
+
   OutputDigest();
   ~OutputDigest();
   OutputDigest(const OutputDigest&) = delete;
@@ -21,12 +26,22 @@ class OutputDigest {
   /// Collective. `y` holds this rank's rows of the next layer or step, [num_tokens, hidden].
   void add(Communicator& communicator, std::span<const float> y, std::size_t hidden);
 
-  /// Lower-case hexadecimal. On rank 0; to be called once.
+  // On rank 0.
+
+  /// Lower-case hexadecimal. To be called once.
   std::string finish();
 
+  State state() const;
+
+  /// Throws InvalidInput for bytes that are no state.
+  void restore(const State& state);
+
+  /// A digest of what was added since this was last called, or from the beginning.
+  std::uint64_t take_part();
+
  private:
-  struct Sha256;
-  std::unique_ptr<Sha256> sha256_;
+  struct Hashes;
+  std::unique_ptr<Hashes> hashes_;
 };
 
 }  // namespace moewe

@@ -9,7 +9,8 @@ namespace moewe {
 /// then. Its tokens per second are those of the steps alone, as in the summary. Rank 0 uses it.
 class Progress {
  public:
-  Progress(std::size_t num_steps, std::size_t tokens_per_step, bool on_terminal);
+  /// `num_done` of all steps are done already.
+  Progress(std::size_t num_done, std::size_t num_steps, std::size_t tokens_per_step, bool on_terminal);
 
   /// Throws InvalidInput where standard output cannot be written.
   void step_done(double step_seconds, double imbalance);
@@ -17,10 +18,11 @@ class Progress {
  private:
   using Clock = std::chrono::steady_clock;
 
+  std::size_t first_;
   std::size_t num_steps_;
   std::size_t tokens_per_step_;
   bool on_terminal_;
-  std::size_t num_done_ = 0;
+  std::size_t num_done_ = first_;
   double seconds_ = 0;
   Clock::time_point last_shown_ = Clock::now();
 };

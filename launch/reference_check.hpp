@@ -83,6 +83,9 @@ class ReferenceCheck {
   /// selected by, no choice is a near tie. Throws InvalidInput when the file can no longer be read.
   void compare(std::size_t layer, TokenRange range, const Routing& routing, std::span<const float> y);
 
+  /// On this rank.
+  const ReferenceResult& own() const { return result_; }
+
   /// Collective: the result over all ranks.
   ReferenceResult total(Communicator& communicator) const;
 

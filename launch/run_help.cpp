@@ -91,6 +91,10 @@ po::options_description describe_results() {
   po::options_description results("Results");
   results.add_options()("output", value_named("FILE"),
                         "write the last step's outputs, ids (-1: dropped) and weights as safetensors")(
+      "resume",
+      "go on from what an interrupted run with the same --output kept in FILE.kept, if it is there, to the "
+      "same "
+      "output")(
       "verify", value_named("LEVEL"),
       "ledger: prove in every step that no assignment is lost (the default); audit: also compare checksums "
       "of all rows and outputs that travel, and of the weights, before they are used; off")(

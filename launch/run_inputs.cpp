@@ -5,23 +5,11 @@
 
 #include "comm/error.hpp"
 #include "comm/together.hpp"
+#include "launch/run_keeper.hpp"
 #include "launch/shared_options.hpp"
 #include "runtime/write_target.hpp"
 
 namespace moewe {
-namespace {
-
-/// Names, types and shapes of what a file holds.
-std::uint64_t digest(const SafetensorsFile& file) {
-  std::string text;
-  for (const auto& [name, tensor] : file.tensors()) {
-    text += fmt::format("{} {} {}\n", name, tensor.dtype, describe_shape(tensor.shape));
-  }
-  return XXH3_64bits(text.data(), text.size());
-}
-
-}  // namespace
-
 RunInputs::RunInputs(Communicator& communicator, const RunOptions& options, std::size_t num_threads) {
   require_same_options(communicator, options.shared_settings());
   together(communicator, [&] { open(communicator.size(), options, num_threads); });
@@ -29,7 +17,7 @@ RunInputs::RunInputs(Communicator& communicator, const RunOptions& options, std:
     return fmt::format("{}: configuration or tensor headers are not those of rank 0's checkpoint",
                        model_->name());
   });
-  require_same_text(communicator, fmt::format("{:016x}", input_ ? digest(*input_) : 0), [&](const auto&) {
+  require_same_text(communicator, fmt::format("{:016x}", input_ ? digest_of(*input_) : 0), [&](const auto&) {
     return fmt::format("{}: tensor headers are not those of rank 0's input", input_->path());
   });
   require_same_text(communicator, std::to_string(tokens_->num_tokens()), [&](const auto& of_rank_0) {
@@ -75,16 +63,27 @@ void RunInputs::refuse_to_overwrite(const RunOptions& options) const {
     for (const auto& file : routing_->files_read()) read.push_back(file);
   }
   if (options.input) read.push_back(*options.input);
-  for (const auto& written : {options.output, options.json}) {
+  std::optional<std::filesystem::path> kept;
+  if (options.output) kept = kept_path(*options.output);
+  for (const auto& written : {options.output, options.json, kept}) {
     for (const auto& file : read) {
       if (written && name_one_file(*written, file)) {
         throw InvalidInput(fmt::format("{}: is read by this run and cannot be written", written->string()));
       }
     }
   }
-  if (options.output && options.json && name_one_file(*options.output, *options.json)) {
-    throw InvalidInput(fmt::format("{}: --output and --json name the same file", options.output->string()));
+  for (const auto& written : {options.output, kept}) {
+    if (!written || !options.json || !name_one_file(*written, *options.json)) continue;
+    throw InvalidInput(fmt::format("{}: --output and --json name the same file", written->string()));
   }
+}
+
+std::uint64_t digest_of(const SafetensorsFile& file) {
+  std::string text;
+  for (const auto& [name, tensor] : file.tensors()) {
+    text += fmt::format("{} {} {}\n", name, tensor.dtype, describe_shape(tensor.shape));
+  }
+  return XXH3_64bits(text.data(), text.size());
 }
 
 std::vector<std::size_t> RunInputs::choose_layers(const RunOptions& options) const {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -25,6 +26,9 @@ class RunInputs {
   const std::vector<std::size_t>& layers() const { return layers_; }
   const TokenSource& tokens() const { return *tokens_; }
 
+  /// Null where tokens are generated.
+  const SafetensorsFile* input() const { return input_.get(); }
+
   /// Null where the router chooses.
   const RoutingSource* routing() const { return routing_.get(); }
 
@@ -45,5 +49,8 @@ class RunInputs {
   std::unique_ptr<TokenSource> tokens_;
   bool has_reference_ = false;
 };
+
+/// Equal for two files whose tensors have the same names, types and shapes.
+std::uint64_t digest_of(const SafetensorsFile& file);
 
 }  // namespace moewe

@@ -34,6 +34,7 @@ Json ledger_json(const RunResult& result) {
   return {{"assigned", result.assigned},
           {"computed", result.computed()},
           {"computed_per_rank", result.computed_per_rank},
+          {"computed_before", result.computed_before},
           {"dropped",
            {{"over_capacity", result.dropped_over_capacity()}, {"no_room", result.dropped_without_room()}}},
           {"rerouted", result.rerouted()},
@@ -55,6 +56,30 @@ Json overflow_json(const RunResult& result) {
                       {"rerouted_to", layer.rerouted_to}});
   }
   return layers;
+}
+
+/// Means per step.
+Json waits_json(const RunResult& result) {
+  const auto num_steps = static_cast<double>(result.step_times.size());
+  Json waits = Json::array();
+  for (const RankWait& wait : result.waits) {
+    waits.push_back({{"rank", wait.rank},
+                     {"peer", wait.peer < 0 ? Json(nullptr) : Json(wait.peer)},
+                     {"phase", name_of(wait.phase)},
+                     {"for", wait.awaited == Awaited::taking ? "taking" : "arrival"},
+                     {"seconds", wait.seconds / num_steps}});
+  }
+  return waits;
+}
+
+Json slow_rank_json(const RunResult& result) {
+  if (!result.slow_rank) return nullptr;
+  const SlowRank& slow = *result.slow_rank;
+  return {{"rank", slow.rank},
+          {"seconds", slow.seconds / static_cast<double>(result.step_times.size())},
+          {"share", slow.share},
+          {"phase", name_of(slow.phase)},
+          {"reason", name_of(slow.kind)}};
 }
 
 Json memory_json(const RunResult& result) {
@@ -115,6 +140,7 @@ std::string to_json(const RunResult& result) {
             {"layers", result.layers},
             {"tokens", result.tokens},
             {"steps", result.steps},
+            {"steps_before", result.steps_before},
             {"seed", result.seed}};
   json["exchange"] = exchange_json(result);
   json["overlap"] = {{"mode", result.overlap}, {"lanes", result.lanes}};
@@ -122,6 +148,8 @@ std::string to_json(const RunResult& result) {
   json["ledger"] = ledger_json(result);
   json["overflow"] = overflow_json(result);
   json["time_s"] = time_json(result);
+  json["waits"] = waits_json(result);
+  json["slow_rank"] = slow_rank_json(result);
   json["throughput"] = {{"tokens_per_s", result.tokens_per_s()},
                         {"expert_flops_per_s", result.expert_flops_per_s()}};
   json["imbalance"] = {{"first", mean(result.first_imbalance)},

@@ -14,7 +14,9 @@ namespace moewe {
 class RunPosition {
  public:
   /// `watch` outlives the position; null for nobody.
-  explicit RunPosition(Watch* watch) : shown_(watch != nullptr ? &watch->status() : nullptr) {
+  explicit RunPosition(Watch* watch)
+      : shown_(watch != nullptr ? &watch->status() : nullptr),
+        tally_(watch != nullptr ? &watch->tally() : nullptr) {
     enter("opening");
   }
 
@@ -35,6 +37,7 @@ class RunPosition {
   void enter(const char* phase) {
     phase_ = phase;
     if (shown_ != nullptr) shown_->enter_phase(phase, RankStatus::Clock::now());
+    if (tally_ != nullptr) tally_->enter(phase);
   }
 
   /// "step 3, layer 1", or empty outside the steps: the same on all ranks.
@@ -49,6 +52,7 @@ class RunPosition {
 
  private:
   RankStatus* shown_;
+  WaitTally* tally_;
   const char* phase_ = "";
   bool in_step_ = false;
   std::size_t step_ = 0;

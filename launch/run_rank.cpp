@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <fmt/format.h>
 #include <functional>
+#include <numeric>
 #include <optional>
 #include <sstream>
 
@@ -107,19 +108,35 @@ std::vector<double> slowest(Communicator& communicator, const std::vector<double
   return result;
 }
 
-void add_totals(Communicator& communicator, const StepTotals& totals, RunResult& result) {
+void add_totals(Communicator& communicator, const StepLoop& loop, RunResult& result) {
+  const StepTotals& totals = loop.totals();
+  const RankSums& before = loop.before().sums;
   std::array<std::int64_t, 1> assigned{totals.assigned};
   communicator.all_reduce({.sums = assigned, .minima = {}, .maxima = {}});
-  result.assigned = assigned[0];
+  result.assigned = before.assigned + assigned[0];
+  result.steps_before = loop.before().num_steps;
+  result.computed_before = before.computed;
   result.computed_per_rank = all_gather_values(communicator, totals.computed);
   result.step_times = slowest(communicator, totals.step_times);
   const auto phases = slowest(communicator, {totals.phase_times.begin(), totals.phase_times.end()});
   for (std::size_t p = 0; p < num_phases; ++p)
-    result.phase_times[p] = phases[p] / static_cast<double>(result.steps);
+    result.phase_times[p] = phases[p] / static_cast<double>(totals.step_times.size());
   result.overflow = totals.overflow;
   result.most_rounds = totals.most_rounds;
   result.first_imbalance = totals.first_imbalance;
   result.last_imbalance = totals.last_imbalance;
+}
+
+/// Collective.
+void add_waits(Communicator& communicator, const StepTotals& totals, RunResult& result) {
+  const double seconds = std::accumulate(result.step_times.begin(), result.step_times.end(), 0.0);
+  std::vector<RankWait> mine;
+  if (Watch* watch = communicator.waiter().watch()) {
+    mine = waits_in_steps(watch->tally(), communicator.rank(), seconds);
+  }
+  result.waits = gather_waits(communicator, mine);
+  result.slow_rank =
+      find_slow_rank(result.waits, all_gather_values(communicator, totals.phase_times), seconds);
 }
 
 void add_memory(Communicator& communicator, const Engine& engine, const RunPlan& plan, RunResult& result) {
@@ -157,14 +174,17 @@ RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptio
   result.threads = engine.threads();
   result.cores = cores_of_rank(ranks_on_node(communicator));
   result.exchange = gather_paths(communicator, engine);
-  add_totals(communicator, loop.totals(), result);
+  add_totals(communicator, loop, result);
+  add_waits(communicator, loop.totals(), result);
   constexpr double flops_per_weight = 2;
   const std::size_t matrices = spec.expert.gated ? 3 : 2;
   const auto weights = static_cast<double>(matrices * spec.expert.hidden * spec.expert.intermediate);
-  result.expert_flops = flops_per_weight * weights * static_cast<double>(result.computed());
+  result.expert_flops =
+      flops_per_weight * weights * static_cast<double>(result.computed() - result.computed_before);
   add_memory(communicator, engine, plan, result);
   result.verify_level = name_of(options.verify);
-  result.reference = loop.reference().total(communicator);
+  result.reference = loop.before().sums.reference;
+  result.reference.add(loop.reference().total(communicator));
   if (communicator.rank() == Rank{0}) result.output_sha256 = loop.digest().finish();
   return result;
 }
@@ -214,6 +234,7 @@ void run_steps(Engine& engine, const RunInputs& inputs, const RunOptions& option
     json->append(std::as_bytes(std::span(text)));
     json->commit();
   });
+  loop.forget_kept();
   if (!result.passed()) {
     throw Error(ErrorKind::verification, "verification failed: " + result.failures(), ErrorScope::shared);
   }

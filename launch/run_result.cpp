@@ -25,7 +25,7 @@ std::int64_t sum_of(const std::vector<OverflowReport>& layers,
 }  // namespace
 
 std::int64_t RunResult::computed() const {
-  return std::accumulate(computed_per_rank.begin(), computed_per_rank.end(), std::int64_t{0});
+  return std::accumulate(computed_per_rank.begin(), computed_per_rank.end(), computed_before);
 }
 
 std::int64_t RunResult::most(const std::vector<std::int64_t>& bytes_per_rank) {
@@ -53,7 +53,7 @@ double mean(const std::vector<double>& values) {
 }
 
 double RunResult::tokens_per_s() const {
-  return per_second(static_cast<double>(tokens) * static_cast<double>(steps), step_times);
+  return per_second(static_cast<double>(tokens) * static_cast<double>(step_times.size()), step_times);
 }
 
 double RunResult::expert_flops_per_s() const { return per_second(expert_flops, step_times); }

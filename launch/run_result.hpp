@@ -4,10 +4,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "launch/reference_check.hpp"
+#include "launch/slow_rank.hpp"
 #include "runtime/step_report.hpp"
 
 namespace moewe {
@@ -45,6 +47,8 @@ struct RunResult {
   std::vector<PairPath> exchange;
   std::string output_sha256;
 
+  std::size_t steps_before = 0;      ///< that an earlier run kept; times are of the others
+  std::int64_t computed_before = 0;  ///< in these
   std::int64_t assigned = 0;
   std::vector<OverflowReport> overflow;  ///< per layer; empty where dispatch is dropless
   std::size_t most_rounds = 1;           ///< of any step
@@ -52,7 +56,9 @@ struct RunResult {
 
   std::vector<double> step_times;                         ///< slowest rank of each step
   std::array<double, num_phases> phase_times{};           ///< per step, slowest rank of each phase
-  double expert_flops = 0;                                ///< of all steps
+  std::vector<RankWait> waits;                            ///< in these steps, the longest first
+  std::optional<SlowRank> slow_rank;                      ///< if there is one
+  double expert_flops = 0;                                ///< of the steps that have times
   std::vector<double> first_imbalance;                    ///< per layer, first step
   std::vector<double> last_imbalance;                     ///< per layer, last step
   std::vector<std::int64_t> peak_bytes_per_rank;          ///< counted

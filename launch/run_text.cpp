@@ -147,9 +147,14 @@ std::string to_text(const RunResult& result) {
                             threads_text(result), result.isa));
   line("paths", path_counts(result));
   if (result.ranks > 1) line("because", path_reasons(result));
+  if (result.steps_before > 0) {
+    line("resumed", fmt::format("after step {}: times are of the {} since", result.steps_before,
+                                count(result.step_times.size(), "step")));
+  }
   line("step",
        fmt::format("{} median, {} p99", human_time(step), human_time(percentile(result.step_times, 0.99))));
   line("phases", phases + " (per step, slowest rank of each)");
+  if (result.slow_rank) line("waits", describe(*result.slow_rank, result.step_times.size()));
   line("throughput", fmt::format("{}, experts {}", human(result.tokens_per_s(), "tokens/s"),
                                  human(result.expert_flops_per_s(), "FLOP/s")));
   line("imbalance", fmt::format("{:.3f} first step, {:.3f} last (1 is perfect)", mean(result.first_imbalance),

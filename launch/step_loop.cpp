@@ -1,11 +1,14 @@
 #include "launch/step_loop.hpp"
 
 #include <algorithm>
+#include <fmt/format.h>
 #include <numeric>
+#include <utility>
 
 #include "comm/together.hpp"
 #include "launch/environment.hpp"
 #include "launch/progress.hpp"
+#include "launch/run_identity.hpp"
 #include "launch/run_plan.hpp"
 #include "launch/run_result.hpp"
 
@@ -35,24 +38,85 @@ StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& op
                     OutputFile::Shape{inputs_.layers(), inputs_.tokens().num_tokens(), spec().expert.hidden,
                                       spec().router.top_k});
   }
+  if (options_.layer.capacity) totals_.overflow.resize(inputs_.layers().size());
+  if (options_.output && (options_.steps > 1 || options_.resume)) {
+    keeper_.emplace(communicator, RunKeeper::Subject{*options_.output,
+                                                     identity_of(inputs_, options_, communicator.topology()),
+                                                     shape_of_totals(), options_.steps});
+  }
+  if (options_.resume) resume();
   for (const std::size_t layer : inputs_.layers()) {
     layers_.push_back(std::make_unique<MoeLayer>(
         engine_, spec(), contiguous_placement(spec().num_experts, communicator.size()),
         *inputs_.model().weights(layer), options_.layer));
   }
-  if (options_.layer.capacity) totals_.overflow.resize(layers_.size());
+}
+
+TotalsShape StepLoop::shape_of_totals() const {
+  return {inputs_.layers().size(), spec().num_experts, options_.layer.capacity.has_value()};
+}
+
+void StepLoop::resume() {
+  const auto kept = keeper_->resume();
+  if (!kept) return;
+  before_ = *kept;
+  together(engine_.communicator(), [&] { digest_.restore(before_.digest); });
+  totals_.first_imbalance = before_.first_imbalance;
+  totals_.overflow = before_.overflow;
+  totals_.most_rounds = before_.most_rounds;
+}
+
+/// The last step that was kept, once more: whatever has become of weights, input, library or machine since
+/// that no header tells shows in its outputs.
+void StepLoop::check_resumed() {
+  Communicator& communicator = engine_.communicator();
+  OutputDigest digest;
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    compute_layer(before_.num_steps - 1, i);
+    digest.add(communicator, y_.as<float>(own_tokens_.count * spec().expert.hidden), spec().expert.hidden);
+  }
+  position_.leave_steps();
+  together(communicator, [&] {
+    if (communicator.rank() != Rank{0}) return;
+    if (digest.take_part() != before_.last_step_digest) {
+      throw InvalidInput(
+          fmt::format("{}: step {} has other results now than when it was kept; --resume needs the same "
+                      "model, input and machine",
+                      kept_path(*options_.output).string(), before_.num_steps));
+    }
+    print_text(fmt::format("goes on after step {} of {}, from {}\n", before_.num_steps, options_.steps,
+                           kept_path(*options_.output).string()));
+  });
+}
+
+void StepLoop::keep(std::size_t num_steps) {
+  RunTotals totals = before_;
+  totals.num_steps = num_steps;
+  totals.last_step_digest = digest_.take_part();
+  totals.digest = digest_.state();
+  totals.first_imbalance = totals_.first_imbalance;
+  totals.overflow = totals_.overflow;
+  totals.most_rounds = totals_.most_rounds;
+  keeper_->keep(std::move(totals), {totals_.assigned, totals_.computed, reference_->own()});
+}
+
+void StepLoop::forget_kept() noexcept {
+  if (keeper_) keeper_->remove();
 }
 
 void StepLoop::run() {
+  if (before_.num_steps > 0) check_resumed();
+  if (Watch* watch = engine_.communicator().waiter().watch()) watch->tally().clear();
   std::optional<Progress> progress;
   if (engine_.communicator().rank() == Rank{0}) {
-    progress.emplace(options_.steps, inputs_.tokens().num_tokens(), is_watched());
+    progress.emplace(before_.num_steps, options_.steps, inputs_.tokens().num_tokens(), is_watched());
   }
-  for (std::size_t step = 0; step < options_.steps; ++step) {
+  for (std::size_t step = before_.num_steps; step < options_.steps; ++step) {
     totals_.step_times.push_back(0);
     totals_.last_imbalance.clear();
     for (std::size_t i = 0; i < layers_.size(); ++i) run_layer(step, i);
     if (step == 0) totals_.first_imbalance = totals_.last_imbalance;
+    if (keeper_ && step + 1 < options_.steps) keep(step + 1);
     together(engine_.communicator(), [&] {
       if (progress) progress->step_done(totals_.step_times.back(), mean(totals_.last_imbalance));
     });
@@ -60,13 +124,18 @@ void StepLoop::run() {
   if (output_) output_->commit();
 }
 
-void StepLoop::run_layer(std::size_t step, std::size_t i) {
-  const std::size_t hidden = spec().expert.hidden;
+StepOutcome StepLoop::compute_layer(std::size_t step, std::size_t i) {
   const std::size_t layer = inputs_.layers()[i];
   position_.enter_step(step, layer);
   position_.enter("input");
   together(engine_.communicator(), [&] { read_inputs(layer, step); });
-  const StepOutcome outcome = forward(*layers_[i]);
+  return forward(*layers_[i]);
+}
+
+void StepLoop::run_layer(std::size_t step, std::size_t i) {
+  const std::size_t hidden = spec().expert.hidden;
+  const std::size_t layer = inputs_.layers()[i];
+  const StepOutcome outcome = compute_layer(step, i);
   totals_.step_times.back() += outcome.seconds;
   account(*layers_[i], outcome.report, i);
 

@@ -12,42 +12,55 @@
 #include "launch/output_file.hpp"
 #include "launch/reference_check.hpp"
 #include "launch/run_inputs.hpp"
+#include "launch/run_keeper.hpp"
 #include "launch/run_position.hpp"
 #include "runtime/moe_layer.hpp"
 
 namespace moewe {
 
-/// What the steps did on this rank.
+/// What the steps that were run here did on this rank.
 struct StepTotals {
   std::vector<double> step_times;                ///< of each step, all layers
   std::array<double, num_phases> phase_times{};  ///< of all steps together
   std::int64_t assigned = 0;                     ///< for this rank's tokens
   std::int64_t computed = 0;                     ///< by this rank's experts
-  std::vector<double> first_imbalance;           ///< per layer, first step
+  std::vector<double> first_imbalance;           ///< per layer, first step of all
   std::vector<double> last_imbalance;            ///< per layer, last step
 
-  // The same on every rank.
+  // The same on every rank, with what an earlier run kept.
   std::vector<OverflowReport> overflow;  ///< per layer, sums of all steps; empty where dispatch is dropless
   std::size_t most_rounds = 1;           ///< of any step
 };
 
 /// Runs all layers of all steps on this rank, and takes digest, comparison and output outside the timed
-/// parts. Keeps the rank's position up to date.
+/// parts. Keeps the rank's position up to date, and, with an output, what complete steps have computed.
 class StepLoop {
  public:
-  /// Collective. Borrows everything.
+  /// Collective. Borrows everything. Throws a shared InvalidInput, among others, when the run cannot go on
+  /// from what is kept.
   StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& options, RunPosition& position);
 
   /// Collective.
   void run();
 
+  /// Local. Once all results are written: nobody needs to go on with this run.
+  void forget_kept() noexcept;
+
   const StepTotals& totals() const { return totals_; }
+
+  /// What an earlier run had done, over all ranks; no steps where this one began anew.
+  const RunTotals& before() const { return before_; }
   const ReferenceCheck& reference() const { return *reference_; }
   OutputDigest& digest() { return digest_; }
   const LayerSpec& spec() const { return inputs_.spec(); }
   const MoeLayer& any_layer() const { return *layers_.front(); }
 
  private:
+  TotalsShape shape_of_totals() const;
+  void resume();
+  void check_resumed();
+  void keep(std::size_t num_steps);
+  StepOutcome compute_layer(std::size_t step, std::size_t i);
   void run_layer(std::size_t step, std::size_t i);
   void read_inputs(std::size_t layer, std::size_t step);
   void read_rows(std::size_t layer, std::size_t step);
@@ -63,7 +76,9 @@ class StepLoop {
   std::vector<std::unique_ptr<MoeLayer>> layers_;
   std::optional<ReferenceCheck> reference_;
   std::optional<OutputFile> output_;
+  std::optional<RunKeeper> keeper_;
   OutputDigest digest_;
+  RunTotals before_;
   StepTotals totals_;
   Buffer x_;
   Buffer y_;

@@ -69,7 +69,8 @@ Watchdog::Watchdog(Communicator& communicator, StatusBoard& board, Mailbox* mail
       board_(board),
       mailbox_(mailbox),
       actions_(std::move(actions)),
-      status_(board.join(communicator.rank())) {
+      status_(board.join(communicator.rank())),
+      tally_(communicator.size()) {
   status_.enter_phase("opening", std::chrono::steady_clock::now());
   const auto hosts = all_gather_values(communicator, HostName(host_name()));
   states_.resize(hosts.size());

@@ -34,6 +34,7 @@ class Watchdog : public Watch {
   Watchdog& operator=(const Watchdog&) = delete;
 
   RankStatus& status() override { return status_; }
+  WaitTally& tally() override { return tally_; }
   bool is_over(std::chrono::steady_clock::time_point now) override;
   void report() override;
 
@@ -51,6 +52,7 @@ class Watchdog : public Watch {
   Mailbox* mailbox_;
   WatchdogActions actions_;
   RankStatus& status_;
+  WaitTally tally_;
   std::vector<RankState> states_;  // of all ranks; silent where nothing is known
   std::chrono::steady_clock::time_point last_look_{};
 };

@@ -41,7 +41,10 @@ Engine::Engine(Communicator& communicator, const Backend& backend, const EngineO
       own_memory_(taken(meter_)),
       token_buffers_(meter_),
       workspace_(meter_, std::max<std::size_t>(1, options.threads)) {
-  if (Watch* watch = communicator_->waiter().watch()) position_.shown = &watch->status();
+  if (Watch* watch = communicator_->waiter().watch()) {
+    position_.shown = &watch->status();
+    position_.tally = &watch->tally();
+  }
   require_same_options(*communicator_, options);
   for (std::size_t i = 0; i < std::max<std::size_t>(1, options.lanes); ++i) {
     lanes_.push_back(

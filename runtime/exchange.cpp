@@ -53,9 +53,7 @@ void Exchange::progress() {
 }
 
 template <typename Ready>
-void Exchange::wait(Ready&& ready, std::string_view what,
-                    std::optional<Rank> (Path::*awaited)() const) const {
-  WaitReason reason{what};
+void Exchange::wait(Ready&& ready, WaitReason reason, std::optional<Rank> (Path::*awaited)() const) const {
   waiter_.until(ready, reason, [&] {
     reason.peer.reset();
     for (auto path = paths_.begin(); path != paths_.end() && !reason.peer; ++path) {
@@ -67,7 +65,7 @@ void Exchange::wait(Ready&& ready, std::string_view what,
 const RowTable* Exchange::next() {
   if (num_arrived_ == shape_.num_expected) return nullptr;
   begin_table();
-  wait([&] { return is_there_to_do(); }, "rows for this rank's experts", &Path::awaits_rows_of);
+  wait([&] { return is_there_to_do(); }, {"rows for this rank's experts"}, &Path::awaits_rows_of);
   is_table_begun_ = false;
   num_arrived_ += rows_.num_rows();
   if (num_arrived_ > shape_.num_expected) {
@@ -135,14 +133,13 @@ TokenRange Exchange::take_returned() {
 TokenRange Exchange::await_returned() {
   free_taken();
   wait([&] { return num_taken_ == num_tokens_ || count_complete() > num_taken_; },
-       "outputs of this rank's tokens", &Path::awaits_outputs_of);
+       {"outputs of this rank's tokens"}, &Path::awaits_outputs_of);
   return take_returned();
 }
 
 void Exchange::finish() {
-  waiter_.until(
-      [&] { return std::all_of(paths_.begin(), paths_.end(), [](auto& path) { return path->is_idle(); }); },
-      {"messages of this round to be taken"});
+  wait([&] { return std::all_of(paths_.begin(), paths_.end(), [](auto& path) { return path->is_idle(); }); },
+       {"messages of this round to be taken", std::nullopt, Awaited::taking}, &Path::awaits_taking_by);
   if (shape_.audit.is_on()) {
     for (const auto& path : paths_) path->check_canaries();
   }

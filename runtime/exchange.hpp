@@ -86,7 +86,7 @@ class Exchange {
   bool is_there_to_do();
 
   template <typename Ready>
-  void wait(Ready&& ready, std::string_view what, std::optional<Rank> (Path::*awaited)() const) const;
+  void wait(Ready&& ready, WaitReason reason, std::optional<Rank> (Path::*awaited)() const) const;
 
   std::vector<std::unique_ptr<Path>> paths_;
   std::vector<Path*> progressing_;  // those that need it

@@ -156,8 +156,8 @@ void MoeLayer::compute_round(LayerStep& step, PhaseClock& clock) {
     if (rows == nullptr) return;
     clock.begin(Phase::experts);
     run_experts_on(*rows, step);
-    exchange.give_back(engine_.threads());
     clock.begin(Phase::combine);
+    exchange.give_back(engine_.threads());
     if (num_left_to_share(step) == 0) combine_tokens(step, exchange.take_returned());
     clock.begin(Phase::dispatch);
   }

@@ -135,9 +135,11 @@ class Path {
   /// Outputs of the tokens before this one are summed: their memory may be used again.
   virtual void free_tokens(std::size_t /*end*/) {}
 
-  /// Of whom this path lacks rows, or outputs, if it is known; for messages about waits that last.
+  /// Of whom this path lacks rows, or outputs, and who has not taken what was sent, if it is known; for
+  /// messages about waits that last.
   virtual std::optional<Rank> awaits_rows_of() const { return std::nullopt; }
   virtual std::optional<Rank> awaits_outputs_of() const { return std::nullopt; }
+  virtual std::optional<Rank> awaits_taking_by() const { return std::nullopt; }
 
   /// At the end of an audited round: throws Error(verification) where somebody has written beyond the end of
   /// a region of this rank's memory that peers read.

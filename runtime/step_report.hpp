@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "comm/rank_status.hpp"
+#include "comm/wait_tally.hpp"
 #include "runtime/overflow.hpp"
 
 namespace moewe {
@@ -28,6 +29,7 @@ struct StepPosition {
   std::size_t layer = 0;
   Phase phase = Phase::route;
   RankStatus* shown = nullptr;  ///< where others see it; null for nowhere
+  WaitTally* tally = nullptr;   ///< of waits in each phase; null for none
 
   void enter(std::uint64_t next_step, std::size_t next_layer) {
     step = next_step;
@@ -38,6 +40,7 @@ struct StepPosition {
   void enter(Phase next, RankStatus::Clock::time_point now) {
     phase = next;
     if (shown != nullptr) shown->enter_phase(name_of(next), now);
+    if (tally != nullptr) tally->enter(name_of(next));
   }
 };
 

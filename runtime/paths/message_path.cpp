@@ -359,6 +359,16 @@ std::optional<Rank> MessagePath::awaits_outputs_of() const {
   return std::nullopt;
 }
 
+std::optional<Rank> MessagePath::awaits_taking_by() const {
+  for (const auto& peer : outgoing_) {
+    if (!peer->announced.is_done() || !all_done(peer->sends)) return peer->to;
+  }
+  for (const auto& source : incoming_) {
+    if (!all_done(source->sends)) return source->from;
+  }
+  return std::nullopt;
+}
+
 bool MessagePath::is_idle() {
   return std::all_of(outgoing_.begin(), outgoing_.end(),
                      [](auto& peer) { return peer->announced.is_done() && all_done(peer->sends); }) &&

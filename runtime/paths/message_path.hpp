@@ -48,6 +48,7 @@ class MessagePath : public Path {
   void progress() override;
   std::optional<Rank> awaits_rows_of() const override;
   std::optional<Rank> awaits_outputs_of() const override;
+  std::optional<Rank> awaits_taking_by() const override;
   bool is_idle() override;
 
  private:

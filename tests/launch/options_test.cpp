@@ -151,6 +151,8 @@ TEST(RunOptions, TellInOneListWhatMustAgreeBetweenRanks) {
                                              {"--json", "FILE"}}) {
     EXPECT_NE(parse(other).shared_settings(), plain) << other.front();
   }
+  EXPECT_NE(parse({"--output", "FILE", "--resume"}).shared_settings(),
+            parse({"--output", "FILE"}).shared_settings());
   for (const std::vector<std::string>& own : std::vector<std::vector<std::string>>{{"--threads", "2"}}) {
     EXPECT_EQ(parse(own).shared_settings(), plain) << own.front();
   }
@@ -189,6 +191,7 @@ TEST(RunOptions, AreRefusedInOneSentence) {
   }
   EXPECT_NE(with({"--no-such-option"}), "");
   EXPECT_NE(with({"--step", "3"}), "");  // no guessing
+  EXPECT_EQ(with({"--resume"}), "--resume needs --output FILE");
   EXPECT_EQ(with({"extra"}), "'extra' belongs to no option");
   EXPECT_NE(with({"--tokens", "5"}), "");  // twice
   for (const char* layers : {"", ",", "1,", "a", "3-1", "1,1", "0-2,1", "-1", "1-", "99999999999999999999"}) {

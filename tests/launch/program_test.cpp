@@ -231,7 +231,8 @@ TEST(Program, PrintsHelpAndVersion) {
         "--activation", "--two-matrix",  "--layers",          "--dtype",         "--input",    "--tokens",
         "--routing",    "--tokens-per-", "--capacity-factor", "--capacity-rule", "--overflow", "--steps",
         "--seed",       "--renormalise", "--memory-limit",    "--placement",     "--path",     "--ranks",
-        "--combine",    "--threads",     "--timeout",         "--output",        "--json",     "--verify"}) {
+        "--combine",    "--threads",     "--timeout",         "--output",        "--json",     "--verify",
+        "--resume"}) {
     EXPECT_NE(help.output.find(option), std::string::npos) << option;
   }
   EXPECT_EQ(test::run_moewe_under_mpi(3, "run --help").output, help.output);

@@ -4,12 +4,15 @@
 //    MPI_Finalize: "from to kind bytes";
 //  - makes MPI_Isend of rank $MOEWE_TEST_FAIL_RANK fail from its call number $MOEWE_TEST_FAIL_CALL on;
 //  - makes MPI_Isend of rank $MOEWE_TEST_SLEEP_RANK take a minute from its call number $MOEWE_TEST_SLEEP_CALL
-//  on.
+//  on;
+//  - makes every MPI_Isend of rank $MOEWE_TEST_SLOW_RANK, or of all where that is "all", take
+//  $MOEWE_TEST_SLOW_US longer.
 
 #include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <mpi.h>
+#include <string_view>
 #include <tuple>
 #include <unistd.h>
 
@@ -52,6 +55,14 @@ void sleep_if_chosen() {
   if (chosen.is_reached()) sleep(minute);
 }
 
+void slow_down() {
+  static const int micros = number_from("MOEWE_TEST_SLOW_US");
+  static const char* const slow = std::getenv("MOEWE_TEST_SLOW_RANK");
+  static const bool is_slow =
+      slow != nullptr && (std::string_view(slow) == "all" || std::atoi(slow) == own_rank());
+  if (is_slow) usleep(static_cast<useconds_t>(micros));
+}
+
 void add(int count, MPI_Datatype type, int to, int tag) {
   int type_bytes = 0;
   PMPI_Type_size(type, &type_bytes);
@@ -64,6 +75,7 @@ extern "C" int MPI_Isend(const void* data, int count, MPI_Datatype type, int to,
                          MPI_Request* request) {
   if (is_to_fail()) return MPI_ERR_OTHER;
   sleep_if_chosen();
+  slow_down();
   add(count, type, to, tag);
   return PMPI_Isend(data, count, type, to, tag, comm, request);
 }
