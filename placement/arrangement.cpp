@@ -38,11 +38,10 @@ Arrangement::Arrangement(const Placement& placement)
     for (const ExpertId id : placement.experts_of(rank_at(rank))) {
       const auto expert = static_cast<std::uint32_t>(id);
       if (holds(rank, expert)) {
-        expert_in_[slot] = expert;
+        put_aside(slot++, expert);
       } else {
-        put(slot, expert);
+        put(slot++, expert);
       }
-      ++slot;
     }
   }
 }

@@ -57,6 +57,8 @@ class Arrangement {
 
   /// Puts an expert into a slot that holds nobody, on a rank that holds no copy of it.
   void put(std::uint32_t slot, std::uint32_t expert);
+  /// Puts an expert into a slot that holds nobody, on a rank that holds a copy of it: it is none itself.
+  void put_aside(std::uint32_t slot, std::uint32_t expert) { expert_in_[slot] = expert; }
   /// Leaves a slot with nobody in it.
   void clear(std::uint32_t slot);
   /// Both hold somebody.
