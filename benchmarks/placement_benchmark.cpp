@@ -216,12 +216,15 @@ class Benchmark {
     Figures figures;
     Figures extra;
     Figures aware;
+    Figures foreign;
     Figures seconds;
     std::size_t layer = 0;
     for_each_layer([&](const Loads& loads) {
       Placement placement = contiguous_placement(1, 1);
       seconds.add(1e3 * cpu_seconds([&] { placement = plan_with_groups(loads, space, {.num_groups = 8}); }));
       figures.add(imbalance_of(placement, loads));
+      foreign.add(static_cast<double>(
+          count_foreign(placement, space.topology, home_nodes(placement, space.topology, 8))));
       if (layer++ % 16 != 0) return;
       const auto tokens = draw_tokens(loads, {}, 2000, layer);
       const Placement whole = plan_with_groups(loads, space, {.num_groups = 8, .most_foreign = 0});
@@ -234,7 +237,8 @@ class Benchmark {
       aware.add(more(true));
     });
     report_.line("288/32, 8 groups on 4 nodes", "1.228", "1.02",
-                 fmt::format("{} ({:.2f} ms per layer)", figures.text(), seconds.mean()));
+                 fmt::format("{} ({:.1f} foreign slots, {:.2f} ms per layer)", figures.text(), foreign.mean(),
+                             seconds.mean()));
     report_.line("... extra nodes per token, %: random copy, aware", "0", "6, 2",
                  fmt::format("{:.2f}, {:.2f}", extra.mean(), aware.mean()));
   }

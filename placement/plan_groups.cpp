@@ -125,12 +125,8 @@ Placement plan_with_groups(std::span<const std::int64_t> loads, const SlotSpace&
   const SlotCosts costs = foreign_costs(space, homes, loads.size());
   Arrangement arrangement = NodePlans(loads, space, homes).take();
   SlotSearch search(arrangement, loads, costs);
-  const auto most = static_cast<std::int64_t>(options.most_foreign);
-  for (const Millionths target :
-       {Millionths{1'050'000}, Millionths{1'020'000}, Millionths{1'010'000}, options.target}) {
-    const std::int64_t capacity = largest_allowed(total, std::max(target, options.target), slots.size());
-    if (search.run({.capacity = capacity, .most_cost = most}) > 0) break;
-  }
+  const auto most = static_cast<std::int64_t>(std::min(options.most_foreign, arrangement.num_slots()));
+  search.run({.capacity = largest_allowed(total, options.target, slots.size()), .most_cost = most});
   return arrangement.to_placement(space.epoch);
 }
 
