@@ -21,7 +21,7 @@ SlotSearch::SlotSearch(Arrangement& arrangement, std::span<const std::int64_t> l
 }
 
 std::int64_t SlotSearch::run(const SlotLimits& limits) {
-  constexpr std::array<Effort, 3> efforts{{{6, 16}, {40, 256}, {all, 512}}};
+  constexpr std::array<Effort, 3> efforts{{{6, 12}, {40, 128}, {all, 256}}};
   excess_ = flow_.route(state_, limits.capacity);
   for (std::size_t tried = 0; excess_ > 0 && tried < efforts.size();) {
     tried = improve(limits, efforts[tried]) ? 0 : tried + 1;
