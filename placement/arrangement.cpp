@@ -105,6 +105,7 @@ void Arrangement::exchange(std::uint32_t a, std::uint32_t b) {
 Placement Arrangement::to_placement(std::uint64_t epoch) const {
   std::vector<std::vector<ExpertId>> experts(num_ranks());
   for (std::size_t rank = 0; rank < num_ranks(); ++rank) {
+    experts[rank].reserve(slots_end(rank) - slots_begin(rank));
     for (std::uint32_t slot = slots_begin(rank); slot < slots_end(rank); ++slot) {
       if (expert_in_[slot] != nobody) experts[rank].push_back(expert_at(expert_in_[slot]));
     }

@@ -46,7 +46,8 @@ Placement plan_incrementally(const Placement& from, std::span<const std::int64_t
   const SlotCosts costs = arrival_costs(from);
   const auto most = static_cast<std::int64_t>(std::min<std::size_t>(options.most_arrivals, max_total_load));
   SlotSearch search(arrangement, loads, costs);
-  const std::int64_t excess = search.run({.capacity = capacity, .most_cost = most, .price = options.price});
+  const std::int64_t excess =
+      search.run({.capacity = capacity, .most_cost = most, .price = options.price, .is_quick = true});
   if (excess > 0) return closest(from, arrangement, loads, options);
   return arrangement.to_placement(from.epoch() + 1);
 }

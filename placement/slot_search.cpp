@@ -118,6 +118,7 @@ bool SlotSearch::improve(const SlotLimits& limits, const Effort& effort) {
   if (moves_.size() > effort.trials) moves_.resize(effort.trials);
   const Move* best = nullptr;
   for (Move& move : moves_) {
+    if (limits.is_quick && best != nullptr && 2 * best->score() >= move.score()) break;
     move.relief = relief_of(move, limits.capacity);
     if (move.relief <= 0 || (move.cost > 0 && move.relief <= limits.price * move.cost)) continue;
     if (best == nullptr || move.score() > best->score()) best = &move;

@@ -27,6 +27,7 @@ struct SlotLimits {
   std::int64_t capacity = 0;  ///< that no rank load shall exceed
   std::int64_t most_cost = std::numeric_limits<std::int64_t>::max();
   std::int64_t price = 0;  ///< load that a move must relieve for each unit of its cost
+  bool is_quick = false;   ///< a round ends with a move that is half as good as the next one promises to be
 };
 
 /// Brings all ranks below a capacity with few changes of slots: experts that only overloaded ranks hold, and
