@@ -49,8 +49,7 @@ struct SortedSums {
 
 /// Where the n largest loads lie on exactly i ranks.
 std::int64_t bound_on(const SortedSums& loads, const SortedSums& slots, std::size_t n, std::size_t i) {
-  const std::int64_t others =
-      std::max<std::int64_t>(0, slots.smallest[i] - static_cast<std::int64_t>(n));
+  const std::int64_t others = std::max<std::int64_t>(0, slots.smallest[i] - static_cast<std::int64_t>(n));
   return ceil_div(loads.largest[n] + loads.smallest[static_cast<std::size_t>(others)],
                   static_cast<std::int64_t>(i));
 }
@@ -71,9 +70,9 @@ std::int64_t bound_of_largest(const SortedSums& loads, const SortedSums& slots, 
 void check_loads(std::span<const std::int64_t> loads) {
   std::int64_t total = 0;
   for (std::size_t expert = 0; expert < loads.size(); ++expert) {
-    if (loads[expert] < 0 || loads[expert] > max_layer_load - total) {
+    if (loads[expert] < 0 || loads[expert] > max_total_load - total) {
       throw InvalidInput(fmt::format("loads: expert {} has {} assignments; a layer has from 0 to {} in all",
-                                     expert, loads[expert], max_layer_load));
+                                     expert, loads[expert], max_total_load));
     }
     total += loads[expert];
   }
@@ -88,8 +87,7 @@ std::int64_t mean_bound(std::span<const std::int64_t> loads, std::size_t num_ran
 std::int64_t slot_bound(std::span<const std::int64_t> loads, std::size_t num_ranks, std::size_t num_slots) {
   std::int64_t low = std::max<std::int64_t>(1, mean_bound(loads, num_ranks));
   if (num_slots < loads.size()) {
-    throw InvalidInput(
-        fmt::format("bounds: {} experts do not fit into {} slots", loads.size(), num_slots));
+    throw InvalidInput(fmt::format("bounds: {} experts do not fit into {} slots", loads.size(), num_slots));
   }
   std::int64_t high = std::max(low, sum_of(loads));
   if (high == low) return sum_of(loads) == 0 ? 0 : low;
@@ -121,8 +119,7 @@ std::int64_t cardinality_bound(std::span<const std::int64_t> loads,
 std::int64_t LoadBounds::largest() const { return std::max({mean, slot, cardinality.value_or(0)}); }
 
 LoadBounds load_bounds(std::span<const std::int64_t> loads, std::span<const std::size_t> slots_of_rank) {
-  const std::size_t num_slots =
-      std::accumulate(slots_of_rank.begin(), slots_of_rank.end(), std::size_t{0});
+  const std::size_t num_slots = std::accumulate(slots_of_rank.begin(), slots_of_rank.end(), std::size_t{0});
   LoadBounds bounds{mean_bound(loads, slots_of_rank.size()),
                     slot_bound(loads, slots_of_rank.size(), num_slots), std::nullopt};
   if (num_slots == loads.size()) bounds.cardinality = cardinality_bound(loads, slots_of_rank);

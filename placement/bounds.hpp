@@ -5,12 +5,14 @@
 #include <optional>
 #include <span>
 
+#include "placement/split.hpp"
+
 namespace moewe {
 
 // What no placement can better. Each bound is the least whole number of assignments that the most loaded rank
 // of one layer computes at least, whichever experts are copied to wherever slots are, and however whole
 // assignments are split among the copies: fractions are rounded up. `loads` has each expert's assignments,
-// none below 0, and fewer than 2^44 in all. All throw InvalidInput for anything else.
+// none below 0, and at most max_total_load in all. All throw InvalidInput for anything else.
 
 /// All assignments over all ranks.
 std::int64_t mean_bound(std::span<const std::int64_t> loads, std::size_t num_ranks);
@@ -42,8 +44,5 @@ LoadBounds load_bounds(std::span<const std::int64_t> loads, std::span<const std:
 
 /// Throws InvalidInput unless `loads` can be those of a layer: see above.
 void check_loads(std::span<const std::int64_t> loads);
-
-/// Of all assignments of a layer.
-inline constexpr std::int64_t max_layer_load = (std::int64_t{1} << 44) - 1;
 
 }  // namespace moewe

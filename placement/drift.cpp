@@ -60,7 +60,7 @@ Drift compare_loads(std::span<const std::int64_t> now, std::span<const std::int6
     variances += v;
     drift.noise += square_root(v);
   }
-  constexpr std::int64_t mean_of_normal = 797'884'561;      // of its absolute value, sqrt(2 / pi), per billion
+  constexpr std::int64_t mean_of_normal = 797'884'561;  // of its absolute value, sqrt(2 / pi), per billion
   constexpr std::int64_t variance_of_normal = 363'380'228;  // 1 - 2 / pi
   drift.distance /= 2;
   drift.noise = static_cast<std::int64_t>(wide(drift.noise) * wide(mean_of_normal) / wide(billion)) / 2;

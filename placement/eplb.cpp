@@ -72,7 +72,8 @@ Bins place_in_node(const Loads& loads, std::size_t num_slots, std::size_t num_ra
   const Copies copies = replicate(loads, num_slots);
   const int bits = part_bits(loads);
   Loads shares;
-  for (const std::size_t expert : copies.expert) shares.push_back((loads[expert] << bits) / copies.count[expert]);
+  for (const std::size_t expert : copies.expert)
+    shares.push_back((loads[expert] << bits) / copies.count[expert]);
   Bins ranks = pack(shares, num_ranks);
   for (std::vector<std::size_t>& rank : ranks) {
     for (std::size_t& item : rank) item = copies.expert[item];
@@ -84,7 +85,8 @@ Bins place_in_node(const Loads& loads, std::size_t num_slots, std::size_t num_ra
 Bins experts_of_nodes(std::span<const std::int64_t> loads, const EplbShape& shape) {
   const std::size_t group_size = loads.size() / shape.num_groups;
   Loads group_loads(shape.num_groups, 0);
-  for (std::size_t expert = 0; expert < loads.size(); ++expert) group_loads[expert / group_size] += loads[expert];
+  for (std::size_t expert = 0; expert < loads.size(); ++expert)
+    group_loads[expert / group_size] += loads[expert];
   Bins nodes;
   for (const std::vector<std::size_t>& groups : pack(group_loads, shape.num_nodes)) {
     std::vector<std::size_t>& experts = nodes.emplace_back();

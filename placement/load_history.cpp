@@ -30,9 +30,9 @@ void check_options(const HistoryOptions& options) {
 }
 
 void check_shape(const LoadTable& table, std::size_t num_layers, std::size_t num_experts) {
-  const bool fits = table.size() == num_layers &&
-                    std::all_of(table.begin(), table.end(),
-                                [&](const auto& layer) { return layer.size() == num_experts; });
+  const bool fits =
+      table.size() == num_layers &&
+      std::all_of(table.begin(), table.end(), [&](const auto& layer) { return layer.size() == num_experts; });
   if (!fits) {
     throw InvalidInput(fmt::format("load history: a table of loads is not [{} layers][{} experts]",
                                    num_layers, num_experts));
@@ -46,7 +46,7 @@ void check_table(const LoadTable& table, std::size_t num_layers, std::size_t num
 
 void check_average(const LoadTable& table, std::size_t num_layers, std::size_t num_experts) {
   check_shape(table, num_layers, num_experts);
-  constexpr std::int64_t most = max_layer_load * LoadHistory::parts;
+  constexpr std::int64_t most = max_total_load * LoadHistory::parts;
   for (const auto& layer : table) {
     for (const std::int64_t value : layer) {
       if (value < 0 || value > most)
@@ -76,8 +76,12 @@ void move_average(LoadTable& average, const LoadTable& window, unsigned shift) {
 }  // namespace
 
 LoadHistory::LoadHistory(std::size_t num_layers, std::size_t num_experts, const HistoryOptions& options)
-    : LoadHistory(State{options, 0, zeros(num_layers, num_experts), zeros(num_layers, num_experts),
-                        zeros(num_layers, num_experts), {}}) {}
+    : LoadHistory(State{options,
+                        0,
+                        zeros(num_layers, num_experts),
+                        zeros(num_layers, num_experts),
+                        zeros(num_layers, num_experts),
+                        {}}) {}
 
 LoadHistory::LoadHistory(State state)
     : options_(state.options),

@@ -10,7 +10,9 @@
 
 namespace moewe {
 
-/// Assignments per expert, [layers][experts]: none below 0, of each layer fewer than 2^44 in all.
+/// Assignments per expert, [layers][experts]: none below 0, of each layer at most max_total_load
+/// (placement/split.hpp) in all.
+/// (placement/split.hpp) in all.
 using LoadTable = std::vector<std::vector<std::int64_t>>;
 
 /// How long a history remembers.

@@ -17,7 +17,8 @@ using Slots = std::vector<std::size_t>;  // how many each rank has
 
 Loads draw_loads(std::mt19937& random, std::size_t num_experts) {
   Loads loads(num_experts);
-  for (std::int64_t& load : loads) load = static_cast<std::int64_t>(random() % 4 == 0 ? random() % 40 : random() % 9);
+  for (std::int64_t& load : loads)
+    load = static_cast<std::int64_t>(random() % 4 == 0 ? random() % 40 : random() % 9);
   return loads;
 }
 
@@ -43,7 +44,8 @@ std::int64_t optimum_of(const Loads& loads, const std::vector<unsigned>& ranks_o
 class Search {
  public:
   Search(const Loads& loads, const Slots& slots) : loads_(loads), ranks_(loads.size(), 0) {
-    for (std::size_t rank = 0; rank < slots.size(); ++rank) rank_of_slot_.insert(rank_of_slot_.end(), slots[rank], rank);
+    for (std::size_t rank = 0; rank < slots.size(); ++rank)
+      rank_of_slot_.insert(rank_of_slot_.end(), slots[rank], rank);
   }
 
   std::int64_t least() {
@@ -54,7 +56,8 @@ class Search {
  private:
   void fill(std::size_t slot) {
     if (slot == rank_of_slot_.size()) {
-      if (std::count(ranks_.begin(), ranks_.end(), 0U) == 0) least_ = std::min(least_, optimum_of(loads_, ranks_));
+      if (std::count(ranks_.begin(), ranks_.end(), 0U) == 0)
+        least_ = std::min(least_, optimum_of(loads_, ranks_));
       return;
     }
     for (unsigned& ranks : ranks_) {
@@ -75,7 +78,8 @@ TEST(Bounds, AreNeverAboveAndOftenEqualToTheBestOfAllPlacements) {
   std::mt19937 random(1);
   int num_equal = 0;
   int num_cases = 0;
-  for (const Slots& slots : {Slots{2, 2}, Slots{1, 1, 1}, Slots{2, 2, 1}, Slots{3, 1}, Slots{2, 2, 2}, Slots{4, 0, 1}}) {
+  for (const Slots& slots :
+       {Slots{2, 2}, Slots{1, 1, 1}, Slots{2, 2, 1}, Slots{3, 1}, Slots{2, 2, 2}, Slots{4, 0, 1}}) {
     const std::size_t num_slots = std::accumulate(slots.begin(), slots.end(), std::size_t{0});
     for (int i = 0; i < 12; ++i) {
       const Loads loads = draw_loads(random, num_slots - static_cast<std::size_t>(i % 3));
@@ -121,7 +125,8 @@ TEST(SlotBound, IsTheLeastLoadWhoseCopiesFit) {
 
 TEST(CardinalityBound, CountsWhatFillsTheRanksOfTheLargest) {
   EXPECT_EQ(cardinality_bound(Loads{10, 4, 3, 3}, Slots{2, 2}), 13);  // n = 1
-  EXPECT_EQ(cardinality_bound(Loads{9, 8, 8, 1, 1, 1}, Slots{3, 3}), 17);  // n = 3 on one rank 25, on two ranks 14
+  EXPECT_EQ(cardinality_bound(Loads{9, 8, 8, 1, 1, 1}, Slots{3, 3}),
+            17);  // n = 3 on one rank 25, on two ranks 14
   EXPECT_EQ(cardinality_bound(Loads{9, 9}, Slots{1, 1}), 9);
   EXPECT_EQ(cardinality_bound(Loads{9, 9, 0}, Slots{3, 0}), 18);
   EXPECT_EQ(cardinality_bound(Loads{0, 0}, Slots{1, 1}), 0);
@@ -153,19 +158,19 @@ TEST(CardinalityBound, IsTheFormulaOfEqualRanks) {
 }
 
 TEST(Bounds, ReachTheLargestLoads) {
-  const Loads loads{max_layer_load - 2, 1, 1};
-  EXPECT_EQ(load_bounds(loads, Slots{2, 1}).largest(), max_layer_load - 1);
-  EXPECT_EQ(slot_bound(loads, 3, 5), (max_layer_load + 2) / 3);
+  const Loads loads{max_total_load - 2, 1, 1};
+  EXPECT_EQ(load_bounds(loads, Slots{2, 1}).largest(), max_total_load - 1);
+  EXPECT_EQ(slot_bound(loads, 3, 5), (max_total_load + 2) / 3);
 }
 
 TEST(Bounds, RefuseWhatCannotBe) {
   EXPECT_THROW(mean_bound(Loads{1}, 0), InvalidInput);
   EXPECT_THROW(mean_bound(Loads{2, -1}, 1), InvalidInput);
-  EXPECT_THROW(mean_bound(Loads{max_layer_load, 1}, 1), InvalidInput);
+  EXPECT_THROW(mean_bound(Loads{max_total_load, 1}, 1), InvalidInput);
   EXPECT_THROW(mean_bound(Loads{INT64_MAX, INT64_MAX}, 1), InvalidInput);
   EXPECT_THROW(slot_bound(Loads{1, 1}, 1, 1), InvalidInput);
   EXPECT_THROW(cardinality_bound(Loads{1, 1}, Slots{2, 1}), InvalidInput);
-  EXPECT_NO_THROW(mean_bound(Loads{max_layer_load - 1, 1}, 1));
+  EXPECT_NO_THROW(mean_bound(Loads{max_total_load - 1, 1}, 1));
 }
 
 }  // namespace

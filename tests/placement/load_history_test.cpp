@@ -66,7 +66,8 @@ TEST(Drift, IsSignificantWhereLoadsMoved) {
 }
 
 TEST(Drift, HasRoomForTheLargestLoads) {
-  const Drift drift = compare_loads(Loads{max_layer_load / 2, max_layer_load / 2}, Loads{1, max_layer_load - 1});
+  const Drift drift =
+      compare_loads(Loads{max_total_load / 2, max_total_load / 2}, Loads{1, max_total_load - 1});
   EXPECT_NEAR(static_cast<double>(drift.distance), 5e8, 2);
   EXPECT_TRUE(drift.is_significant());
   EXPECT_FALSE(compare_loads(Loads{0, 0}, Loads{1, 3}).is_significant());
@@ -122,9 +123,10 @@ TEST(LoadHistory, GoesOnFromItsState) {
 
 TEST(LoadHistory, RefusesWhatCannotBeAndStaysAsItWas) {
   LoadHistory history(1, 2);
-  history.add({{max_layer_load - 4, 1}});
+  history.add({{max_total_load - 4, 1}});
   const LoadHistory before = history;
-  for (const LoadTable& bad : {LoadTable{}, LoadTable{{1}}, LoadTable{{1, 1}, {1, 1}}, LoadTable{{-1, 1}}, LoadTable{{2, 2}}})
+  for (const LoadTable& bad :
+       {LoadTable{}, LoadTable{{1}}, LoadTable{{1, 1}, {1, 1}}, LoadTable{{-1, 1}}, LoadTable{{2, 2}}})
     EXPECT_THROW(history.add(bad), InvalidInput);
   EXPECT_EQ(history, before);
   EXPECT_THROW(LoadHistory(0, 1), InvalidInput);

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "placement/placement.hpp"
+#include "placement/plan.hpp"
+
+namespace moewe {
+
+struct RobustOptions {
+  std::size_t scenarios = 64;  ///< that the placement is made for; at most 64
+  std::size_t iterations = 1000;
+  std::uint64_t seed = 1;
+  /// Other loads of the same experts that were seen, each [num_experts]: they take the place of drawn
+  /// scenarios, the first ones first.
+  std::vector<std::vector<std::int64_t>> seen;
+};
+
+/// A placement for loads that will have drifted from `loads`, under the conditions of plan_placement, from
+/// which it starts: it lowers the mean, over drawn scenarios, of the largest rank load after the exact split.
+/// A scenario multiplies each expert's load by exp(sd x), x nearly normal, with an sd between 0.05 and 0.5
+/// for each scenario. Drawn and weighed in integers: the same answer wherever it is computed, for the same
+/// seed.
+Placement plan_robustly(std::span<const std::int64_t> loads, const SlotSpace& space,
+                        const RobustOptions& options = {});
+
+/// The drift scenarios themselves, [scenarios][num_experts]: each sums to a little less than 2^30, or is all
+/// zero where `loads` is. Nothing of RobustOptions::seen is in them.
+std::vector<std::vector<std::int64_t>> drift_scenarios(std::span<const std::int64_t> loads,
+                                                       std::size_t scenarios, std::uint64_t seed);
+
+}  // namespace moewe
