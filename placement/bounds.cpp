@@ -65,6 +65,18 @@ std::int64_t bound_of_largest(const SortedSums& loads, const SortedSums& slots, 
   return least;
 }
 
+/// Where every rank holds at most q of the largest loads but for one, which holds q + 1 at least.
+std::int64_t bound_of_crowding(const SortedSums& loads, std::span<const std::size_t> slots, std::size_t q) {
+  std::size_t num_large = 1;
+  std::size_t room = loads.largest.size();  // of the smallest rank that can hold q + 1
+  for (const std::size_t of_rank : slots) {
+    num_large += std::min(q, of_rank);
+    if (of_rank > q) room = std::min(room, of_rank);
+  }
+  if (room == loads.largest.size()) return 0;
+  return loads.largest[num_large] - loads.largest[num_large - q - 1] + loads.smallest[room - q - 1];
+}
+
 }  // namespace
 
 void check_loads(std::span<const std::int64_t> loads) {
@@ -105,14 +117,18 @@ std::int64_t slot_bound(std::span<const std::int64_t> loads, std::size_t num_ran
 std::int64_t cardinality_bound(std::span<const std::int64_t> loads,
                                std::span<const std::size_t> slots_of_rank) {
   std::int64_t largest = mean_bound(loads, slots_of_rank.size());
+  std::vector<std::size_t> slots(slots_of_rank.begin(), slots_of_rank.end());
+  slots.erase(std::remove(slots.begin(), slots.end(), std::size_t{0}), slots.end());
   const SortedSums sorted_loads(loads);
-  const SortedSums sorted_slots(slots_of_rank);
+  const SortedSums sorted_slots(std::span<const std::size_t>{slots});
   if (sorted_slots.largest.back() != static_cast<std::int64_t>(loads.size())) {
     throw InvalidInput(fmt::format("bounds: {} slots are not one for each of {} experts",
                                    sorted_slots.largest.back(), loads.size()));
   }
   for (std::size_t n = 1; n <= loads.size(); ++n)
     largest = std::max(largest, bound_of_largest(sorted_loads, sorted_slots, n));
+  for (std::size_t q = 0; q < loads.size(); ++q)
+    largest = std::max(largest, bound_of_crowding(sorted_loads, slots, q));
   return largest;
 }
 

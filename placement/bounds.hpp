@@ -22,11 +22,16 @@ std::int64_t mean_bound(std::span<const std::int64_t> loads, std::size_t num_ran
 /// experts do not fit.
 std::int64_t slot_bound(std::span<const std::int64_t> loads, std::size_t num_ranks, std::size_t num_slots);
 
-/// Without spare slots, so that each slot holds another expert and each rank as many as it has slots. The n
-/// experts of the largest loads lie on some number i of ranks: not fewer than hold them, and not more than n.
-/// These ranks also hold what fills them up, which is loaded no less than the experts of the smallest loads.
-/// Their mean is a bound for this i, the smallest over all i for this n, and the largest over all n for the
-/// layer. Ranks may have different numbers of slots. Throws InvalidInput also where slots and experts are not
+/// Without spare slots, so that each slot holds another expert and each rank as many as it has slots. The
+/// largest of two kinds of bounds, (a) for each n and (b) for each q:
+///
+/// (a) The n experts of the largest loads lie on some number i of ranks: not fewer than can hold them, and
+/// not more than n. These ranks also hold what fills them up, which is loaded no less than the experts of the
+/// smallest loads; their mean is a bound for this i, and the smallest over all i one for this n.
+/// (b) Ranks hold at most q each of as many of the largest loads as that makes room for; with one more of
+/// these, some rank holds q + 1, no less than the smallest of them, and is filled up as in (a).
+///
+/// Ranks may have different numbers of slots. Throws InvalidInput also where slots and experts are not
 /// equally many.
 std::int64_t cardinality_bound(std::span<const std::int64_t> loads,
                                std::span<const std::size_t> slots_of_rank);

@@ -13,6 +13,7 @@ namespace {
 constexpr std::size_t least_windows = 2;
 constexpr std::size_t most_windows = 4096;
 constexpr unsigned most_shift = 15;
+constexpr std::size_t most_sources = 1 << 16;
 
 LoadTable zeros(std::size_t num_layers, std::size_t num_experts) {
   return LoadTable(num_layers, std::vector<std::int64_t>(num_experts, 0));
@@ -81,7 +82,9 @@ LoadHistory::LoadHistory(std::size_t num_layers, std::size_t num_experts, const 
                         zeros(num_layers, num_experts),
                         zeros(num_layers, num_experts),
                         zeros(num_layers, num_experts),
-                        {}}) {}
+                        {},
+                        std::vector<LoadTable>(std::min(options.num_sources, most_sources),
+                                               zeros(num_layers, num_experts))}) {}
 
 LoadHistory::LoadHistory(State state)
     : options_(state.options),
@@ -89,13 +92,19 @@ LoadHistory::LoadHistory(State state)
       total_(std::move(state.total)),
       fast_(std::move(state.fast)),
       slow_(std::move(state.slow)),
-      windows_(std::move(state.windows)) {
+      windows_(std::move(state.windows)),
+      by_source_(std::move(state.by_source)) {
   check_options(options_);
   if (total_.empty() || total_.front().empty())
     throw InvalidInput("load history: there must be a layer and an expert at least");
   check_table(total_, num_layers(), num_experts());
   for (const LoadTable& window : windows_) check_table(window, num_layers(), num_experts());
   for (const LoadTable* average : {&fast_, &slow_}) check_average(*average, num_layers(), num_experts());
+  if (by_source_.size() != options_.num_sources) {
+    throw InvalidInput(
+        fmt::format("load history: {} sources are kept, not {}", by_source_.size(), options_.num_sources));
+  }
+  for (const LoadTable& source : by_source_) check_table(source, num_layers(), num_experts());
   const std::uint64_t most = std::min<std::uint64_t>(options_.num_windows, num_windows_seen_);
   if (windows_.size() != most) {
     throw InvalidInput(fmt::format("load history: {} windows are kept, not the last {} of {}",
@@ -104,6 +113,26 @@ LoadHistory::LoadHistory(State state)
 }
 
 void LoadHistory::add(const LoadTable& window) {
+  if (options_.num_sources != 0) throw InvalidInput("load history: a window comes without its sources");
+  add_window(window);
+}
+
+void LoadHistory::add_by_source(std::span<const LoadTable> of_source) {
+  if (options_.num_sources == 0 || of_source.size() != options_.num_sources) {
+    throw InvalidInput(fmt::format("load history: a window comes from {} sources, not {}", of_source.size(),
+                                   options_.num_sources));
+  }
+  LoadTable window = zeros(num_layers(), num_experts());
+  for (const LoadTable& source : of_source) {
+    check_table(source, num_layers(), num_experts());
+    add_to(window, source);
+    check_table(window, num_layers(), num_experts());
+  }
+  add_window(window);
+  for (std::size_t i = 0; i < of_source.size(); ++i) add_to(by_source_[i], of_source[i]);
+}
+
+void LoadHistory::add_window(const LoadTable& window) {
   check_table(window, num_layers(), num_experts());
   LoadTable total = total_;
   add_to(total, window);

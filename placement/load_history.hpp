@@ -20,6 +20,7 @@ struct HistoryOptions {
   std::size_t num_windows = 16;  ///< that are kept as they are, from 2 to 4096
   unsigned fast_shift = 1;       ///< a new window's weight in the fast average is 1 / 2^shift
   unsigned slow_shift = 4;       ///< in the slow one; both at most 15
+  std::size_t num_sources = 0;   ///< ranks whose tokens are counted apart; 0: sources are not known
 
   bool operator==(const HistoryOptions&) const = default;
 };
@@ -35,9 +36,13 @@ class LoadHistory {
   /// Nothing has happened yet. Throws InvalidInput for options out of range, and without layers or experts.
   LoadHistory(std::size_t num_layers, std::size_t num_experts, const HistoryOptions& options = {});
 
-  /// The next window, [layers][experts]. Throws InvalidInput for another shape, for loads that cannot be, and
-  /// where all windows together have too many assignments; then nothing has changed.
+  /// The next window, [layers][experts], where sources are not known. Throws InvalidInput for another shape,
+  /// for loads that cannot be, and where all windows together have too many assignments; then nothing has
+  /// changed.
   void add(const LoadTable& window);
+
+  /// The same with the sources' tables, whose sum is the window: one for each of options().num_sources.
+  void add_by_source(std::span<const LoadTable> of_source);
 
   std::size_t num_layers() const { return total_.size(); }
   std::size_t num_experts() const { return total_.front().size(); }
@@ -48,6 +53,9 @@ class LoadHistory {
   std::uint64_t num_windows_seen() const { return num_windows_seen_; }
 
   const LoadTable& total() const { return total_; }
+
+  /// The same apart for each source; empty where sources are not known.
+  const std::vector<LoadTable>& by_source() const { return by_source_; }
 
   /// In 1 / `parts` of an assignment per window. The first window counts in full.
   const LoadTable& fast() const { return fast_; }
@@ -67,18 +75,22 @@ class LoadHistory {
     LoadTable fast;
     LoadTable slow;
     std::deque<LoadTable> windows;
+    std::vector<LoadTable> by_source;
   };
   explicit LoadHistory(State state);
 
   bool operator==(const LoadHistory&) const = default;
 
  private:
+  void add_window(const LoadTable& window);
+
   HistoryOptions options_;
   std::uint64_t num_windows_seen_ = 0;
   LoadTable total_;
   LoadTable fast_;
   LoadTable slow_;
   std::deque<LoadTable> windows_;
+  std::vector<LoadTable> by_source_;
 };
 
 }  // namespace moewe

@@ -126,14 +126,15 @@ TEST(SlotBound, IsTheLeastLoadWhoseCopiesFit) {
 TEST(CardinalityBound, CountsWhatFillsTheRanksOfTheLargest) {
   EXPECT_EQ(cardinality_bound(Loads{10, 4, 3, 3}, Slots{2, 2}), 13);  // n = 1
   EXPECT_EQ(cardinality_bound(Loads{9, 8, 8, 1, 1, 1}, Slots{3, 3}),
-            17);  // n = 3 on one rank 25, on two ranks 14
+            17);  // two of the largest three share a rank
   EXPECT_EQ(cardinality_bound(Loads{9, 9}, Slots{1, 1}), 9);
   EXPECT_EQ(cardinality_bound(Loads{9, 9, 0}, Slots{3, 0}), 18);
   EXPECT_EQ(cardinality_bound(Loads{0, 0}, Slots{1, 1}), 0);
 }
 
-/// As facts for equal ranks have it: all n, all i from ceil(n / k) to min(n, G).
-TEST(CardinalityBound, IsTheFormulaOfEqualRanks) {
+/// (a) for all n and all i from ceil(n / k) to min(n, G), and (b) for all q below k, as they are written
+/// down.
+TEST(CardinalityBound, IsTheFormulasOfEqualRanks) {
   std::mt19937 random(3);
   for (int round = 0; round < 100; ++round) {
     const std::size_t ranks = 1 + random() % 4;
@@ -153,13 +154,21 @@ TEST(CardinalityBound, IsTheFormulaOfEqualRanks) {
       }
       expected = std::max(expected, least);
     }
+    for (std::size_t q = 0; q < k; ++q) {
+      const auto large = loads.begin() + static_cast<std::ptrdiff_t>(ranks * q);
+      if (ranks * q + 1 > loads.size()) continue;
+      const std::int64_t sum =
+          std::accumulate(large - static_cast<std::ptrdiff_t>(q), large + 1, std::int64_t{0}) +
+          std::accumulate(loads.end() - static_cast<std::ptrdiff_t>(k - q - 1), loads.end(), std::int64_t{0});
+      expected = std::max(expected, sum);
+    }
     EXPECT_EQ(bound, expected);
   }
 }
 
 TEST(Bounds, ReachTheLargestLoads) {
   const Loads loads{max_total_load - 2, 1, 1};
-  EXPECT_EQ(load_bounds(loads, Slots{2, 1}).largest(), max_total_load - 1);
+  EXPECT_EQ(load_bounds(loads, Slots{2, 1}).largest(), max_total_load - 2);
   EXPECT_EQ(slot_bound(loads, 3, 5), (max_total_load + 2) / 3);
 }
 
