@@ -8,15 +8,10 @@
 #include <vector>
 
 #include "comm/error.hpp"
+#include "placement/loads.hpp"
 
 namespace moewe {
 namespace {
-
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
-std::int64_t sum_of(std::span<const std::int64_t> loads) {
-  return std::accumulate(loads.begin(), loads.end(), std::int64_t{0});
-}
 
 bool copies_fit(std::span<const std::int64_t> loads, std::int64_t most, std::size_t num_slots) {
   std::int64_t copies = 0;
@@ -79,30 +74,19 @@ std::int64_t bound_of_crowding(const SortedSums& loads, std::span<const std::siz
 
 }  // namespace
 
-void check_loads(std::span<const std::int64_t> loads) {
-  std::int64_t total = 0;
-  for (std::size_t expert = 0; expert < loads.size(); ++expert) {
-    if (loads[expert] < 0 || loads[expert] > max_total_load - total) {
-      throw InvalidInput(fmt::format("loads: expert {} has {} assignments; a layer has from 0 to {} in all",
-                                     expert, loads[expert], max_total_load));
-    }
-    total += loads[expert];
-  }
-}
-
 std::int64_t mean_bound(std::span<const std::int64_t> loads, std::size_t num_ranks) {
-  check_loads(loads);
+  const std::int64_t total = checked_total(loads, loads.size(), "bounds");
   if (num_ranks == 0) throw InvalidInput("bounds: there must be a rank at least");
-  return ceil_div(sum_of(loads), static_cast<std::int64_t>(num_ranks));
+  return ceil_div(total, static_cast<std::int64_t>(num_ranks));
 }
 
 std::int64_t slot_bound(std::span<const std::int64_t> loads, std::size_t num_ranks, std::size_t num_slots) {
-  std::int64_t low = std::max<std::int64_t>(1, mean_bound(loads, num_ranks));
+  std::int64_t low = mean_bound(loads, num_ranks);
   if (num_slots < loads.size()) {
     throw InvalidInput(fmt::format("bounds: {} experts do not fit into {} slots", loads.size(), num_slots));
   }
-  std::int64_t high = std::max(low, sum_of(loads));
-  if (high == low) return sum_of(loads) == 0 ? 0 : low;
+  if (low == 0) return 0;
+  std::int64_t high = std::accumulate(loads.begin(), loads.end(), std::int64_t{0});
   while (low < high) {
     const std::int64_t middle = low + (high - low) / 2;
     if (copies_fit(loads, middle, num_slots)) {

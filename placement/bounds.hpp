@@ -47,7 +47,4 @@ struct LoadBounds {
 
 LoadBounds load_bounds(std::span<const std::int64_t> loads, std::span<const std::size_t> slots_of_rank);
 
-/// Throws InvalidInput unless `loads` can be those of a layer: see above.
-void check_loads(std::span<const std::int64_t> loads);
-
 }  // namespace moewe

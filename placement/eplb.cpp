@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "comm/error.hpp"
-#include "placement/bounds.hpp"
+#include "placement/loads.hpp"
 
 namespace moewe {
 namespace {
@@ -119,7 +119,7 @@ void check_shape(std::size_t num_experts, const EplbShape& shape) {
 Placement eplb_placement(std::span<const std::int64_t> loads, const EplbShape& asked_for) {
   const EplbShape shape =
       asked_for.is_hierarchical() ? asked_for : EplbShape{asked_for.num_slots, asked_for.num_ranks, 1, 1};
-  check_loads(loads);
+  checked_total(loads, loads.size(), "EPLB");
   check_shape(loads.size(), shape);
   const std::size_t slots_of_node = shape.num_slots / shape.num_nodes;
   const std::size_t ranks_of_node = shape.num_ranks / shape.num_nodes;

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "comm/error.hpp"
-#include "placement/bounds.hpp"
+#include "placement/loads.hpp"
 
 namespace moewe {
 namespace {
@@ -42,7 +42,7 @@ void check_shape(const LoadTable& table, std::size_t num_layers, std::size_t num
 
 void check_table(const LoadTable& table, std::size_t num_layers, std::size_t num_experts) {
   check_shape(table, num_layers, num_experts);
-  for (const auto& layer : table) check_loads(layer);
+  for (const auto& layer : table) checked_total(layer, num_experts, "load history");
 }
 
 void check_average(const LoadTable& table, std::size_t num_layers, std::size_t num_experts) {

@@ -40,6 +40,11 @@ class Splitter {
   /// InvalidInput). The result lives until the next call.
   const Split& split(std::span<const std::int64_t> loads);
 
+  /// The same largest load, near `preferred` shares, in the order of Split::shares: only what overloads a
+  /// rank moves away from them. An expert's preferred shares are not negative and sum to at most its load;
+  /// what is left of it goes to the least loaded ranks.
+  const Split& split_near(std::span<const std::int64_t> loads, std::span<const std::int64_t> preferred);
+
   /// Only Split::largest.
   std::int64_t largest(std::span<const std::int64_t> loads);
 

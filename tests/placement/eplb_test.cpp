@@ -14,6 +14,7 @@
 #include "comm/error.hpp"
 #include "placement/bounds.hpp"
 #include "placement/evaluation.hpp"
+#include "placement/split.hpp"
 
 namespace moewe {
 namespace {

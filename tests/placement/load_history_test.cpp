@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "comm/error.hpp"
-#include "placement/bounds.hpp"
+#include "placement/split.hpp"
 
 namespace moewe {
 namespace {
