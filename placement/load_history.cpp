@@ -6,6 +6,7 @@
 
 #include "comm/error.hpp"
 #include "placement/loads.hpp"
+#include "placement/split.hpp"
 
 namespace moewe {
 namespace {
