@@ -36,9 +36,9 @@ StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& op
                                       spec().router.top_k});
   }
   for (const std::size_t layer : inputs_.layers()) {
-    layers_.push_back(std::make_unique<MoeLayer>(
-        engine_, spec(), contiguous_placement(spec().num_experts, communicator.size()),
-        *inputs_.model().weights(layer), options_.layer));
+    layers_.push_back(std::make_unique<MoeLayer>(engine_, spec(),
+                                                 inputs_.placement(layer, communicator.size()),
+                                                 *inputs_.model().weights(layer), options_.layer));
   }
   if (options_.layer.capacity) totals_.overflow.resize(layers_.size());
 }
