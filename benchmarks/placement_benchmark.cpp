@@ -10,6 +10,7 @@
 #include "benchmarks/load_tables.hpp"
 #include "comm/error.hpp"
 #include "placement/plan.hpp"
+#include "placement/plan_incremental.hpp"
 #include "placement/split.hpp"
 
 namespace moewe::bench {
@@ -107,7 +108,8 @@ class Benchmark {
     const SlotSpace space = SlotSpace::equal(Topology::one_node(ranks), 256 / ranks);
     for_each_layer([&](const Loads& loads) {
       std::int64_t largest = 0;
-      seconds.add(1e3 * cpu_seconds([&] { largest = Splitter(plan_placement(loads, space)).largest(loads); }));
+      seconds.add(1e3 *
+                  cpu_seconds([&] { largest = Splitter(plan_placement(loads, space)).largest(loads); }));
       gaps.add(100 * (static_cast<double>(largest) / cardinality_bound(loads, ranks, 256 / ranks) - 1));
     });
     report_.line(fmt::format("256/{}, gap to cardinality bound, mean", ranks), eplb, asked,
@@ -157,6 +159,32 @@ class Benchmark {
                  fmt::format("{:.3f}; {}", seconds, figures.text()));
   }
 
+  void incremental() {
+    const LoadTable& before = table("prefill_in1024");
+    const LoadTable& now = table("decode_in2000out100");
+    Figures arrivals;
+    Figures reached;
+    std::vector<double> seconds;
+    std::vector<Placement> stale;
+    for (const Loads& loads : before.layers) stale.push_back(plan_placement(loads, flat(9)));
+    for (std::size_t layer = 0; layer < now.layers.size(); ++layer) {
+      const Placement placement = plan_incrementally(stale[layer], now.layers[layer]);
+      arrivals.add(static_cast<double>(count_arrivals(stale[layer], placement)));
+      reached.add(imbalance_of(placement, now.layers[layer]));
+    }
+    for (int i = 0; i < 5; ++i) {
+      seconds.push_back(1e3 * cpu_seconds([&] {
+                          for (std::size_t layer = 0; layer < now.layers.size(); ++layer) {
+                            plan_incrementally(stale[layer], now.layers[layer]);
+                          }
+                        }));
+    }
+    report_.line("arrivals per layer, prefill 1024 -> decode", "275", "8, p95 16, to 1.02",
+                 fmt::format("{:.2f}, p95 {}, worst {}; to {}", arrivals.mean(), arrivals.percentile(0.95),
+                             arrivals.worst(), reached.text()));
+    report_.line("incremental plan of 58 layers, ms", "-", "12", milliseconds(seconds));
+  }
+
   void run(const std::vector<std::string>& wanted) {
     const auto section = [&](const char* name, const std::function<void()>& work) {
       if (wanted.empty() || std::find(wanted.begin(), wanted.end(), name) != wanted.end()) work();
@@ -171,6 +199,7 @@ class Benchmark {
       split_time(1, flat(9), "15");
       split_time(2, SlotSpace::equal(Topology::one_node(128), 5), "50");
     });
+    section("incremental", [&] { incremental(); });
     section("large", [&] {
       large(2);
       large(3);
@@ -179,6 +208,13 @@ class Benchmark {
 
  private:
   static SlotSpace flat(std::size_t slots) { return SlotSpace::equal(Topology::one_node(32), slots); }
+
+  const LoadTable& table(const std::string& name) const {
+    const auto found =
+        std::find_if(tables_.begin(), tables_.end(), [&](const auto& t) { return t.name == name; });
+    if (found == tables_.end()) throw InvalidInput(fmt::format("the table {} is missing", name));
+    return *found;
+  }
 
   void for_each_layer(const std::function<void(const Loads&)>& visit) const {
     for (const LoadTable& table : tables_) {

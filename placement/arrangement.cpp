@@ -23,6 +23,8 @@ Arrangement::Arrangement(std::size_t num_experts, std::span<const std::size_t> s
     first_slot_.push_back(static_cast<std::uint32_t>(rank_of_.size()));
   }
   expert_in_.assign(rank_of_.size(), nobody);
+  replicas_.resize(rank_of_.size());
+  num_replicas_.assign(slots_per_rank.size(), 0);
   next_copy_.resize(rank_of_.size());
   for (std::size_t slot = 0; slot < next_copy_.size(); ++slot) {
     next_copy_[slot] = static_cast<std::uint32_t>(slot);
@@ -36,11 +38,10 @@ Arrangement::Arrangement(const Placement& placement)
     for (const ExpertId id : placement.experts_of(rank_at(rank))) {
       const auto expert = static_cast<std::uint32_t>(id);
       if (holds(rank, expert)) {
-        expert_in_[slot] = expert;
+        put_aside(slot++, expert);
       } else {
-        put(slot, expert);
+        put(slot++, expert);
       }
-      ++slot;
     }
   }
 }
@@ -60,6 +61,8 @@ void Arrangement::put(std::uint32_t slot, std::uint32_t expert) {
     return;
   }
   const std::uint32_t first = first_copy_[expert];
+  if (num_copies_[expert] == 2) list_replica(first);
+  list_replica(slot);
   next_copy_[slot] = next_copy_[first];
   next_copy_[first] = slot;
 }
@@ -67,14 +70,27 @@ void Arrangement::put(std::uint32_t slot, std::uint32_t expert) {
 void Arrangement::clear(std::uint32_t slot) {
   const std::uint32_t expert = expert_in_[slot];
   if (is_copy(slot)) {
+    if (is_replica(slot)) unlist_replica(slot);
     std::uint32_t before = slot;
     while (next_copy_[before] != slot) before = next_copy_[before];
     next_copy_[before] = next_copy_[slot];
     next_copy_[slot] = slot;
-    --num_copies_[expert];
+    if (--num_copies_[expert] == 1) unlist_replica(before);
     if (first_copy_[expert] == slot) first_copy_[expert] = before == slot ? nobody : before;
   }
   expert_in_[slot] = nobody;
+}
+
+void Arrangement::list_replica(std::uint32_t slot) {
+  const std::uint32_t rank = rank_of_[slot];
+  replicas_[first_slot_[rank] + num_replicas_[rank]++] = slot;
+}
+
+void Arrangement::unlist_replica(std::uint32_t slot) {
+  const std::uint32_t rank = rank_of_[slot];
+  std::uint32_t at = first_slot_[rank];
+  while (replicas_[at] != slot) ++at;
+  replicas_[at] = replicas_[first_slot_[rank] + --num_replicas_[rank]];
 }
 
 void Arrangement::exchange(std::uint32_t a, std::uint32_t b) {

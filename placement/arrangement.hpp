@@ -40,6 +40,11 @@ class Arrangement {
   std::uint32_t first_copy(std::uint32_t expert) const { return first_copy_[expert]; }
   std::uint32_t next_copy(std::uint32_t slot) const { return next_copy_[slot]; }
 
+  /// The slots of a rank that hold one of several copies, in an order that depends on what came before.
+  std::span<const std::uint32_t> replicas_on(std::size_t rank) const {
+    return std::span(replicas_).subspan(first_slot_[rank], num_replicas_[rank]);
+  }
+
   /// Whether this slot holds the only copy of an expert.
   bool is_single(std::uint32_t slot) const { return is_copy(slot) && num_copies_[expert_in_[slot]] == 1; }
   /// Whether it holds one of several copies.
@@ -52,6 +57,8 @@ class Arrangement {
 
   /// Puts an expert into a slot that holds nobody, on a rank that holds no copy of it.
   void put(std::uint32_t slot, std::uint32_t expert);
+  /// Puts an expert into a slot that holds nobody, on a rank that holds a copy of it: it is none itself.
+  void put_aside(std::uint32_t slot, std::uint32_t expert) { expert_in_[slot] = expert; }
   /// Leaves a slot with nobody in it.
   void clear(std::uint32_t slot);
   /// Both hold somebody.
@@ -68,12 +75,17 @@ class Arrangement {
   Placement to_placement(std::uint64_t epoch) const;
 
  private:
-  std::vector<std::uint32_t> first_slot_;  // of each rank, and one more
-  std::vector<std::uint32_t> rank_of_;     // [slots]
-  std::vector<std::uint32_t> expert_in_;   // [slots]
-  std::vector<std::uint32_t> next_copy_;   // [slots] a ring through the copies of an expert
-  std::vector<std::uint32_t> first_copy_;  // [experts]
-  std::vector<std::uint32_t> num_copies_;  // [experts]
+  void list_replica(std::uint32_t slot);
+  void unlist_replica(std::uint32_t slot);
+
+  std::vector<std::uint32_t> first_slot_;    // of each rank, and one more
+  std::vector<std::uint32_t> rank_of_;       // [slots]
+  std::vector<std::uint32_t> expert_in_;     // [slots]
+  std::vector<std::uint32_t> next_copy_;     // [slots] a ring through the copies of an expert
+  std::vector<std::uint32_t> first_copy_;    // [experts]
+  std::vector<std::uint32_t> num_copies_;    // [experts]
+  std::vector<std::uint32_t> replicas_;      // [slots] replicas_on(), from a rank's first slot on
+  std::vector<std::uint32_t> num_replicas_;  // [ranks]
 };
 
 }  // namespace moewe

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::size_t most_tried = 6;         // exactly, in a round
 constexpr std::size_t most_cool_ranks = 64;   // that are looked at in a round
-constexpr std::size_t most_work = 1U << 18U;  // slots times exact trials, a bound on the time
+constexpr std::size_t most_work = 1U << 17U;  // slots times exact trials, a bound on the time
 
 }  // namespace
 

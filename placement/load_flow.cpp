@@ -62,42 +62,40 @@ void LoadFlow::pour(FlowState& state, std::uint32_t expert, std::int64_t load) {
 }
 
 void LoadFlow::reach_from(const FlowState& state, std::uint32_t rank, std::int64_t capacity) {
-  const std::int32_t level = levels_[rank] + 1;
-  for (std::uint32_t slot = arrangement_.slots_begin(rank); slot < arrangement_.slots_end(rank); ++slot) {
+  for (const std::uint32_t slot : arrangement_.replicas_on(rank)) {
     if (state.shares[slot] == 0) continue;
     for (std::uint32_t copy = arrangement_.next_copy(slot); copy != slot;
          copy = arrangement_.next_copy(copy)) {
       const std::uint32_t other = arrangement_.rank_of(copy);
-      if (levels_[other] >= 0) continue;
-      levels_[other] = level;
-      arcs_[other] = {arrangement_.slots_begin(other), Arrangement::nobody};
-      queue_.push_back(other);
-      if (state.rank_loads[other] < capacity) sink_level_ = level;
+      if (levels_[other] < 0) reach(other, levels_[rank] + 1);
+      has_sink_ = has_sink_ || state.rank_loads[other] < capacity;
     }
   }
+}
+
+void LoadFlow::reach(std::uint32_t rank, std::int32_t level) {
+  levels_[rank] = level;
+  arcs_[rank] = {0, Arrangement::nobody};
+  queue_.push_back(rank);
 }
 
 bool LoadFlow::find_levels(const FlowState& state, std::int64_t capacity) {
   std::fill(levels_.begin(), levels_.end(), -1);
   queue_.clear();
-  sink_level_ = std::numeric_limits<std::int32_t>::max();
+  has_sink_ = false;
   for (std::uint32_t rank = 0; rank < levels_.size(); ++rank) {
-    if (state.rank_loads[rank] <= capacity) continue;
-    levels_[rank] = 0;
-    arcs_[rank] = {arrangement_.slots_begin(rank), Arrangement::nobody};
-    queue_.push_back(rank);
+    if (state.rank_loads[rank] > capacity) reach(rank, 0);
   }
   num_overloaded_ = queue_.size();
-  for (std::size_t i = 0; i < queue_.size() && levels_[queue_[i]] < sink_level_; ++i) {
-    reach_from(state, queue_[i], capacity);
-  }
-  return sink_level_ != std::numeric_limits<std::int32_t>::max();
+  for (std::size_t i = 0; i < queue_.size(); ++i) reach_from(state, queue_[i], capacity);
+  return has_sink_;
 }
 
 bool LoadFlow::find_arc(const FlowState& state, std::uint32_t rank) {
   Arc& arc = arcs_[rank];
-  const std::uint32_t end = arrangement_.slots_end(rank);
-  for (; arc.from < end; ++arc.from, arc.to = Arrangement::nobody) {
+  const std::span<const std::uint32_t> replicas = arrangement_.replicas_on(rank);
+  for (; arc.replica < replicas.size(); ++arc.replica, arc.to = Arrangement::nobody) {
+    arc.from = replicas[arc.replica];
     if (state.shares[arc.from] == 0) continue;
     if (arc.to == Arrangement::nobody) arc.to = arrangement_.next_copy(arc.from);
     for (; arc.to != arc.from; arc.to = arrangement_.next_copy(arc.to)) {

@@ -54,12 +54,14 @@ class LoadFlow {
  private:
   /// Where the search for a way from a rank goes on.
   struct Arc {
-    std::uint32_t from;  ///< slot on the rank
-    std::uint32_t to;    ///< copy of the same expert
+    std::uint32_t replica;   ///< which of those on the rank
+    std::uint32_t to;        ///< copy of the same expert
+    std::uint32_t from = 0;  ///< its slot on the rank
   };
 
   bool find_levels(const FlowState& state, std::int64_t capacity);
   void reach_from(const FlowState& state, std::uint32_t rank, std::int64_t capacity);
+  void reach(std::uint32_t rank, std::int32_t level);
   bool find_path(const FlowState& state, std::uint32_t rank, std::int64_t capacity);
   bool find_arc(const FlowState& state, std::uint32_t rank);
   void push(FlowState& state, std::uint32_t rank, std::int64_t capacity);
@@ -73,7 +75,7 @@ class LoadFlow {
   std::vector<std::uint32_t> replicated_;
   std::vector<std::pair<std::int64_t, std::uint32_t>> by_load_;  // rank load, slot
   std::size_t num_overloaded_ = 0;                               // first in the queue
-  std::int32_t sink_level_ = 0;
+  bool has_sink_ = false;
 };
 
 /// Sum over `ranks` of their loads, over their number, rounded up.
