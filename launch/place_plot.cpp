@@ -19,18 +19,24 @@ constexpr double bottom = 48;
 constexpr std::array<const char*, 6> colours{"#777777", "#0072b2", "#e69f00",
                                              "#009e73", "#cc79a7", "#d55e00"};
 
+/// What is above perfect, by powers of ten: both a rank of three times the mean and what is a thousandth off
+/// can be seen. What is less is drawn at the lowest.
+constexpr double lowest_power = -4;
+double power_of(double imbalance) { return std::log10(std::max(imbalance - 1, std::pow(10, lowest_power))); }
+
 /// Where values lie in the picture.
 struct Axes {
   double first_layer = 0;
   double last_layer = 1;
-  double highest = 1;  ///< imbalance; the lowest is 1
+  double highest_power = lowest_power + 1;
 
   double x(double layer) const {
     const double span = std::max(1.0, last_layer - first_layer);
     return left + (layer - first_layer) / span * (width - left - right);
   }
   double y(double imbalance) const {
-    return height - bottom - (imbalance - 1) / (highest - 1) * (height - top - bottom);
+    const double share = (power_of(imbalance) - lowest_power) / (highest_power - lowest_power);
+    return height - bottom - share * (height - top - bottom);
   }
 };
 
@@ -40,9 +46,9 @@ Axes axes_of(const PlaceResult& result) {
   axes.first_layer = static_cast<double>(layers.front().layer);
   axes.last_layer = static_cast<double>(layers.back().layer);
   for (const PlaceContestant& contestant : result.contestants) {
-    for (const LayerScore& layer : contestant.layers) axes.highest = std::max(axes.highest, layer.optimal);
+    for (const LayerScore& layer : contestant.layers)
+      axes.highest_power = std::max(axes.highest_power, std::ceil(power_of(layer.optimal)));
   }
-  axes.highest = std::max(1.01, 1 + (axes.highest - 1) * 1.05);
   return axes;
 }
 
@@ -63,12 +69,12 @@ std::string scale_of(const Axes& axes) {
   constexpr double beside = 8;
   constexpr double below = 20;
   std::string svg;
-  const double step = tick_step(axes.highest - 1);
-  for (int i = 0; 1 + step * i <= axes.highest; ++i) {
-    const double y = axes.y(1 + step * i);
+  for (double power = lowest_power; power <= axes.highest_power; ++power) {
+    const double imbalance = 1 + std::pow(10, power);
+    const double y = axes.y(imbalance);
     svg += fmt::format("<line x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\" stroke=\"#dddddd\"/>\n", left,
                        width - right, y, y);
-    svg += text_at(left - beside, y + 4, "end", fmt::format("{:.4g}", 1 + step * i));
+    svg += text_at(left - beside, y + 4, "end", fmt::format("{:.5g}", imbalance));
   }
   const double layers =
       std::max(1.0, std::ceil(tick_step(std::max(1.0, axes.last_layer - axes.first_layer))));

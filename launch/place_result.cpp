@@ -157,7 +157,7 @@ std::string place_text(const PlaceResult& result) {
     text += fmt::format(
         "  {:<18}{}  {}  {:>10.4f}{:>12.2f}{}{:>11}\n", contestant.name, text_of(equal_of(contestant)),
         text_of(optimal_of(contestant)), over_bound_of(contestant).mean, duplicates_of(contestant).mean,
-        arrivals_text(contestant, options), contestant.planning_s ? human_time(*contestant.planning_s) : "");
+        arrivals_text(contestant, options), contestant.planning_s ? human_time(*contestant.planning_s) : "-");
   }
   return text +
          "over bound: mean over layers of the optimal split over what no placement on these slots is below; "

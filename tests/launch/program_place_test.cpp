@@ -20,22 +20,35 @@ using test::ProgramResult;
 using test::run_moewe;
 using test::TemporaryFolder;
 
-/// A skewed table of 3 layers, of which the first has no experts.
-std::string skewed_loads(std::size_t num_experts, unsigned seed) {
-  std::mt19937 random(seed);
-  std::vector<std::vector<std::int64_t>> table(3, std::vector<std::int64_t>(num_experts, 0));
+using Table = std::vector<std::vector<std::int64_t>>;
+
+/// 3 layers, of which the first has no experts.
+Table skewed_loads() {
+  std::mt19937 random(1);
+  Table table(3, std::vector<std::int64_t>(24, 0));
   for (std::size_t layer = 1; layer < table.size(); ++layer) {
     for (std::int64_t& load : table[layer])
       load = static_cast<std::int64_t>(100 + random() % (random() % 5 == 0 ? 4000 : 400));
   }
-  return Json{{"logical_count", table}}.dump();
+  return table;
 }
+
+/// Every load times 0.6 to 1.6.
+Table drifted(Table table) {
+  std::mt19937 random(2);
+  for (auto& layer : table) {
+    for (std::int64_t& load : layer) load = load * static_cast<std::int64_t>(60 + random() % 100) / 100;
+  }
+  return table;
+}
+
+std::string text_of(const Table& table) { return Json{{"logical_count", table}}.dump(); }
 
 class Place : public testing::Test {
  protected:
   Place() {
-    write("loads", skewed_loads(24, 1));
-    write("other", skewed_loads(24, 2));
+    write("loads", text_of(skewed_loads()));
+    write("other", text_of(drifted(skewed_loads())));
   }
 
   std::string path(const std::string& name) const { return (folder_ / name).string(); }
@@ -163,7 +176,7 @@ TEST_F(Place, AnswersWhatItCannotUseInOneSentence) {
            {loads("none"), "no layer has any load"},
            {loads("missing"), "No such file or directory"},
            {loads("loads"), "24 experts do not fit into 2 ranks with 1 slots each"},
-           {loads("map"), "not a safetensors file"},
+           {loads("map"), "is this a safetensors file?"},
            {"place --ranks 6 --slots-per-rank 5 --groups 5 --loads " + path("loads"),
             "--groups 5 must divide the 24"},
            {"place --ranks 6 --slots-per-rank 5 --experts 23 --loads " + path("loads"),
