@@ -11,6 +11,7 @@
 #include "comm/error.hpp"
 #include "placement/plan.hpp"
 #include "placement/plan_incremental.hpp"
+#include "placement/plan_robust.hpp"
 #include "placement/split.hpp"
 
 namespace moewe::bench {
@@ -185,6 +186,25 @@ class Benchmark {
     report_.line("incremental plan of 58 layers, ms", "-", "12", milliseconds(seconds));
   }
 
+  void robust() {
+    const LoadTable& before = table("prefill_in1024");
+    std::vector<Placement> plans;
+    const double seconds = cpu_seconds([&] {
+      for (const Loads& loads : before.layers) plans.push_back(plan_robustly(loads, flat(9)));
+    });
+    report_.line("robust plan of 58 layers, s", "-", "5", fmt::format("{:.2f}", seconds));
+    stale(plans, "prefill_in4096", "1.236", "1.065");
+    stale(plans, "decode_in2000out100", "1.313", "1.13");
+  }
+
+  void stale(const std::vector<Placement>& plans, const char* now, const char* eplb, const char* asked) {
+    Figures figures;
+    for (std::size_t layer = 0; layer < plans.size(); ++layer) {
+      figures.add(imbalance_of(plans[layer], table(now).layers[layer]));
+    }
+    report_.line(fmt::format("robust plan of prefill_in1024, run on {}", now), eplb, asked, figures.text());
+  }
+
   void run(const std::vector<std::string>& wanted) {
     const auto section = [&](const char* name, const std::function<void()>& work) {
       if (wanted.empty() || std::find(wanted.begin(), wanted.end(), name) != wanted.end()) work();
@@ -200,6 +220,7 @@ class Benchmark {
       split_time(2, SlotSpace::equal(Topology::one_node(128), 5), "50");
     });
     section("incremental", [&] { incremental(); });
+    section("robust", [&] { robust(); });
     section("large", [&] {
       large(2);
       large(3);

@@ -1,71 +1,76 @@
 #include "placement/drift.hpp"
 
 #include <algorithm>
-#include <cstdlib>
+#include <array>
 #include <numeric>
-#include <vector>
+#include <utility>
 
-#include "comm/error.hpp"
+#include "placement/draws.hpp"
+#include "placement/plan_robust.hpp"
 
 namespace moewe {
 namespace {
 
-__extension__ using Wide = unsigned __int128;
+constexpr std::int64_t one = std::int64_t{1} << 30U;
 
-constexpr std::int64_t billion = 1'000'000'000;
-
-Wide wide(std::int64_t value) { return static_cast<Wide>(value); }
-
-/// Rounded down.
-std::int64_t square_root(Wide value) {
-  Wide low = 0;
-  Wide high = Wide{1} << 63U;
-  while (low < high) {
-    const Wide middle = low + (high - low + 1) / 2;
-    if (middle <= value / middle) {
-      low = middle;
-    } else {
-      high = middle - 1;
-    }
+constexpr std::int64_t square_root(std::int64_t square) {
+  std::int64_t root = 0;
+  for (std::int64_t bit = std::int64_t{1} << 31U; bit > 0; bit /= 2) {
+    if ((root + bit) * (root + bit) <= square) root += bit;
   }
-  return static_cast<std::int64_t>(low);
+  return root;
 }
 
-std::int64_t sum_of(std::span<const std::int64_t> counts) {
-  return std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+/// 2^(1/2), 2^(1/4) and so on, times 2^30.
+constexpr std::array<std::int64_t, 16> make_roots() {
+  std::array<std::int64_t, 16> roots{};
+  std::int64_t root = 2 * one;
+  for (std::int64_t& r : roots) r = root = square_root(root * one);
+  return roots;
 }
 
-/// The variance of the difference of an expert's shares, in (parts per billion)^2. `count` is the expert's in
-/// both samples.
-Wide variance(std::int64_t count, std::int64_t n, std::int64_t m) {
-  constexpr unsigned more_bits = 16;
-  const Wide spread = ((wide(count) * wide(n + m - count)) << more_bits) / wide(n + m);
-  return (spread * ((wide(billion) * wide(billion)) >> more_bits)) / wide(n) / wide(m);
+/// exp(x / 2^16) * 2^16, rounded down, for results below 2^22.
+std::int64_t exponential(std::int64_t x) {
+  constexpr std::array<std::int64_t, 16> roots = make_roots();
+  constexpr std::int64_t log2_e = 94548;  // times 2^16
+  const std::int64_t power = (x * log2_e) >> 16U;
+  std::int64_t factor = one;
+  for (std::size_t i = 0; i < roots.size(); ++i) {
+    if (((power >> (15U - i)) & 1) != 0) factor = (factor * roots[i]) >> 30U;
+  }
+  const std::int64_t shift = 14 - (power >> 16U);
+  return shift < 62 ? factor >> static_cast<unsigned>(shift) : 0;
 }
 
 }  // namespace
 
-Drift compare_loads(std::span<const std::int64_t> now, std::span<const std::int64_t> before) {
-  expects(now.size() == before.size(), "drift is between loads of the same experts");
-  const std::int64_t n = sum_of(now);
-  const std::int64_t m = sum_of(before);
-  Drift drift;
-  if (n == 0 || m == 0) return drift;
-  Wide variances = 0;
-  for (std::size_t expert = 0; expert < now.size(); ++expert) {
-    const auto share_now = static_cast<std::int64_t>(wide(now[expert]) * wide(billion) / wide(n));
-    const auto share_before = static_cast<std::int64_t>(wide(before[expert]) * wide(billion) / wide(m));
-    drift.distance += std::abs(share_now - share_before);
-    const Wide v = variance(now[expert] + before[expert], n, m);
-    variances += v;
-    drift.noise += square_root(v);
+std::vector<std::int64_t> to_common_total(std::vector<std::int64_t> loads) {
+  std::int64_t total = std::accumulate(loads.begin(), loads.end(), std::int64_t{0});
+  if (total == 0) return loads;
+  unsigned surplus = 0;
+  while (total >> surplus >= std::int64_t{1} << 32U) ++surplus;
+  for (std::int64_t& load : loads) load >>= surplus;
+  total = std::max<std::int64_t>(1, std::accumulate(loads.begin(), loads.end(), std::int64_t{0}));
+  for (std::int64_t& load : loads) load = load * one / total;
+  return loads;
+}
+
+std::vector<std::vector<std::int64_t>> drift_scenarios(std::span<const std::int64_t> loads,
+                                                       std::size_t scenarios, std::uint64_t seed) {
+  constexpr std::int64_t least_sd = 3277;  // 0.05 and 0.5, times 2^16
+  constexpr std::size_t range_of_sd = 29491;
+  const std::vector<std::int64_t> scaled = to_common_total({loads.begin(), loads.end()});
+  Draws draws(seed);
+  std::vector<std::vector<std::int64_t>> drifted;
+  for (std::size_t i = 0; i < scenarios; ++i) {
+    const std::int64_t sd = least_sd + static_cast<std::int64_t>(draws.below(range_of_sd));
+    std::vector<std::int64_t> scenario;
+    for (const std::int64_t load : scaled) {
+      scenario.push_back(load * exponential((sd * draws.normal()) >> 16U));
+    }
+    drifted.push_back(to_common_total(std::move(scenario)));
   }
-  constexpr std::int64_t mean_of_normal = 797'884'561;  // of its absolute value, sqrt(2 / pi), per billion
-  constexpr std::int64_t variance_of_normal = 363'380'228;  // 1 - 2 / pi
-  drift.distance /= 2;
-  drift.noise = static_cast<std::int64_t>(wide(drift.noise) * wide(mean_of_normal) / wide(billion)) / 2;
-  drift.spread = square_root(variances * wide(variance_of_normal) / wide(billion)) / 2;
-  return drift;
+  return drifted;
 }
 
 }  // namespace moewe

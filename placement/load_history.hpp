@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "placement/drift.hpp"
+#include "placement/load_drift.hpp"
 
 namespace moewe {
 

@@ -21,7 +21,7 @@ SlotSearch::SlotSearch(Arrangement& arrangement, std::span<const std::int64_t> l
 }
 
 std::int64_t SlotSearch::run(const SlotLimits& limits) {
-  constexpr std::array<Effort, 3> efforts{{{6, 32}, {40, 256}, {all, 4096}}};
+  constexpr std::array<Effort, 3> efforts{{{6, 16}, {40, 256}, {all, 512}}};
   excess_ = flow_.route(state_, limits.capacity);
   for (std::size_t tried = 0; excess_ > 0 && tried < efforts.size();) {
     tried = improve(limits, efforts[tried]) ? 0 : tried + 1;
@@ -56,9 +56,11 @@ void SlotSearch::consider(const Move& move, std::size_t first, std::size_t most,
     moves_.push_back(move);
     return;
   }
-  const auto worst = std::min_element(moves_.begin() + static_cast<std::ptrdiff_t>(first), moves_.end(),
-                                      [](const Move& a, const Move& b) { return a.score() < b.score(); });
-  if (move.score() > worst->score()) *worst = move;
+  std::size_t worst = first;
+  for (std::size_t i = first + 1; i < moves_.size(); ++i) {
+    if (moves_[i].score() < moves_[worst].score()) worst = i;
+  }
+  if (move.score() > moves_[worst].score()) moves_[worst] = move;
 }
 
 void SlotSearch::list_moves_to(std::size_t rank, const SlotLimits& limits) {
@@ -112,6 +114,7 @@ bool SlotSearch::improve(const SlotLimits& limits, const Effort& effort) {
     move.relief = relief_of(move, limits.capacity);
     if (move.relief <= 0 || (move.cost > 0 && move.relief <= limits.price * move.cost)) continue;
     if (best == nullptr || move.score() > best->score()) best = &move;
+    if (move.relief == excess_ && move.cost <= 1) break;  // nothing is cheaper
   }
   if (best != nullptr) {
     cost_ += best->cost;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -12,7 +13,7 @@
 
 namespace moewe {
 
-/// What it costs that a rank holds an expert: [ranks][experts], small numbers.
+/// What it costs that a rank holds an expert: [ranks][experts], 0 or 1.
 struct SlotCosts {
   std::vector<std::uint8_t> values;
   std::size_t num_experts = 0;
@@ -51,7 +52,8 @@ class SlotSearch {
     bool is_exchange;
     std::int64_t cost;
     std::int64_t relief;  ///< estimated, then exact
-    std::int64_t score() const { return cost > 0 ? relief / (2 * cost) : relief; }
+    /// Costs are 2 at most.
+    std::int64_t score() const { return relief >> std::max<std::int64_t>(cost, 0); }
   };
   /// How hard a round tries.
   struct Effort {

@@ -1,0 +1,238 @@
+#include "placement/robust_search.hpp"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "placement/loads.hpp"
+
+namespace moewe {
+namespace {
+
+constexpr int moves_per_trial = 32;
+
+bool has(std::uint64_t bits, std::size_t k) { return ((bits >> k) & 1U) != 0; }
+
+}  // namespace
+
+RobustSearch::RobustSearch(Arrangement& arrangement, const std::vector<std::vector<std::int64_t>>& scenarios,
+                           std::uint64_t seed)
+    : arrangement_(arrangement),
+      flow_(arrangement),
+      draws_(seed),
+      scenarios_(scenarios.size()),
+      trials_(scenarios.size()),
+      loads_(arrangement.num_experts() * scenarios.size()),
+      singles_(arrangement.num_ranks() * scenarios.size()),
+      is_hot_(arrangement.num_ranks(), 0),
+      bounds_(scenarios.size()),
+      best_bounds_(scenarios.size()) {
+  const auto ranks = static_cast<std::int64_t>(arrangement.num_ranks());
+  for (std::size_t k = 0; k < scenarios.size(); ++k) {
+    for (std::size_t e = 0; e < scenarios[k].size(); ++e) loads_[e * scenarios_.size() + k] = scenarios[k][e];
+    means_.push_back(
+        ceil_div(std::accumulate(scenarios[k].begin(), scenarios[k].end(), std::int64_t{0}), ranks));
+    flow_.fill(scenarios_[k].state, scenarios[k]);
+    start(k);
+  }
+  for (std::size_t rank = 0; rank < arrangement.num_ranks(); ++rank) sum_singles(rank);
+}
+
+void RobustSearch::start(std::size_t k) {
+  Scenario& scenario = scenarios_[k];
+  scenario.largest = flow_.minimise(scenario.state, means_[k]);
+  scenario.hot.assign(flow_.reached().begin(), flow_.reached().end());
+  if (scenario.largest == means_[k]) {
+    scenario.hot.resize(arrangement_.num_ranks());
+    std::iota(scenario.hot.begin(), scenario.hot.end(), 0U);
+  }
+  for (const std::uint32_t rank : scenario.hot) is_hot_[rank] |= std::uint64_t{1} << k;
+  sum_ += scenario.largest;
+}
+
+void RobustSearch::sum_singles(std::size_t rank) {
+  const std::size_t num = scenarios_.size();
+  const auto sums = singles_.begin() + static_cast<std::ptrdiff_t>(rank * num);
+  std::fill_n(sums, num, 0);
+  for (std::uint32_t slot = arrangement_.slots_begin(rank); slot < arrangement_.slots_end(rank); ++slot) {
+    if (!arrangement_.is_single(slot)) continue;
+    const std::size_t first = arrangement_.expert_in(slot) * num;
+    for (std::size_t k = 0; k < num; ++k) singles_[rank * num + k] += loads_[first + k];
+  }
+}
+
+void RobustSearch::run(std::size_t iterations) {
+  for (std::size_t i = 0; i < iterations; ++i) {
+    Move best{};
+    std::int64_t least = sum_;
+    for (int m = 0; m < moves_per_trial; ++m) {
+      Move move{};
+      if (!draw(move)) continue;
+      const std::int64_t bounds = bound_sum(move);
+      if (bounds >= least) continue;
+      least = bounds;
+      best = move;
+      std::swap(bounds_, best_bounds_);
+    }
+    if (least < sum_) try_exactly(best, least);
+  }
+}
+
+bool RobustSearch::draw(Move& move) {
+  const std::size_t k = draws_.below(scenarios_.size());
+  const std::vector<std::uint32_t>& hot = scenarios_[k].hot;
+  const std::size_t from_rank = hot[draws_.below(hot.size())];
+  const std::size_t to_rank = draws_.below(arrangement_.num_ranks());
+  move.is_exchange = draws_.below(2) == 0;
+  if (has(is_hot_[to_rank], k)) return false;
+  const auto slot_on = [&](std::size_t rank) {
+    const std::uint32_t first = arrangement_.slots_begin(rank);
+    return first + static_cast<std::uint32_t>(draws_.below(arrangement_.slots_end(rank) - first));
+  };
+  move.from = slot_on(from_rank);
+  if (move.is_exchange) {
+    move.to = slot_on(to_rank);
+    return arrangement_.is_single(move.from) && arrangement_.is_single(move.to);
+  }
+  const std::span<const std::uint32_t> replicas = arrangement_.replicas_on(to_rank);
+  if (replicas.empty() || !arrangement_.is_copy(move.from)) return false;
+  move.to = replicas[draws_.below(replicas.size())];
+  return has(hot_everywhere(arrangement_.expert_in(move.from), Arrangement::nobody), k);
+}
+
+std::uint64_t RobustSearch::hot_everywhere(std::uint32_t expert, std::uint32_t but_in) const {
+  std::uint64_t hot = ~std::uint64_t{0};
+  arrangement_.for_each_copy(expert, [&](std::uint32_t slot) {
+    if (slot != but_in) hot &= is_hot_[arrangement_.rank_of(slot)];
+  });
+  return hot;
+}
+
+/// Loads that move into and out of the hot ranks, and loads that become bound to one rank.
+RobustSearch::Consequences RobustSearch::consequences(const Move& move) const {
+  Consequences result;
+  result.taken = arrangement_.expert_in(move.from);
+  result.given = arrangement_.expert_in(move.to);
+  const std::uint32_t to = arrangement_.rank_of(move.to);
+  if (move.is_exchange) {
+    const std::uint32_t from = arrangement_.rank_of(move.from);
+    result.taken_leaves = is_hot_[from] & ~is_hot_[to];
+    result.taken_enters = is_hot_[to] & ~is_hot_[from];
+    result.bound_rank = to;
+    return result;
+  }
+  result.taken_leaves = hot_everywhere(result.taken, Arrangement::nobody) & ~is_hot_[to];
+  result.given_enters =
+      hot_everywhere(result.given, move.to) & ~hot_everywhere(result.given, Arrangement::nobody);
+  if (arrangement_.num_copies(result.given) == 2) {
+    result.bound_rank = arrangement_.rank_of(arrangement_.next_copy(move.to));
+  }
+  return result;
+}
+
+std::int64_t RobustSearch::bound(const Move& move, const Consequences& of, std::size_t k) const {
+  const Scenario& scenario = scenarios_[k];
+  const std::int64_t taken = load(k, of.taken);
+  const std::int64_t given = load(k, of.given);
+  std::int64_t change = 0;  // of the load that the hot ranks cannot share with others
+  if (has(of.taken_leaves, k)) change -= move.is_exchange ? taken - given : taken;
+  if (has(of.taken_enters, k)) change += taken - given;
+  if (has(of.given_enters, k)) change += given;
+  std::int64_t least = scenario.largest;
+  if (change != 0) {
+    const auto ranks = static_cast<std::int64_t>(scenario.hot.size());
+    least = std::max(means_[k], ceil_div((least - 1) * ranks + 1 + change, ranks));
+  }
+  if (of.bound_rank == Arrangement::nobody) return least;
+  const std::int64_t bound = singles_[of.bound_rank * scenarios_.size() + k];
+  return std::max(least, bound + (move.is_exchange ? taken - given : given));
+}
+
+std::int64_t RobustSearch::bound_sum(const Move& move) {
+  const Consequences of = consequences(move);
+  std::int64_t sum = 0;
+  for (std::size_t k = 0; k < scenarios_.size(); ++k) sum += bounds_[k] = bound(move, of, k);
+  return sum;
+}
+
+void RobustSearch::try_exactly(const Move& move, std::int64_t bounds) {
+  const std::uint32_t taken = arrangement_.expert_in(move.from);
+  const std::uint32_t given = arrangement_.expert_in(move.to);
+  if (move.is_exchange) {
+    arrangement_.exchange(move.from, move.to);
+  } else {
+    arrangement_.clear(move.to);
+    arrangement_.put(move.to, taken);
+  }
+  if (solve(move, given, bounds)) {
+    keep(taken, given);
+  } else if (move.is_exchange) {
+    arrangement_.exchange(move.from, move.to);
+  } else {
+    arrangement_.clear(move.to);
+    arrangement_.put(move.to, given);
+  }
+}
+
+bool RobustSearch::solve(const Move& move, std::uint32_t given, std::int64_t bounds) {
+  for (std::size_t k = 0; k < scenarios_.size(); ++k) {
+    Scenario& trial = trials_[k];
+    const std::int64_t bound = best_bounds_[k];
+    trial.state = scenarios_[k].state;
+    adapt(trial.state, move, given, k);
+    trial.largest = flow_.minimise(trial.state, bound, bound + sum_ - bounds);
+    bounds += trial.largest - bound;
+    if (bounds >= sum_) return false;
+    prove(k, bound);
+  }
+  return true;
+}
+
+void RobustSearch::prove(std::size_t k, std::int64_t bound) {
+  Scenario& trial = trials_[k];
+  if (trial.largest > bound) {
+    trial.hot.assign(flow_.reached().begin(), flow_.reached().end());
+  } else if (trial.largest == means_[k]) {
+    trial.hot.resize(arrangement_.num_ranks());
+    std::iota(trial.hot.begin(), trial.hot.end(), 0U);
+  } else {
+    flow_.route(trial.state, trial.largest - 1);
+    trial.hot.assign(flow_.reached().begin(), flow_.reached().end());
+  }
+}
+
+void RobustSearch::adapt(FlowState& state, const Move& move, std::uint32_t given, std::size_t k) const {
+  const std::uint32_t to = arrangement_.rank_of(move.to);
+  const std::uint32_t taken = arrangement_.expert_in(move.to);
+  if (move.is_exchange) {
+    const std::int64_t moved = load(k, taken) - load(k, given);
+    state.rank_loads[arrangement_.rank_of(move.from)] -= moved;
+    state.rank_loads[to] += moved;
+    return;
+  }
+  const auto load_at = [&](std::uint32_t slot) { return state.rank_loads[arrangement_.rank_of(slot)]; };
+  std::uint32_t heir = arrangement_.first_copy(given);
+  arrangement_.for_each_copy(given, [&](std::uint32_t slot) {
+    if (load_at(slot) < load_at(heir)) heir = slot;
+  });
+  const std::int64_t share = std::exchange(state.shares[move.to], 0);
+  state.rank_loads[to] -= share;
+  state.rank_loads[arrangement_.rank_of(heir)] += share;
+  state.shares[heir] = arrangement_.num_copies(given) == 1 ? 0 : state.shares[heir] + share;
+  if (arrangement_.num_copies(taken) == 2) state.shares[move.from] = load(k, taken);
+}
+
+void RobustSearch::keep(std::uint32_t taken, std::uint32_t given) {
+  std::swap(scenarios_, trials_);
+  sum_ = 0;
+  std::fill(is_hot_.begin(), is_hot_.end(), 0);
+  for (std::size_t k = 0; k < scenarios_.size(); ++k) {
+    for (const std::uint32_t rank : scenarios_[k].hot) is_hot_[rank] |= std::uint64_t{1} << k;
+    sum_ += scenarios_[k].largest;
+  }
+  for (const std::uint32_t expert : {taken, given}) {
+    arrangement_.for_each_copy(expert, [&](std::uint32_t slot) { sum_singles(arrangement_.rank_of(slot)); });
+  }
+}
+
+}  // namespace moewe

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "placement/arrangement.hpp"
+#include "placement/draws.hpp"
+#include "placement/load_flow.hpp"
+
+namespace moewe {
+
+/// Lowers the sum, over scenarios of loads, of the largest rank load after the exact split. Moves are drawn
+/// from the ranks that prove a scenario's largest load, and judged by what these proofs say of all scenarios
+/// after the move; only the best of several is then tried exactly.
+class RobustSearch {
+ public:
+  /// At most 64 scenarios, each of all experts. Keeps references to both.
+  RobustSearch(Arrangement& arrangement, const std::vector<std::vector<std::int64_t>>& scenarios,
+               std::uint64_t seed);
+
+  void run(std::size_t iterations);
+
+  /// Of the largest rank loads.
+  std::int64_t sum() const { return sum_; }
+
+ private:
+  /// The expert in `from` takes the slot `to`: in place of a replica, or in exchange.
+  struct Move {
+    std::uint32_t from;
+    std::uint32_t to;
+    bool is_exchange;
+  };
+  /// One table of loads: its flow, and why its largest rank load is no less.
+  struct Scenario {
+    FlowState state;
+    std::int64_t largest = 0;
+    std::vector<std::uint32_t> hot;  ///< ranks; all where the largest load is the mean
+  };
+
+  /// What a move means for the proofs of the scenarios; a bit for each of them.
+  struct Consequences {
+    std::uint32_t taken = 0;         ///< expert in `from`
+    std::uint32_t given = 0;         ///< expert in `to`
+    std::uint64_t taken_leaves = 0;  ///< is no longer on hot ranks alone
+    std::uint64_t taken_enters = 0;
+    std::uint64_t given_enters = 0;
+    std::uint32_t bound_rank = Arrangement::nobody;  ///< gets more load that no other rank can share
+  };
+
+  void start(std::size_t k);
+  void sum_singles(std::size_t rank);
+  bool draw(Move& move);
+  std::uint64_t hot_everywhere(std::uint32_t expert, std::uint32_t but_in) const;
+  Consequences consequences(const Move& move) const;
+  std::int64_t bound(const Move& move, const Consequences& of, std::size_t k) const;
+  std::int64_t bound_sum(const Move& move);
+  void try_exactly(const Move& move, std::int64_t bounds);
+  bool solve(const Move& move, std::uint32_t given, std::int64_t bounds);
+  void prove(std::size_t k, std::int64_t bound);
+  void adapt(FlowState& state, const Move& move, std::uint32_t given, std::size_t k) const;
+  void keep(std::uint32_t taken, std::uint32_t given);
+
+  std::int64_t load(std::size_t k, std::uint32_t expert) const {
+    return loads_[expert * scenarios_.size() + k];
+  }
+
+  Arrangement& arrangement_;
+  LoadFlow flow_;
+  Draws draws_;
+  std::vector<Scenario> scenarios_;
+  std::vector<Scenario> trials_;
+  std::vector<std::int64_t> loads_;    // [experts][scenarios]
+  std::vector<std::int64_t> singles_;  // [ranks][scenarios] loads of experts with one slot
+  std::vector<std::uint64_t> is_hot_;  // [ranks] a bit for each scenario that has it in its proof
+  std::vector<std::int64_t> means_;    // [scenarios] rounded up
+  std::vector<std::int64_t> bounds_;   // [scenarios] of the move in question
+  std::vector<std::int64_t> best_bounds_;
+  std::int64_t sum_ = 0;
+};
+
+}  // namespace moewe
