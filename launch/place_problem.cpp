@@ -7,6 +7,7 @@
 #include "comm/error.hpp"
 #include "launch/load_file.hpp"
 #include "placement/eplb.hpp"
+#include "placement/loads.hpp"
 #include "placement/plan_groups.hpp"
 #include "placement/plan_incremental.hpp"
 #include "placement/plan_robust.hpp"
@@ -31,16 +32,6 @@ void require_same_shape(const LoadHistory& one, const LoadHistory& other, const 
   throw InvalidInput(fmt::format("{}: has {} layers of {} experts, but --loads has {} of {}", file,
                                  other.num_layers(), other.num_experts(), one.num_layers(),
                                  one.num_experts()));
-}
-
-/// Whether a rank load is above a share of the mean.
-bool is_above(std::int64_t largest, const std::vector<std::int64_t>& loads, std::size_t num_ranks,
-              Millionths target) {
-  constexpr double million = 1e6;
-  double total = 0;
-  for (const std::int64_t load : loads) total += static_cast<double>(load);
-  return static_cast<double>(largest) * static_cast<double>(num_ranks) * million >
-         total * static_cast<double>(target);
 }
 
 }  // namespace
@@ -122,15 +113,17 @@ Placement PlaceProblem::plan(std::size_t layer) const {
   return plan_placement(loads(layer), space_, plan);
 }
 
-/// Where few changes do not reach the target, and starting anew does better, that.
+/// Starts anew where few changes neither reach the target nor take away half of what a rank has above it.
 Placement PlaceProblem::plan_from(const Placement& from, std::size_t layer) const {
   IncrementalOptions incremental;
   incremental.target = options_.target.value_or(incremental.target);
   Placement near = plan_incrementally(from, loads(layer), incremental);
-  const std::int64_t reached = split_loads(near, loads(layer)).largest;
-  if (!is_above(reached, loads(layer), options_.ranks, incremental.target)) return near;
-  Placement anew = plan(layer);
-  return split_loads(anew, loads(layer)).largest < reached ? anew : near;
+  const std::int64_t total = checked_total(loads(layer), num_experts(), "loads");
+  const std::int64_t allowed = largest_allowed(total, incremental.target, options_.ranks);
+  const auto excess = [&](const Placement& placement) {
+    return std::max<std::int64_t>(0, split_loads(placement, loads(layer)).largest - allowed);
+  };
+  return 2 * excess(near) <= excess(from) ? near : plan(layer);
 }
 
 Placement PlaceProblem::plan_robust(std::size_t layer) const {

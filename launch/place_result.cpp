@@ -152,7 +152,7 @@ std::string place_text(const PlaceResult& result) {
                       "over bound", "duplicates");
   if (options.from) text += fmt::format("{:>10}", "arrivals");
   if (options.from && options.expert_bytes) text += fmt::format("{:>11}", "bytes");
-  text += fmt::format("{:>11}\n", "planned in");
+  text += fmt::format("{:>11}\n", "CPU time");
   for (const PlaceContestant& contestant : result.contestants) {
     text += fmt::format(
         "  {:<18}{}  {}  {:>10.4f}{:>12.2f}{}{:>11}\n", contestant.name, text_of(equal_of(contestant)),
@@ -161,7 +161,7 @@ std::string place_text(const PlaceResult& result) {
   }
   return text +
          "over bound: mean over layers of the optimal split over what no placement on these slots is below; "
-         "duplicates and arrivals per layer\n";
+         "duplicates and arrivals per layer; CPU time of planning all layers\n";
 }
 
 }  // namespace moewe

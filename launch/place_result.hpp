@@ -25,7 +25,7 @@ struct LayerScore {
 /// One way to place all layers.
 struct PlaceContestant {
   std::string name;
-  std::optional<double> planning_s;  ///< of all layers, one thread; none: this placement was there already
+  std::optional<double> planning_s;  ///< of a processor, for all layers; none: this placement was there already
   std::vector<LayerScore> layers;
 };
 
