@@ -44,14 +44,14 @@ std::int64_t exponential(std::int64_t x) {
 
 }  // namespace
 
-std::vector<std::int64_t> to_common_total(std::vector<std::int64_t> loads) {
-  std::int64_t total = std::accumulate(loads.begin(), loads.end(), std::int64_t{0});
-  if (total == 0) return loads;
+std::vector<std::int64_t> to_common_total(std::vector<std::int64_t> loads, std::int64_t total) {
+  std::int64_t sum = std::accumulate(loads.begin(), loads.end(), std::int64_t{0});
+  if (sum == 0) return loads;
   unsigned surplus = 0;
-  while (total >> surplus >= std::int64_t{1} << 32U) ++surplus;
+  while (sum >> surplus >= std::int64_t{1} << 32U) ++surplus;
   for (std::int64_t& load : loads) load >>= surplus;
-  total = std::max<std::int64_t>(1, std::accumulate(loads.begin(), loads.end(), std::int64_t{0}));
-  for (std::int64_t& load : loads) load = load * one / total;
+  sum = std::max<std::int64_t>(1, std::accumulate(loads.begin(), loads.end(), std::int64_t{0}));
+  for (std::int64_t& load : loads) load = load * total / sum;
   return loads;
 }
 
@@ -59,7 +59,7 @@ std::vector<std::vector<std::int64_t>> drift_scenarios(std::span<const std::int6
                                                        std::size_t scenarios, std::uint64_t seed) {
   constexpr std::int64_t least_sd = 3277;  // 0.05 and 0.5, times 2^16
   constexpr std::size_t range_of_sd = 29491;
-  const std::vector<std::int64_t> scaled = to_common_total({loads.begin(), loads.end()});
+  const std::vector<std::int64_t> scaled = to_common_total({loads.begin(), loads.end()}, one);
   Draws draws(seed);
   std::vector<std::vector<std::int64_t>> drifted;
   for (std::size_t i = 0; i < scenarios; ++i) {
@@ -68,7 +68,7 @@ std::vector<std::vector<std::int64_t>> drift_scenarios(std::span<const std::int6
     for (const std::int64_t load : scaled) {
       scenario.push_back(load * exponential((sd * draws.normal()) >> 16U));
     }
-    drifted.push_back(to_common_total(std::move(scenario)));
+    drifted.push_back(to_common_total(std::move(scenario), one));
   }
   return drifted;
 }

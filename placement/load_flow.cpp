@@ -3,6 +3,12 @@
 #include <algorithm>
 
 namespace moewe {
+namespace {
+
+constexpr std::int64_t room_factor =
+    2;  // a search for room ends when it has found so many times what it needs
+
+}  // namespace
 
 LoadFlow::LoadFlow(const Arrangement& arrangement)
     : arrangement_(arrangement), levels_(arrangement.num_ranks()), arcs_(arrangement.num_ranks()) {
@@ -67,8 +73,9 @@ void LoadFlow::reach_from(const FlowState& state, std::uint32_t rank, std::int64
     for (std::uint32_t copy = arrangement_.next_copy(slot); copy != slot;
          copy = arrangement_.next_copy(copy)) {
       const std::uint32_t other = arrangement_.rank_of(copy);
-      if (levels_[other] < 0) reach(other, levels_[rank] + 1);
-      has_sink_ = has_sink_ || state.rank_loads[other] < capacity;
+      if (levels_[other] >= 0) continue;
+      reach(other, levels_[rank] + 1);
+      room_ += std::max<std::int64_t>(0, capacity - state.rank_loads[other]);
     }
   }
 }
@@ -82,13 +89,18 @@ void LoadFlow::reach(std::uint32_t rank, std::int32_t level) {
 bool LoadFlow::find_levels(const FlowState& state, std::int64_t capacity) {
   std::fill(levels_.begin(), levels_.end(), -1);
   queue_.clear();
-  has_sink_ = false;
+  room_ = 0;
+  std::int64_t excess = 0;
   for (std::uint32_t rank = 0; rank < levels_.size(); ++rank) {
-    if (state.rank_loads[rank] > capacity) reach(rank, 0);
+    if (state.rank_loads[rank] <= capacity) continue;
+    reach(rank, 0);
+    excess += state.rank_loads[rank] - capacity;
   }
   num_overloaded_ = queue_.size();
-  for (std::size_t i = 0; i < queue_.size(); ++i) reach_from(state, queue_[i], capacity);
-  return has_sink_;
+  for (std::size_t i = 0; i < queue_.size() && room_ < room_factor * excess; ++i) {
+    reach_from(state, queue_[i], capacity);
+  }
+  return room_ > 0;
 }
 
 bool LoadFlow::find_arc(const FlowState& state, std::uint32_t rank) {

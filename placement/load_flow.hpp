@@ -75,7 +75,7 @@ class LoadFlow {
   std::vector<std::uint32_t> replicated_;
   std::vector<std::pair<std::int64_t, std::uint32_t>> by_load_;  // rank load, slot
   std::size_t num_overloaded_ = 0;                               // first in the queue
-  bool has_sink_ = false;
+  std::int64_t room_ = 0;                                        // of ranks that are reached
 };
 
 /// Sum over `ranks` of their loads, over their number, rounded up.

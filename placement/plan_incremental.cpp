@@ -1,6 +1,7 @@
 #include "placement/plan_incremental.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 #include "placement/exchange_search.hpp"
 #include "placement/loads.hpp"
@@ -21,6 +22,20 @@ SlotCosts arrival_costs(const Placement& from) {
   return costs;
 }
 
+/// Where the target was not reached: the search may have relieved many ranks and loaded the largest one more.
+Placement closest(const Placement& from, Arrangement& arrangement, std::span<const std::int64_t> loads,
+                  const IncrementalOptions& options) {
+  const bool is_free = options.most_arrivals >= arrangement.num_slots() && options.price == 0;
+  const std::int64_t total = std::accumulate(loads.begin(), loads.end(), std::int64_t{0});
+  if (is_free) {
+    const std::int64_t goal = largest_allowed(total, options.target, from.num_ranks());
+    ExchangeSearch(arrangement, loads).run(goal, arrangement.num_slots());
+  }
+  Placement found = arrangement.to_placement(from.epoch() + 1);
+  if (Splitter(found).largest(loads) < Splitter(from).largest(loads)) return found;
+  return Arrangement(from).to_placement(from.epoch() + 1);
+}
+
 }  // namespace
 
 Placement plan_incrementally(const Placement& from, std::span<const std::int64_t> loads,
@@ -32,8 +47,7 @@ Placement plan_incrementally(const Placement& from, std::span<const std::int64_t
   const auto most = static_cast<std::int64_t>(std::min<std::size_t>(options.most_arrivals, max_total_load));
   SlotSearch search(arrangement, loads, costs);
   const std::int64_t excess = search.run({.capacity = capacity, .most_cost = most, .price = options.price});
-  const bool is_free = options.most_arrivals >= arrangement.num_slots() && options.price == 0;
-  if (excess > 0 && is_free) ExchangeSearch(arrangement, loads).run(capacity, arrangement.num_slots());
+  if (excess > 0) return closest(from, arrangement, loads, options);
   return arrangement.to_placement(from.epoch() + 1);
 }
 

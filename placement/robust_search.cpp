@@ -10,6 +10,7 @@ namespace moewe {
 namespace {
 
 constexpr int moves_per_trial = 32;
+constexpr int most_draws = 512;  // most of them are no moves
 
 bool has(std::uint64_t bits, std::size_t k) { return ((bits >> k) & 1U) != 0; }
 
@@ -26,7 +27,9 @@ RobustSearch::RobustSearch(Arrangement& arrangement, const std::vector<std::vect
       singles_(arrangement.num_ranks() * scenarios.size()),
       is_hot_(arrangement.num_ranks(), 0),
       bounds_(scenarios.size()),
-      best_bounds_(scenarios.size()) {
+      best_bounds_(scenarios.size()),
+      order_(scenarios.size()) {
+  std::iota(order_.begin(), order_.end(), std::size_t{0});
   const auto ranks = static_cast<std::int64_t>(arrangement.num_ranks());
   for (std::size_t k = 0; k < scenarios.size(); ++k) {
     for (std::size_t e = 0; e < scenarios[k].size(); ++e) loads_[e * scenarios_.size() + k] = scenarios[k][e];
@@ -65,14 +68,16 @@ void RobustSearch::run(std::size_t iterations) {
   for (std::size_t i = 0; i < iterations; ++i) {
     Move best{};
     std::int64_t least = sum_;
-    for (int m = 0; m < moves_per_trial; ++m) {
+    for (int drawn = 0, moves = 0; drawn < most_draws && moves < moves_per_trial; ++drawn) {
       Move move{};
       if (!draw(move)) continue;
+      ++moves;
       const std::int64_t bounds = bound_sum(move);
       if (bounds >= least) continue;
       least = bounds;
       best = move;
       std::swap(bounds_, best_bounds_);
+      best_ = considered_;
     }
     if (least < sum_) try_exactly(best, least);
   }
@@ -84,7 +89,10 @@ bool RobustSearch::draw(Move& move) {
   const std::size_t from_rank = hot[draws_.below(hot.size())];
   const std::size_t to_rank = draws_.below(arrangement_.num_ranks());
   move.is_exchange = draws_.below(2) == 0;
-  if (has(is_hot_[to_rank], k)) return false;
+  const auto is_empty = [&](std::size_t rank) {
+    return arrangement_.slots_begin(rank) == arrangement_.slots_end(rank);
+  };
+  if (has(is_hot_[to_rank], k) || is_empty(from_rank) || is_empty(to_rank)) return false;
   const auto slot_on = [&](std::size_t rank) {
     const std::uint32_t first = arrangement_.slots_begin(rank);
     return first + static_cast<std::uint32_t>(draws_.below(arrangement_.slots_end(rank) - first));
@@ -130,28 +138,33 @@ RobustSearch::Consequences RobustSearch::consequences(const Move& move) const {
   return result;
 }
 
-std::int64_t RobustSearch::bound(const Move& move, const Consequences& of, std::size_t k) const {
+std::int64_t RobustSearch::bound_by_hot(const Move& move, const Consequences& of, std::size_t k) const {
   const Scenario& scenario = scenarios_[k];
+  if (!has(of.taken_leaves | of.taken_enters | of.given_enters, k)) return scenario.largest;
   const std::int64_t taken = load(k, of.taken);
   const std::int64_t given = load(k, of.given);
   std::int64_t change = 0;  // of the load that the hot ranks cannot share with others
   if (has(of.taken_leaves, k)) change -= move.is_exchange ? taken - given : taken;
   if (has(of.taken_enters, k)) change += taken - given;
   if (has(of.given_enters, k)) change += given;
-  std::int64_t least = scenario.largest;
-  if (change != 0) {
-    const auto ranks = static_cast<std::int64_t>(scenario.hot.size());
-    least = std::max(means_[k], ceil_div((least - 1) * ranks + 1 + change, ranks));
-  }
-  if (of.bound_rank == Arrangement::nobody) return least;
-  const std::int64_t bound = singles_[of.bound_rank * scenarios_.size() + k];
-  return std::max(least, bound + (move.is_exchange ? taken - given : given));
+  const auto ranks = static_cast<std::int64_t>(scenario.hot.size());
+  return std::max(means_[k], ceil_div((scenario.largest - 1) * ranks + 1 + change, ranks));
 }
 
 std::int64_t RobustSearch::bound_sum(const Move& move) {
-  const Consequences of = consequences(move);
+  Consequences of = consequences(move);
   std::int64_t sum = 0;
-  for (std::size_t k = 0; k < scenarios_.size(); ++k) sum += bounds_[k] = bound(move, of, k);
+  for (std::size_t k = 0; k < scenarios_.size(); ++k) {
+    bounds_[k] = bound_by_hot(move, of, k);
+    if (of.bound_rank != Arrangement::nobody) {
+      const std::int64_t single = singles_[of.bound_rank * scenarios_.size() + k] + load(k, of.given) +
+                                  (move.is_exchange ? load(k, of.taken) - 2 * load(k, of.given) : 0);
+      if (single > bounds_[k]) of.is_bound |= std::uint64_t{1} << k;
+      bounds_[k] = std::max(bounds_[k], single);
+    }
+    sum += bounds_[k];
+  }
+  considered_ = of;
   return sum;
 }
 
@@ -175,14 +188,19 @@ void RobustSearch::try_exactly(const Move& move, std::int64_t bounds) {
 }
 
 bool RobustSearch::solve(const Move& move, std::uint32_t given, std::int64_t bounds) {
-  for (std::size_t k = 0; k < scenarios_.size(); ++k) {
+  for (std::size_t i = 0; i < order_.size(); ++i) {
+    const std::size_t k = order_[i];
     Scenario& trial = trials_[k];
     const std::int64_t bound = best_bounds_[k];
     trial.state = scenarios_[k].state;
     adapt(trial.state, move, given, k);
     trial.largest = flow_.minimise(trial.state, bound, bound + sum_ - bounds);
     bounds += trial.largest - bound;
-    if (bounds >= sum_) return false;
+    if (bounds >= sum_) {
+      std::rotate(order_.begin(), order_.begin() + static_cast<std::ptrdiff_t>(i),
+                  order_.begin() + static_cast<std::ptrdiff_t>(i) + 1);
+      return false;
+    }
     prove(k, bound);
   }
   return true;
@@ -195,9 +213,10 @@ void RobustSearch::prove(std::size_t k, std::int64_t bound) {
   } else if (trial.largest == means_[k]) {
     trial.hot.resize(arrangement_.num_ranks());
     std::iota(trial.hot.begin(), trial.hot.end(), 0U);
+  } else if (has(best_.is_bound, k)) {
+    trial.hot.assign(1, best_.bound_rank);
   } else {
-    flow_.route(trial.state, trial.largest - 1);
-    trial.hot.assign(flow_.reached().begin(), flow_.reached().end());
+    trial.hot = scenarios_[k].hot;
   }
 }
 

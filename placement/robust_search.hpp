@@ -46,6 +46,7 @@ class RobustSearch {
     std::uint64_t taken_enters = 0;
     std::uint64_t given_enters = 0;
     std::uint32_t bound_rank = Arrangement::nobody;  ///< gets more load that no other rank can share
+    std::uint64_t is_bound = 0;                      ///< that load is the best bound of the scenario
   };
 
   void start(std::size_t k);
@@ -53,7 +54,7 @@ class RobustSearch {
   bool draw(Move& move);
   std::uint64_t hot_everywhere(std::uint32_t expert, std::uint32_t but_in) const;
   Consequences consequences(const Move& move) const;
-  std::int64_t bound(const Move& move, const Consequences& of, std::size_t k) const;
+  std::int64_t bound_by_hot(const Move& move, const Consequences& of, std::size_t k) const;
   std::int64_t bound_sum(const Move& move);
   void try_exactly(const Move& move, std::int64_t bounds);
   bool solve(const Move& move, std::uint32_t given, std::int64_t bounds);
@@ -76,6 +77,9 @@ class RobustSearch {
   std::vector<std::int64_t> means_;    // [scenarios] rounded up
   std::vector<std::int64_t> bounds_;   // [scenarios] of the move in question
   std::vector<std::int64_t> best_bounds_;
+  Consequences considered_;         // of the move in question
+  Consequences best_;               // of the best one
+  std::vector<std::size_t> order_;  // of scenarios, those first that refuted the latest moves
   std::int64_t sum_ = 0;
 };
 
