@@ -154,6 +154,17 @@ TEST_F(Place, DrawsAPictureThatStandsAlone) {
   EXPECT_EQ(svg.find("nan"), std::string::npos);
 }
 
+TEST_F(Place, TellsOfAllItsOptions) {
+  const ProgramResult help = run_moewe("place --help");
+  EXPECT_EQ(help.exit_code, 0);
+  for (const char* option :
+       {"--loads", "--ranks", "--slots-per-rank", "--nodes", "--groups", "--algorithm", "--from", "--target",
+        "--expert-bytes", "--score", "--experts", "--seed", "--out", "--out-format", "--json", "--plot"}) {
+    EXPECT_NE(help.output.find(std::string("  ") + option + " "), std::string::npos) << option;
+  }
+  EXPECT_NE(run_moewe("--help").output.find("  place"), std::string::npos);
+}
+
 TEST_F(Place, RunsInTheFirstOfSeveralProcesses) {
   const ProgramResult result = test::run_moewe_under_mpi(
       2, "place --ranks 6 --slots-per-rank 4 --algorithm contiguous --loads " + path("loads"));
