@@ -3,13 +3,16 @@
 #include <fmt/format.h>
 #include <functional>
 #include <numeric>
+#include <random>
 #include <string>
 #include <vector>
 
 #include "benchmarks/harness.hpp"
 #include "benchmarks/load_tables.hpp"
+#include "benchmarks/token_model.hpp"
 #include "comm/error.hpp"
 #include "placement/plan.hpp"
+#include "placement/plan_groups.hpp"
 #include "placement/plan_incremental.hpp"
 #include "placement/plan_robust.hpp"
 #include "placement/split.hpp"
@@ -205,6 +208,60 @@ class Benchmark {
     report_.line(fmt::format("robust plan of prefill_in1024, run on {}", now), eplb, asked, figures.text());
   }
 
+  /// Against whole groups on their home nodes, which EPLB's hierarchical policy keeps.
+  void hierarchy() {
+    std::vector<std::uint64_t> nodes;
+    for (std::uint64_t rank = 0; rank < 32; ++rank) nodes.push_back(rank / 8);
+    const SlotSpace space = SlotSpace::equal(Topology(nodes), 9);
+    Figures figures;
+    Figures extra;
+    Figures aware;
+    Figures foreign;
+    Figures seconds;
+    std::size_t layer = 0;
+    for_each_layer([&](const Loads& loads) {
+      Placement placement = contiguous_placement(1, 1);
+      seconds.add(1e3 * cpu_seconds([&] { placement = plan_with_groups(loads, space, {.num_groups = 8}); }));
+      figures.add(imbalance_of(placement, loads));
+      foreign.add(static_cast<double>(
+          count_foreign(placement, space.topology, home_nodes(placement, space.topology, 8))));
+      if (layer++ % 16 != 0) return;
+      const auto tokens = draw_tokens(loads, {}, 2000, layer);
+      const Placement whole = plan_with_groups(loads, space, {.num_groups = 8, .most_foreign = 0});
+      const double least = nodes_per_token(tokens, whole, space.topology, split_loads(whole, loads), false);
+      const auto more = [&](bool is_aware) {
+        const Split split = split_loads(placement, loads);
+        return 100 * (nodes_per_token(tokens, placement, space.topology, split, is_aware) / least - 1);
+      };
+      extra.add(more(false));
+      aware.add(more(true));
+    });
+    report_.line("288/32, 8 groups on 4 nodes", "1.228", "1.02",
+                 fmt::format("{} ({:.1f} foreign slots, {:.2f} ms per layer)", figures.text(), foreign.mean(),
+                             seconds.mean()));
+    report_.line("... extra nodes per token, %: random copy, aware", "0", "6, 2",
+                 fmt::format("{:.2f}, {:.2f}", extra.mean(), aware.mean()));
+  }
+
+  /// Batches drawn from a table, with the split of each batch.
+  void batches(std::size_t tokens_per_rank, const char* eplb, const char* asked) {
+    const LoadTable& from = table("prefill_in1024");
+    std::mt19937_64 random(1);
+    Figures figures;
+    for (std::size_t layer = 0; layer < from.layers.size(); layer += 6) {
+      const Loads& loads = from.layers[layer];
+      Splitter splitter(plan_robustly(loads, flat(9)));
+      std::discrete_distribution<std::size_t> expert(loads.begin(), loads.end());
+      for (int batch = 0; batch < 20; ++batch) {
+        Loads counts(loads.size(), 0);
+        for (std::size_t i = 0; i < tokens_per_rank * 32 * 8; ++i) ++counts[expert(random)];
+        figures.add(max_over_mean(splitter.largest(counts), counts, 32));
+      }
+    }
+    report_.line(fmt::format("batches of {} tokens per rank, robust plan", tokens_per_rank), eplb, asked,
+                 figures.text());
+  }
+
   void run(const std::vector<std::string>& wanted) {
     const auto section = [&](const char* name, const std::function<void()>& work) {
       if (wanted.empty() || std::find(wanted.begin(), wanted.end(), name) != wanted.end()) work();
@@ -221,6 +278,11 @@ class Benchmark {
     });
     section("incremental", [&] { incremental(); });
     section("robust", [&] { robust(); });
+    section("hierarchy", [&] { hierarchy(); });
+    section("batches", [&] {
+      batches(16, "1.183", "1.05");
+      batches(256, "1.049", "1.02");
+    });
     section("large", [&] {
       large(2);
       large(3);

@@ -60,6 +60,7 @@ std::vector<std::vector<std::int64_t>> drift_scenarios(std::span<const std::int6
   constexpr std::int64_t least_sd = 3277;  // 0.05 and 0.5, times 2^16
   constexpr std::size_t range_of_sd = 29491;
   const std::vector<std::int64_t> scaled = to_common_total({loads.begin(), loads.end()}, one);
+  for (const std::int64_t load : scaled) seed = Draws(seed ^ static_cast<std::uint64_t>(load)).next();
   Draws draws(seed);
   std::vector<std::vector<std::int64_t>> drifted;
   for (std::size_t i = 0; i < scenarios; ++i) {

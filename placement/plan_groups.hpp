@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -11,9 +12,10 @@
 namespace moewe {
 
 struct GroupOptions {
-  std::size_t num_groups = 1;     ///< of num_experts / num_groups consecutive experts each
-  std::size_t most_foreign = 10;  ///< slots that hold an expert of a group whose home is another node
-  Millionths target = 1'000'500;  ///< largest over mean rank load at which the search stops
+  std::size_t num_groups = 1;  ///< of num_experts / num_groups consecutive experts each
+  /// Slots that may hold an expert of a group whose home is another node.
+  std::size_t most_foreign = std::numeric_limits<std::size_t>::max();
+  Millionths target = 1'020'000;  ///< largest over mean rank load at which the search stops
 };
 
 /// A placement for routers that keep a token within few groups of experts: every group has a home node, on

@@ -27,8 +27,9 @@ struct RobustOptions {
 Placement plan_robustly(std::span<const std::int64_t> loads, const SlotSpace& space,
                         const RobustOptions& options = {});
 
-/// The drift scenarios themselves, [scenarios][num_experts]: each sums to a little less than 2^30, or is all
-/// zero where `loads` is. Nothing of RobustOptions::seen is in them.
+/// The drift scenarios themselves, drawn anew for loads in other proportions, [scenarios][num_experts]: each
+/// sums to a little less than 2^30, or is all zero where `loads` is. Nothing of RobustOptions::seen is in
+/// them.
 std::vector<std::vector<std::int64_t>> drift_scenarios(std::span<const std::int64_t> loads,
                                                        std::size_t scenarios, std::uint64_t seed);
 

@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "comm/error.hpp"
+#include "placement/plan_groups.hpp"
 #include "placement/plan_incremental.hpp"
 #include "placement/plan_robust.hpp"
 #include "placement/split.hpp"
@@ -267,6 +268,53 @@ TEST(RobustPlan, TakesLoadsThatWereSeen) {
   EXPECT_LE(imbalance_of(plan_robustly(loads, space, options), seen), 1.01);
   EXPECT_THROW(plan_robustly(loads, space, {.scenarios = 1, .iterations = 1, .seed = 1, .seen = {Loads{1}}}),
                InvalidInput);
+}
+
+TEST(GroupPlan, KeepsWholeGroupsAtHomeWhereNothingMayBeForeign) {
+  test::RandomCases cases(19);
+  for (int i = 0; i < 200; ++i) {
+    const std::size_t groups = cases.number(1, 6);
+    const std::size_t size = cases.number(1, 4);
+    const std::size_t nodes = cases.number(1, 3);
+    const std::size_t slots = cases.number(1, 4) + (groups * size + nodes - 1) / nodes + size;
+    std::vector<std::uint64_t> labels;
+    for (std::size_t rank = 0; rank < 2 * nodes; ++rank) labels.push_back(rank % nodes);
+    const test::PlacementCase c{SlotSpace::equal(Topology(labels), (slots + 1) / 2),
+                                cases.loads(groups * size, 1000)};
+    SCOPED_TRACE(c.name());
+    const Topology& topology = c.space.topology;
+    const Placement whole = plan_with_groups(c.loads, c.space, {.num_groups = groups, .most_foreign = 0});
+    EXPECT_EQ(count_foreign(whole, topology, home_nodes(whole, topology, groups)), 0U);
+    EXPECT_EQ(count_duplicates(whole), 0U);
+    const std::size_t most = cases.number(1, 5);
+    const Placement some = plan_with_groups(c.loads, c.space, {.num_groups = groups, .most_foreign = most});
+    EXPECT_EQ(count_duplicates(some), 0U);
+    EXPECT_LE(count_foreign(some, topology, home_nodes(whole, topology, groups)), most);
+  }
+}
+
+TEST(GroupPlan, RefusesGroupsThatDoNotFit) {
+  const SlotSpace space = SlotSpace::equal(Topology({0, 1}), 3);
+  EXPECT_THROW(plan_with_groups(Loads{1, 2, 3, 4}, space, {.num_groups = 3}), InvalidInput);
+  EXPECT_THROW(plan_with_groups(Loads{1, 2, 3, 4}, space, {.num_groups = 0}), InvalidInput);
+  EXPECT_THROW(plan_with_groups(Loads{1, 2, 3, 4, 5, 6}, {Topology({0, 1}), {5, 1}}, {.num_groups = 3}),
+               InvalidInput);
+  EXPECT_EQ(plan_with_groups(Loads{1, 2, 3, 4, 5, 6}, space, {.num_groups = 2}).num_slots(), 6U);
+}
+
+TEST(GroupPlan, BalancesNodesWithFewForeignSlotsOnRecordedLoads) {
+  const std::vector<Loads> layers = recorded("prefill_in4096");
+  if (layers.empty()) GTEST_SKIP() << "MOEWE_DATA is not set";
+  std::vector<std::uint64_t> nodes;
+  for (std::uint64_t rank = 0; rank < 32; ++rank) nodes.push_back(rank / 8);
+  const SlotSpace space = SlotSpace::equal(Topology(nodes), 9);
+  std::size_t foreign = 0;
+  for (const Loads& loads : layers) {
+    const Placement placement = plan_with_groups(loads, space, {.num_groups = 8});
+    EXPECT_LE(imbalance_of(placement, loads), 1.0201);
+    foreign += count_foreign(placement, space.topology, home_nodes(placement, space.topology, 8));
+  }
+  EXPECT_LE(foreign, 16 * layers.size());
 }
 
 TEST(DriftScenarios, AreTheSameEverywhere) {
