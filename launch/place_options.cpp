@@ -54,11 +54,10 @@ po::options_description describe_place_options() {
       "can be had are compared, and moewe's placement is written")(
       "from", value("MAP"),
       "the placement that is in use: moewe changes it as little as it takes, and what must arrive is "
-      "counted")(
-      "target", value("F"),
-      "largest over mean rank load that is good enough for moewe (default 1.0005, with --from 1.02)")(
-      "expert-bytes", value("SIZE"),
-      "of one expert's weights, such as 44MB: arrivals are told in bytes, too")(
+      "counted")("target", value("F"),
+                 "largest over mean rank load that is good enough for moewe (default 1.0005, with --from or "
+                 "--groups 1.02)")("expert-bytes", value("SIZE"),
+                                   "of one expert's weights, such as 44MB: arrivals are told in bytes, too")(
       "score", value("FILE"), "other loads of the same experts, by which placements are judged")(
       "experts", value("N"), "of a trace (default: as many as its ids need)")(
       "seed", value("N"), "of the drift that robust prepares for (default 1)")("out", value("MAP"),

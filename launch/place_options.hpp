@@ -35,6 +35,9 @@ struct PlaceOptions {
   std::optional<Millionths> target;           ///< largest over mean rank load at which planning stops
   std::uint64_t seed = 1;                     ///< of drift
   bool help = false;
+
+  /// Whether there are groups of experts to be kept on nodes.
+  bool has_homes() const { return groups > 1 && nodes > 1; }
 };
 
 /// Throws InvalidInput with one sentence for anything that cannot be used.

@@ -102,7 +102,7 @@ Placement PlaceProblem::place(PlaceAlgorithm algorithm, std::size_t layer) const
 }
 
 Placement PlaceProblem::plan(std::size_t layer) const {
-  if (options_.groups > 1 && options_.nodes > 1) {
+  if (options_.has_homes()) {
     GroupOptions groups;
     groups.num_groups = options_.groups;
     groups.target = options_.target.value_or(groups.target);

@@ -19,6 +19,7 @@ class PlaceProblem {
   explicit PlaceProblem(const PlaceOptions& options);
 
   const PlaceOptions& options() const { return options_; }
+  const Topology& topology() const { return space_.topology; }
   std::size_t num_layers() const { return loads_.num_layers(); }
   std::size_t num_experts() const { return loads_.num_experts(); }
 

@@ -9,6 +9,7 @@
 #include "launch/human.hpp"
 #include "placement/bounds.hpp"
 #include "placement/evaluation.hpp"
+#include "placement/plan_groups.hpp"
 #include "placement/split.hpp"
 
 namespace moewe {
@@ -49,6 +50,10 @@ Summary arrivals_of(const PlaceContestant& c) {
   return summary_of(c, [](const LayerScore& s) { return static_cast<double>(s.arrivals); });
 }
 
+Summary foreign_of(const PlaceContestant& c) {
+  return summary_of(c, [](const LayerScore& s) { return static_cast<double>(s.foreign); });
+}
+
 std::uint64_t total_arrivals(const PlaceContestant& contestant) {
   std::uint64_t total = 0;
   for (const LayerScore& layer : contestant.layers) total += layer.arrivals;
@@ -77,6 +82,7 @@ Json json_of(const PlaceContestant& contestant, const PlaceOptions& options) {
       {"over_bound", json_of(over_bound_of(contestant))},
       {"duplicates_per_layer", duplicates_of(contestant).mean},
       {"planning_s", contestant.planning_s ? Json(*contestant.planning_s) : Json(nullptr)}};
+  if (options.has_homes()) json["foreign_slots_per_layer"] = foreign_of(contestant).mean;
   if (options.from) {
     json["arrivals"] = json_of(arrivals_of(contestant));
     json["arrivals"]["total"] = total_arrivals(contestant);
@@ -89,6 +95,10 @@ Json json_of(const PlaceContestant& contestant, const PlaceOptions& options) {
 
 std::string text_of(const Summary& summary) {
   return fmt::format("{:>9.4f}{:>8.4f}{:>8.4f}", summary.mean, summary.p95, summary.worst);
+}
+
+std::string foreign_text(const PlaceContestant& contestant, const PlaceOptions& options) {
+  return options.has_homes() ? fmt::format("{:>10.1f}", foreign_of(contestant).mean) : "";
 }
 
 std::string arrivals_text(const PlaceContestant& contestant, const PlaceOptions& options) {
@@ -125,6 +135,9 @@ LayerScore score_layer(const PlaceProblem& problem, std::size_t layer, const Pla
   score.bound = static_cast<double>(load_bounds(loads, slots).largest()) / mean;
   score.duplicates = count_duplicates(placement);
   if (const Placement* from = problem.from(layer)) score.arrivals = count_arrivals(*from, placement);
+  if (!problem.options().has_homes()) return score;
+  const auto homes = home_nodes(placement, problem.topology(), problem.options().groups);
+  score.foreign = count_foreign(placement, problem.topology(), homes);
   return score;
 }
 
@@ -150,18 +163,21 @@ std::string place_text(const PlaceResult& result) {
   std::string text = head_text(result);
   text += fmt::format("  {:<18}{:>25}  {:>25}  {:>10}{:>12}", "", "equal split", "optimal split",
                       "over bound", "duplicates");
+  if (options.has_homes()) text += fmt::format("{:>10}", "foreign");
   if (options.from) text += fmt::format("{:>10}", "arrivals");
   if (options.from && options.expert_bytes) text += fmt::format("{:>11}", "bytes");
   text += fmt::format("{:>11}\n", "CPU time");
   for (const PlaceContestant& contestant : result.contestants) {
-    text += fmt::format(
-        "  {:<18}{}  {}  {:>10.4f}{:>12.2f}{}{:>11}\n", contestant.name, text_of(equal_of(contestant)),
-        text_of(optimal_of(contestant)), over_bound_of(contestant).mean, duplicates_of(contestant).mean,
-        arrivals_text(contestant, options), contestant.planning_s ? human_time(*contestant.planning_s) : "-");
+    text += fmt::format("  {:<18}{}  {}  {:>10.4f}{:>12.2f}{}{:>11}\n", contestant.name,
+                        text_of(equal_of(contestant)), text_of(optimal_of(contestant)),
+                        over_bound_of(contestant).mean, duplicates_of(contestant).mean,
+                        foreign_text(contestant, options) + arrivals_text(contestant, options),
+                        contestant.planning_s ? human_time(*contestant.planning_s) : "-");
   }
   return text +
          "over bound: mean over layers of the optimal split over what no placement on these slots is below; "
-         "duplicates and arrivals per layer; CPU time of planning all layers\n";
+         "duplicates, foreign (slots of experts whose group is at home on another node) and arrivals per "
+         "layer; CPU time of planning all layers\n";
 }
 
 }  // namespace moewe

@@ -18,6 +18,7 @@ struct LayerScore {
   double bound = 1;    ///< what no placement on these slots is below
   std::size_t duplicates = 0;
   std::size_t arrivals = 0;  ///< 0 where there is no placement in use
+  std::size_t foreign = 0;   ///< slots of experts whose group is at home on another node
 
   double over_bound() const { return optimal / bound; }
 };
@@ -25,7 +26,8 @@ struct LayerScore {
 /// One way to place all layers.
 struct PlaceContestant {
   std::string name;
-  std::optional<double> planning_s;  ///< of a processor, for all layers; none: this placement was there already
+  std::optional<double>
+      planning_s;  ///< of a processor, for all layers; none: this placement was there already
   std::vector<LayerScore> layers;
 };
 

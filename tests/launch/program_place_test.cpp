@@ -139,7 +139,9 @@ TEST_F(Place, JudgesByOtherLoads) {
 
 TEST_F(Place, KnowsNodesAndGroups) {
   const std::string shape = "--slots-per-rank 5 --nodes 2 --groups 4";
-  EXPECT_GE(figures("eplb-hierarchical", shape)["imbalance"]["equal_split"]["mean"], 1);
+  EXPECT_EQ(figures("eplb-hierarchical", shape)["foreign_slots_per_layer"], 0);
+  EXPECT_LT(figures("moewe", shape)["foreign_slots_per_layer"],
+            figures("eplb", shape)["foreign_slots_per_layer"]);
   EXPECT_LE(figures("moewe", shape)["imbalance"]["optimal_split"]["mean"],
             figures("eplb-hierarchical", shape)["imbalance"]["optimal_split"]["mean"]);
 }
