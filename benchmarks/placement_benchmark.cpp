@@ -239,7 +239,7 @@ class Benchmark {
     report_.line("288/32, 8 groups on 4 nodes", "1.228", "1.02",
                  fmt::format("{} ({:.1f} foreign slots, {:.2f} ms per layer)", figures.text(), foreign.mean(),
                              seconds.mean()));
-    report_.line("... extra nodes per token, %: random copy, aware", "0", "6, 2",
+    report_.line("... extra nodes per token, %: random, aware (limit)", "0", "6, 2",
                  fmt::format("{:.2f}, {:.2f}", extra.mean(), aware.mean()));
   }
 

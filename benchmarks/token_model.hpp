@@ -23,9 +23,9 @@ std::vector<std::vector<std::size_t>> draw_tokens(const std::vector<std::int64_t
                                                   const GroupedRouter& router, std::size_t tokens,
                                                   std::uint64_t seed);
 
-/// Nodes that a token reaches in the mean, where each assignment goes to one of its expert's slots in the
-/// proportion of the split's shares: at random, or to a node that the token reaches anyway if one has a slot
-/// with a share.
+/// Nodes that a token reaches in the mean, where each assignment goes to one of its expert's slots: at random
+/// in the proportion of the split's shares, or, token-aware, to a node that the token reaches anyway if one
+/// has a slot with a share. The latter is a limit: it does not count how many a slot may still take.
 double nodes_per_token(const std::vector<std::vector<std::size_t>>& tokens, const Placement& placement,
                        const Topology& topology, const Split& split, bool is_token_aware);
 

@@ -1,6 +1,7 @@
 #include "placement/packing.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <fmt/format.h>
 #include <functional>
 #include <numeric>

@@ -35,8 +35,8 @@ struct PlanOptions {
 
 /// A placement for these loads (assignments per expert) that is good for the exact split of them: experts
 /// with much load get several slots, then pairs of experts are exchanged while the largest rank load falls.
-/// Never two slots of one expert on one rank, and its slots are spread over as many nodes as possible before
-/// a node gets a second one. Slots that no expert could use (more than experts on a rank) stay empty.
+/// Never two slots of one expert on one rank; they are spread over nodes first, where nodes have room. Slots
+/// that no expert could use (more than experts on a rank) stay empty.
 ///
 /// The same answer wherever it is computed. Throws InvalidInput where there are fewer slots than experts, a
 /// load is negative or their sum above max_total_load (placement/split.hpp).

@@ -12,7 +12,7 @@ namespace moewe {
 
 struct RobustOptions {
   std::size_t scenarios = 64;  ///< that the placement is made for; at most 64
-  std::size_t iterations = 1000;
+  std::size_t iterations = 700;
   std::uint64_t seed = 1;
   /// Other loads of the same experts that were seen, each [num_experts]: they take the place of drawn
   /// scenarios, the first ones first.

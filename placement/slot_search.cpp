@@ -21,7 +21,7 @@ SlotSearch::SlotSearch(Arrangement& arrangement, std::span<const std::int64_t> l
 }
 
 std::int64_t SlotSearch::run(const SlotLimits& limits) {
-  constexpr std::array<Effort, 3> efforts{{{6, 16}, {40, 256}, {all, 512}}};
+  constexpr std::array<Effort, 3> efforts{{{6, 12}, {40, 128}, {all, 256}}};
   excess_ = flow_.route(state_, limits.capacity);
   for (std::size_t tried = 0; excess_ > 0 && tried < efforts.size();) {
     tried = improve(limits, efforts[tried]) ? 0 : tried + 1;
@@ -63,34 +63,39 @@ void SlotSearch::consider(const Move& move, std::size_t first, std::size_t most,
   if (move.score() > moves_[worst].score()) moves_[worst] = move;
 }
 
-void SlotSearch::list_moves_to(std::size_t rank, const SlotLimits& limits) {
+void SlotSearch::list_copies_to(std::size_t rank, const SlotLimits& limits) {
   const std::int64_t room = limits.capacity - state_.rank_loads[rank];
-  const std::size_t most = is_exhaustive_ ? all : 2;
   const std::size_t first = moves_.size();
-  const auto cost_of = [&](std::uint32_t expert) { return costs_.of(rank, expert); };
   for (std::uint32_t to = arrangement_.slots_begin(rank); to < arrangement_.slots_end(rank); ++to) {
     if (arrangement_.is_single(to)) continue;
-    const std::uint32_t replaced = arrangement_.expert_in(to);
     const std::int64_t share = state_.shares[to];
-    const std::int64_t saved = arrangement_.is_copy(to) ? cost_of(replaced) : 0;
+    const std::int64_t saved =
+        arrangement_.is_copy(to) ? costs_.of(rank, arrangement_.expert_in(to)) : std::int64_t{0};
     for (const std::uint32_t expert : hot_) {
       const std::int64_t relief = std::min({excess_, loads_[expert], room + share}) - share * 3 / 10;
-      consider({to, arrangement_.first_copy(expert), expert, false, cost_of(expert) - saved, relief}, first,
-               most, limits);
+      if (relief <= 0) continue;
+      const std::int64_t cost = costs_.of(rank, expert) - saved;
+      consider({to, arrangement_.first_copy(expert), expert, false, cost, relief}, first,
+               is_exhaustive_ ? all : 2, limits);
     }
   }
-  const std::size_t second = moves_.size();
+}
+
+void SlotSearch::list_exchanges_with(std::size_t rank, const SlotLimits& limits) {
+  const std::int64_t room = limits.capacity - state_.rank_loads[rank];
+  const std::size_t first = moves_.size();
   for (std::uint32_t to = arrangement_.slots_begin(rank); to < arrangement_.slots_end(rank); ++to) {
     if (!arrangement_.is_single(to)) continue;
     const std::uint32_t back = arrangement_.expert_in(to);
     for (const std::uint32_t expert : hot_) {
-      if (arrangement_.num_copies(expert) != 1) continue;
+      const std::int64_t relief = std::min({excess_, loads_[expert] - loads_[back], room});
+      const bool has_found = !is_exhaustive_ && moves_.size() > first;
+      if (relief <= (has_found ? moves_.back().score() : 0) || arrangement_.num_copies(expert) != 1) continue;
       const std::uint32_t from = arrangement_.first_copy(expert);
       const std::uint32_t other = arrangement_.rank_of(from);
       const std::int64_t cost =
-          cost_of(expert) - cost_of(back) + costs_.of(other, back) - costs_.of(other, expert);
-      const std::int64_t relief = std::min({excess_, loads_[expert] - loads_[back], room});
-      consider({to, from, expert, true, cost, relief}, second, is_exhaustive_ ? all : 1, limits);
+          costs_.of(rank, expert) - costs_.of(rank, back) + costs_.of(other, back) - costs_.of(other, expert);
+      consider({to, from, expert, true, cost, relief}, first, is_exhaustive_ ? all : 1, limits);
     }
   }
 }
@@ -98,7 +103,9 @@ void SlotSearch::list_moves_to(std::size_t rank, const SlotLimits& limits) {
 void SlotSearch::list_moves(const SlotLimits& limits) {
   moves_.clear();
   for (std::size_t rank = 0; rank < is_hot_.size(); ++rank) {
-    if (!is_hot_[rank] && state_.rank_loads[rank] < limits.capacity) list_moves_to(rank, limits);
+    if (is_hot_[rank] || state_.rank_loads[rank] >= limits.capacity) continue;
+    list_copies_to(rank, limits);
+    list_exchanges_with(rank, limits);
   }
   std::stable_sort(moves_.begin(), moves_.end(),
                    [](const Move& a, const Move& b) { return a.score() > b.score(); });

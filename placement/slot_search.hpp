@@ -65,7 +65,8 @@ class SlotSearch {
   void list_hot(std::size_t most);
   bool is_all_hot(std::uint32_t expert) const;
   void list_moves(const SlotLimits& limits);
-  void list_moves_to(std::size_t rank, const SlotLimits& limits);
+  void list_copies_to(std::size_t rank, const SlotLimits& limits);
+  void list_exchanges_with(std::size_t rank, const SlotLimits& limits);
   void consider(const Move& move, std::size_t first, std::size_t most, const SlotLimits& limits);
   std::int64_t relief_of(const Move& move, std::int64_t capacity);
   void change(FlowState& state, const Move& move);
