@@ -19,4 +19,9 @@ inline std::string human(double value, const char* unit) {
   return fmt::format("{:.3g} {}{}", value, prefixes[prefix], unit);
 }
 
+/// "12.3 ms", "4.56 s".
+inline std::string human_time(double seconds) {
+  return seconds < 1 ? fmt::format("{:.3g} ms", seconds * 1e3) : fmt::format("{:.3g} s", seconds);
+}
+
 }  // namespace moewe

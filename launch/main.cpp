@@ -15,6 +15,7 @@
 #include "launch/environment.hpp"
 #include "launch/kept_notice.hpp"
 #include "launch/options.hpp"
+#include "launch/place_command.hpp"
 #include "launch/run_command.hpp"
 #include "launch/state_signal.hpp"
 #include "runtime/unfinished_file.hpp"
@@ -28,9 +29,10 @@ struct Command {
   int (*run)(const std::vector<std::string>& arguments);
 };
 
-constexpr std::array<Command, 2> commands{{
+constexpr std::array<Command, 3> commands{{
     {"run", "execute the MoE layers of a model across ranks", run_command},
     {"bench", "measure the token exchange, and what overlap gains", bench_command},
+    {"place", "decide which rank holds which experts", place_command},
 }};
 
 std::string help() {

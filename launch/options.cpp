@@ -198,7 +198,8 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
   options.timeout_s = find_positive(values, "timeout", max_timeout_s).value_or(options.timeout_s);
   options.resume = values.count("resume") > 0;
   require_with(values, options.output.has_value(), "--output FILE", {"resume"});
-  find_choice<int>(values, "placement", {{"contiguous", 0}});
+  options.placement = find_text(values, "placement");
+  if (options.placement == "contiguous") options.placement.reset();
   require_scores(options);
   require_whole_steps(options);
   return options;
@@ -236,6 +237,7 @@ std::vector<std::string> RunOptions::shared_settings() const {
           fmt::format("--overlap {}", name_of(overlap)),
           fmt::format("--verify {}", name_of(verify)),
           fmt::format("--timeout {}", timeout_s),
+          fmt::format("--placement {}", placement ? "FILE" : "contiguous"),
           file("input", input),
           file("output", output),
           fmt::format("--resume {}", resume),

@@ -39,6 +39,7 @@ struct RunOptions {
   std::optional<std::filesystem::path> input;
   std::optional<std::filesystem::path> output;
   std::optional<std::filesystem::path> json;
+  std::optional<std::filesystem::path> placement;  ///< none: contiguous
 
   std::optional<std::vector<std::size_t>> layers;  ///< ascending
   std::optional<std::size_t> tokens;               ///< per step, over all ranks

@@ -10,6 +10,33 @@
 #include "runtime/write_target.hpp"
 
 namespace moewe {
+namespace {
+
+/// Throws InvalidInput, which begins with `where`, where `layer` has no placement, one with copies, or one
+/// with other numbers of slots than the first layer's.
+void check_placement(const PlacementMap& map, std::size_t layer, std::size_t first,
+                     const std::string& where) {
+  const auto found = map.find(layer);
+  if (found == map.end()) throw InvalidInput(fmt::format("{}: does not place layer {}", where, layer));
+  const Placement& placement = found->second;
+  if (placement.has_replicas()) {
+    throw InvalidInput(
+        fmt::format("{}: layer {} has {} slots for {} experts; moewe run takes one slot for each", where,
+                    layer, placement.num_slots(), placement.num_experts()));
+  }
+  for (std::size_t rank = 0; rank < placement.num_ranks(); ++rank) {
+    const std::size_t held = placement.experts_of(rank_at(rank)).size();
+    const std::size_t expected = map.at(first).experts_of(rank_at(rank)).size();
+    if (held == expected) continue;
+    throw InvalidInput(
+        fmt::format("{}: rank {} holds {} experts of layer {} and {} of layer {}; it must be "
+                    "equally many of all",
+                    where, rank, expected, first, held, layer));
+  }
+}
+
+}  // namespace
+
 RunInputs::RunInputs(Communicator& communicator, const RunOptions& options, std::size_t num_threads) {
   require_same_options(communicator, options.shared_settings());
   together(communicator, [&] { open(communicator.size(), options, num_threads); });
@@ -23,6 +50,9 @@ RunInputs::RunInputs(Communicator& communicator, const RunOptions& options, std:
   require_same_text(communicator, std::to_string(tokens_->num_tokens()), [&](const auto& of_rank_0) {
     return fmt::format("{} tokens per step here, but {} on rank 0", tokens_->num_tokens(), of_rank_0);
   });
+  require_same_text(communicator, digest(placements_), [&](const auto&) {
+    return fmt::format("{}: is not the placement of rank 0", options.placement.value_or("").string());
+  });
 }
 
 void RunInputs::open(std::size_t num_ranks, const RunOptions& options, std::size_t num_threads) {
@@ -33,6 +63,7 @@ void RunInputs::open(std::size_t num_ranks, const RunOptions& options, std::size
   for (const std::size_t layer : layers_) model_->check_layer(layer);
   routing_ = open_routing(options, model_->config(), layers_);
   open_tokens(num_ranks, options);
+  open_placements(num_ranks, options);
   refuse_to_overwrite(options);
 }
 
@@ -57,12 +88,26 @@ void RunInputs::open_tokens(std::size_t num_ranks, const RunOptions& options) {
   tokens_ = std::make_unique<RecordedTokens>(*input_, layers_, num_tokens, hidden);
 }
 
+void RunInputs::open_placements(std::size_t num_ranks, const RunOptions& options) {
+  if (!options.placement) return;
+  placements_ = read_placement_map(*options.placement, {num_ranks, spec().num_experts});
+  for (const std::size_t layer : layers_) {
+    check_placement(placements_, layer, layers_.front(), options.placement->string());
+  }
+}
+
+Placement RunInputs::placement(std::size_t layer, std::size_t num_ranks) const {
+  const auto found = placements_.find(layer);
+  return found == placements_.end() ? contiguous_placement(spec().num_experts, num_ranks) : found->second;
+}
+
 void RunInputs::refuse_to_overwrite(const RunOptions& options) const {
   std::vector<std::filesystem::path> read = model_->files_read();
   if (routing_) {
     for (const auto& file : routing_->files_read()) read.push_back(file);
   }
   if (options.input) read.push_back(*options.input);
+  if (options.placement) read.push_back(*options.placement);
   std::optional<std::filesystem::path> kept;
   if (options.output) kept = kept_path(*options.output);
   for (const auto& written : {options.output, options.json, kept}) {

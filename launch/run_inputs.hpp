@@ -9,6 +9,7 @@
 #include "comm/communicator.hpp"
 #include "launch/model_source.hpp"
 #include "launch/options.hpp"
+#include "launch/placement_map.hpp"
 #include "launch/routing_source.hpp"
 #include "launch/token_source.hpp"
 
@@ -29,6 +30,10 @@ class RunInputs {
   /// Null where tokens are generated.
   const SafetensorsFile* input() const { return input_.get(); }
 
+  /// Of one of layers(), on `num_ranks`, which is the job's number of ranks. All have as many slots on a
+  /// rank.
+  Placement placement(std::size_t layer, std::size_t num_ranks) const;
+
   /// Null where the router chooses.
   const RoutingSource* routing() const { return routing_.get(); }
 
@@ -39,6 +44,7 @@ class RunInputs {
  private:
   void open(std::size_t num_ranks, const RunOptions& options, std::size_t num_threads);
   void open_tokens(std::size_t num_ranks, const RunOptions& options);
+  void open_placements(std::size_t num_ranks, const RunOptions& options);
   void refuse_to_overwrite(const RunOptions& options) const;
   std::vector<std::size_t> choose_layers(const RunOptions& options) const;
 
@@ -47,6 +53,7 @@ class RunInputs {
   std::vector<std::size_t> layers_;
   std::unique_ptr<RoutingSource> routing_;
   std::unique_ptr<TokenSource> tokens_;
+  PlacementMap placements_;  // none: contiguous
   bool has_reference_ = false;
 };
 

@@ -137,6 +137,7 @@ std::string to_json(const RunResult& result) {
             {"combine", result.combine},
             {"routing", result.routing},
             {"capacity", result.capacity},
+            {"placement", result.placement},
             {"layers", result.layers},
             {"tokens", result.tokens},
             {"steps", result.steps},

@@ -47,7 +47,7 @@ EngineOptions engine_options(std::size_t num_threads, const RunOptions& options,
 RunPlan plan_memory(Engine& engine, const RunInputs& inputs, const RunOptions& options) {
   Communicator& communicator = engine.communicator();
   const Rank rank = communicator.rank();
-  const Placement placement = contiguous_placement(inputs.spec().num_experts, communicator.size());
+  const Placement placement = inputs.placement(inputs.layers().front(), communicator.size());
   const TokenRange tokens = tokens_of_rank(inputs.tokens().num_tokens(), communicator.size(), rank);
   const RunPlan plan =
       plan_run(engine, inputs, options.layer, placement.experts_of(rank).size(), tokens.count);
@@ -166,6 +166,7 @@ RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptio
   result.lanes = engine.num_lanes();
   result.routing = describe(options.routing);
   result.capacity = describe(options.layer.capacity);
+  result.placement = options.placement ? options.placement->string() : "contiguous";
   result.tolerance = options.layer.dtype == Dtype::f32 ? f32_tolerance : bf16_tolerance;
   result.tokens = inputs.tokens().num_tokens();
   result.steps = options.steps;

@@ -36,6 +36,7 @@ struct RunResult {
   std::size_t lanes = 1;  ///< parts of a step that are in flight at a time
   std::string routing;
   std::string capacity;     ///< as it would be typed
+  std::string placement;    ///< likewise
   std::string matmul_rows;  ///< how the matmul library is used so that bits do not depend on the batch
   std::size_t tokens = 0;   ///< per step
   std::size_t steps = 0;

@@ -11,10 +11,6 @@
 namespace moewe {
 namespace {
 
-std::string human_time(double seconds) {
-  return seconds < 1 ? fmt::format("{:.3g} ms", seconds * 1e3) : fmt::format("{:.3g} s", seconds);
-}
-
 /// "1 layer", "2 layers".
 std::string count(std::size_t number, const char* noun) {
   return fmt::format("{} {}{}", number, noun, number == 1 ? "" : "s");

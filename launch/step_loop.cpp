@@ -46,9 +46,9 @@ StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& op
   }
   if (options_.resume) resume();
   for (const std::size_t layer : inputs_.layers()) {
-    layers_.push_back(std::make_unique<MoeLayer>(
-        engine_, spec(), contiguous_placement(spec().num_experts, communicator.size()),
-        *inputs_.model().weights(layer), options_.layer));
+    layers_.push_back(std::make_unique<MoeLayer>(engine_, spec(),
+                                                 inputs_.placement(layer, communicator.size()),
+                                                 *inputs_.model().weights(layer), options_.layer));
   }
 }
 

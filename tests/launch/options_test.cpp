@@ -43,6 +43,9 @@ TEST(RunOptions, HaveTheDefaultsThatHelpTells) {
   EXPECT_FALSE(options.threads);
   EXPECT_FALSE(options.memory_limit);
   EXPECT_FALSE(options.layers);
+  EXPECT_FALSE(options.placement);
+  EXPECT_FALSE(parse({"--placement", "contiguous"}).placement);
+  EXPECT_EQ(parse({"--placement", "map.json"}).placement, "map.json");
 }
 
 TEST(RunOptions, NameEveryPath) {
@@ -176,8 +179,7 @@ TEST(RunOptions, AreRefusedInOneSentence) {
   EXPECT_EQ(with({"--path", "leader"}),
             "--path leader is not available; choose from: auto, direct, message, two-level");
   EXPECT_EQ(with({"--carrier", "nccl"}), "--carrier nccl is not available; choose from: auto, mpi, ucx");
-  EXPECT_EQ(with({"--placement", "map.json"}),
-            "--placement map.json is not available; choose from: contiguous");
+  EXPECT_EQ(with({"--placement", ""}), "--placement is empty");
   EXPECT_EQ(with({"--verify", "reference"}),
             "--verify reference is not available; choose from: ledger, audit, off");
   for (const char* timeout : {"nan", "-1", "3s", "0", "1e7"}) {

@@ -55,7 +55,7 @@ TEST(Refusal, OfUnknownValues) {
       {sample + "--memory-limit 2GiBi", "--memory-limit must be a size"},
       {sample + "--memory-limit -1", "--memory-limit"},
       {sample + "--memory-limit 0", "--memory-limit must be a size"},
-      {sample + "--placement spread", "choose from: contiguous"},
+      {sample + "--placement spread", "spread: No such file or directory"},
       {sample + "--routing zipfian:1", "zipfian"},
       {sample + "--routing zipf:-1", "zipf"},
       {sample + "--routing hot:1", "hot:1"},

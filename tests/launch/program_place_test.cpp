@@ -1,0 +1,237 @@
+// moewe place: placements from recorded loads, judged against what is possible, and what is done with them.
+
+#include <algorithm>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "launch/placement_map.hpp"
+#include "tests/support/program.hpp"
+#include "tests/support/temporary_folder.hpp"
+#include "tests/support/tensor_bytes.hpp"
+
+namespace moewe {
+namespace {
+
+using Json = nlohmann::json;
+using test::ProgramResult;
+using test::run_moewe;
+using test::TemporaryFolder;
+
+using Table = std::vector<std::vector<std::int64_t>>;
+
+/// 3 layers, of which the first has no experts.
+Table skewed_loads() {
+  std::mt19937 random(1);
+  Table table(3, std::vector<std::int64_t>(24, 0));
+  for (std::size_t layer = 1; layer < table.size(); ++layer) {
+    for (std::int64_t& load : table[layer])
+      load = static_cast<std::int64_t>(100 + random() % (random() % 5 == 0 ? 4000 : 400));
+  }
+  return table;
+}
+
+/// Every load times 0.6 to 1.6.
+Table drifted(Table table) {
+  std::mt19937 random(2);
+  for (auto& layer : table) {
+    for (std::int64_t& load : layer) load = load * static_cast<std::int64_t>(60 + random() % 100) / 100;
+  }
+  return table;
+}
+
+std::string text_of(const Table& table) { return Json{{"logical_count", table}}.dump(); }
+
+class Place : public testing::Test {
+ protected:
+  Place() {
+    write("loads", text_of(skewed_loads()));
+    write("other", text_of(drifted(skewed_loads())));
+  }
+
+  std::string path(const std::string& name) const { return (folder_ / name).string(); }
+  void write(const std::string& name, const std::string& text) const {
+    test::write_bytes(folder_ / name, text);
+  }
+
+  /// What is done with the loads on six ranks.
+  ProgramResult place(const std::string& arguments) const {
+    return run_moewe("place --ranks 6 --loads " + path("loads") + " " + arguments);
+  }
+
+  /// The figures of an algorithm.
+  Json figures(const std::string& name, const std::string& arguments) const {
+    const ProgramResult result = place(arguments + " --json " + path("json"));
+    EXPECT_EQ(result.exit_code, 0) << result.output;
+    const Json json = test::read_json(folder_ / "json");
+    for (const Json& algorithm : json["algorithms"]) {
+      EXPECT_NE(result.output.find("\n  " + algorithm["name"].get<std::string>() + " "), std::string::npos);
+      if (algorithm["name"] == name) return algorithm;
+    }
+    ADD_FAILURE() << name << " is not in " << result.output;
+    return {};
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(Place, ComparesWaysToPlaceWithWhatIsPossible) {
+  double last = 100;
+  for (const char* name : {"contiguous", "eplb", "moewe"}) {
+    const Json of = figures(name, "--slots-per-rank 5");
+    const double optimal = of["imbalance"]["optimal_split"]["mean"];
+    EXPECT_LE(optimal, last) << name;
+    EXPECT_LE(optimal, of["imbalance"]["equal_split"]["mean"]);
+    EXPECT_GE(of["over_bound"]["mean"], 1);
+    EXPECT_LE(of["imbalance"]["optimal_split"]["p95"], of["imbalance"]["optimal_split"]["worst"]);
+    EXPECT_EQ(of["layers"].size(), 2U);
+    EXPECT_EQ(of["layers"][0]["layer"], 1);
+    EXPECT_EQ(of.count("arrivals"), 0U);
+    last = optimal;
+  }
+  EXPECT_LT(last, 1.01);
+  EXPECT_EQ(figures("moewe", "--slots-per-rank 5")["duplicates_per_layer"], 0);
+}
+
+TEST_F(Place, WritesWhatItTellsInEveryFormat) {
+  for (const char* format : {"moewe", "sglang", "tensorrt-llm"}) {
+    const ProgramResult result = place(std::string("--slots-per-rank 5 --algorithm moewe --out ") +
+                                       path("map") + " --out-format " + format);
+    ASSERT_EQ(result.exit_code, 0) << result.output;
+    const PlacementMap map = read_placement_map(folder_ / "map", {6, 24});
+    EXPECT_EQ(map.size(), std::string(format) == "tensorrt-llm" ? 2U : 3U);
+    for (const auto& [layer, placement] : map) EXPECT_EQ(placement.num_slots(), 30U) << layer;
+    const Json again = figures("in use", "--slots-per-rank 5 --from " + path("map"));
+    EXPECT_EQ(again["layers"][0]["arrivals"], 0);
+    EXPECT_EQ(again["imbalance"], figures("moewe", "--slots-per-rank 5 --algorithm moewe")["imbalance"]);
+  }
+}
+
+TEST_F(Place, ChangesAPlacementLessThanEplbDoes) {
+  ASSERT_EQ(place("--slots-per-rank 5 --algorithm eplb --out " + path("map")).exit_code, 0);
+  const std::string from = "--slots-per-rank 5 --expert-bytes 1kB --from " + path("map") + " --loads ";
+  const auto run = [&](const std::string& name) {
+    const ProgramResult result =
+        run_moewe("place --ranks 6 " + from + path("other") + " --json " + path("json"));
+    EXPECT_EQ(result.exit_code, 0) << result.output;
+    const Json json = test::read_json(folder_ / "json");
+    for (const Json& algorithm : json["algorithms"]) {
+      if (algorithm["name"] == name) return algorithm;
+    }
+    return Json{};
+  };
+  const Json ours = run("moewe");
+  EXPECT_LT(2 * ours["arrivals"]["total"].get<int>(), run("eplb")["arrivals"]["total"].get<int>());
+  EXPECT_EQ(ours["arrivals"]["bytes"], 1000 * ours["arrivals"]["total"].get<int>());
+  EXPECT_LE(ours["imbalance"]["optimal_split"]["worst"], 1.03);
+  EXPECT_GT(run("in use")["imbalance"]["optimal_split"]["worst"],
+            ours["imbalance"]["optimal_split"]["worst"]);
+  EXPECT_TRUE(run("in use")["planning_s"].is_null());
+}
+
+TEST_F(Place, JudgesByOtherLoads) {
+  const Json same = figures("eplb", "--slots-per-rank 5");
+  const Json other = figures("eplb", "--slots-per-rank 5 --score " + path("other"));
+  EXPECT_GT(other["imbalance"]["optimal_split"]["mean"], same["imbalance"]["optimal_split"]["mean"]);
+}
+
+TEST_F(Place, KnowsNodesAndGroups) {
+  const std::string shape = "--slots-per-rank 5 --nodes 2 --groups 4";
+  EXPECT_EQ(figures("eplb-hierarchical", shape)["foreign_slots_per_layer"], 0);
+  EXPECT_LT(figures("moewe", shape)["foreign_slots_per_layer"],
+            figures("eplb", shape)["foreign_slots_per_layer"]);
+  EXPECT_LE(figures("moewe", shape)["imbalance"]["optimal_split"]["mean"],
+            figures("eplb-hierarchical", shape)["imbalance"]["optimal_split"]["mean"]);
+}
+
+TEST_F(Place, DrawsAPictureThatStandsAlone) {
+  ASSERT_EQ(place("--slots-per-rank 5 --plot " + path("plot")).exit_code, 0);
+  const std::string svg = test::read_file(folder_ / "plot");
+  EXPECT_EQ(svg.rfind("<svg xmlns=\"http://www.w3.org/2000/svg\"", 0), 0U);
+  EXPECT_EQ(svg.find("href"), std::string::npos);
+  for (const char* text : {">contiguous ", ">eplb ", ">moewe ", ">robust ", ">bound<", "</svg>"})
+    EXPECT_NE(svg.find(text), std::string::npos) << text;
+  EXPECT_EQ(svg.find("nan"), std::string::npos);
+}
+
+TEST_F(Place, TellsOfAllItsOptions) {
+  const ProgramResult help = run_moewe("place --help");
+  EXPECT_EQ(help.exit_code, 0);
+  for (const char* option :
+       {"--loads", "--ranks", "--slots-per-rank", "--nodes", "--groups", "--algorithm", "--from", "--target",
+        "--expert-bytes", "--score", "--experts", "--seed", "--out", "--out-format", "--json", "--plot"}) {
+    EXPECT_NE(help.output.find(std::string("  ") + option + " "), std::string::npos) << option;
+  }
+  EXPECT_NE(run_moewe("--help").output.find("  place"), std::string::npos);
+}
+
+TEST_F(Place, RunsInTheFirstOfSeveralProcesses) {
+  const ProgramResult result = test::run_moewe_under_mpi(
+      2, "place --ranks 6 --slots-per-rank 4 --algorithm contiguous --loads " + path("loads"));
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  const std::size_t first = result.output.find("2 layers of 24 experts");
+  EXPECT_NE(first, std::string::npos) << result.output;
+  EXPECT_EQ(result.output.find("2 layers of 24 experts", first + 1), std::string::npos);
+}
+
+TEST_F(Place, AnswersWhatItCannotUseInOneSentence) {
+  write("bad", "{\"logical_count\": [[1, 2], [3]]}");
+  write("none", "{\"logical_count\": [[0, 0]]}");
+  write("map", "num_slots: 2\ninitial_global_assignments:\n  1: [0, 1]\n");
+  const auto loads = [&](const std::string& name) {
+    return "place --ranks 2 --slots-per-rank 1 --loads " + path(name);
+  };
+  for (const auto& [arguments, part] : std::vector<std::pair<std::string, std::string>>{
+           {"place", "--loads FILE is required"},
+           {loads("bad"), "logical_count[1] has 1 numbers"},
+           {loads("none"), "no layer has any load"},
+           {loads("missing"), "No such file or directory"},
+           {loads("loads"), "24 experts do not fit into 2 ranks with 1 slots each"},
+           {loads("map"), "is this a safetensors file?"},
+           {"place --ranks 6 --slots-per-rank 5 --groups 5 --loads " + path("loads"),
+            "--groups 5 must divide the 24"},
+           {"place --ranks 6 --slots-per-rank 5 --experts 23 --loads " + path("loads"),
+            "but --experts is 23"},
+           {"place --ranks 6 --slots-per-rank 5 --from " + path("map") + " --loads " + path("loads"),
+            "2 slots cannot be"},
+           {"place --ranks 6 --slots-per-rank 5 --score " + path("none") + " --loads " + path("loads"),
+            "has 2 experts"},
+           {"place --ranks 6 --slots-per-rank 5 --out " + path("loads") + " --loads " + path("loads"),
+            "is read here"},
+           {"place --ranks 6 --slots-per-rank 5 --json /no/folder/x --loads " + path("loads"),
+            "cannot be written"}}) {
+    const ProgramResult result = run_moewe(arguments);
+    EXPECT_EQ(result.exit_code, 2) << arguments;
+    EXPECT_NE(result.output.find(part), std::string::npos) << result.output;
+    EXPECT_EQ(test::own_lines(result).size(), 1U) << result.output;
+  }
+}
+
+TEST_F(Place, IsWhereARunHasItsExperts) {
+  const test::Sample sample = test::shipped();
+  const TemporaryFolder folder;
+  std::vector<std::vector<int>> slots(sample.num_layers);
+  std::mt19937 random(4);
+  for (std::vector<int>& layer : slots) {
+    for (std::size_t expert = 0; expert < sample.num_experts; ++expert)
+      layer.push_back(static_cast<int>(expert));
+    std::shuffle(layer.begin(), layer.end(), random);
+  }
+  write("map", Json{{"physical_to_logical_map", slots}}.dump());
+  const std::string run = sample.run_recorded() + " --tokens 100 ";
+  const std::string expected = test::hash_of(test::threads(1), run);
+  for (const test::Ranks ranks : {test::threads(2), test::threads(4), test::processes(2)}) {
+    EXPECT_EQ(test::hash_of(ranks, run + "--placement " + path("map")), expected);
+    EXPECT_NE(test::results_of(ranks, run + "--placement " + path("map"))["ledger"]["computed_per_rank"],
+              test::results_of(ranks, run)["ledger"]["computed_per_rank"]);
+  }
+  for (std::vector<int>& layer : slots) layer.insert(layer.end(), layer.begin(), layer.end());
+  write("copies", Json{{"physical_to_logical_map", slots}}.dump());
+  test::expect_refusals({{run + "--placement " + path("copies"), "moewe run takes one slot for each"},
+                         {run + "--placement " + path("loads"), "has no placement"}});
+}
+
+}  // namespace
+}  // namespace moewe
