@@ -270,7 +270,7 @@ double slope_of(std::span<const Sample> samples) {
 #ifdef MOEWE_SANITIZED  // which is slow
 constexpr std::size_t few_steps = 60;
 #else
-constexpr std::size_t few_steps = 2000;
+constexpr std::size_t few_steps = 1000;
 #endif
 
 /// Of $MOEWE_SOAK_STEPS steps.

@@ -55,9 +55,12 @@ set(MOEWE_MPIEXEC_FLAGS ${MPIEXEC_PREFLAGS})
 
 function(moewe_set_test_properties test timeout labels)
   list(REMOVE_ITEM labels "")
-  set(environment ${MOEWE_MPI_ENVIRONMENT} MOEWE_PROGRAM=$<TARGET_FILE:moewe> MOEWE_SOURCE_DIR=${PROJECT_SOURCE_DIR}
+  set(environment ${MOEWE_MPI_ENVIRONMENT} MOEWE_SOURCE_DIR=${PROJECT_SOURCE_DIR}
     MOEWE_MPIEXEC=${MPIEXEC_EXECUTABLE} OMP_NUM_THREADS=1 MOEWE_CACHE_DIR=${PROJECT_BINARY_DIR}/test_cache
     TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/tsan.supp:halt_on_error=1)
+  if(TARGET moewe)
+    list(APPEND environment MOEWE_PROGRAM=$<TARGET_FILE:moewe>)
+  endif()
   if("mpi" IN_LIST labels)
     list(APPEND environment ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=0)
   else()
