@@ -30,8 +30,8 @@ foreach(subject IN ITEMS "" _avx2 _bench _calibration _capacity _carrier _checkp
     LABELS program mpi TIMEOUT 300)
   set_property(TEST program${subject}_test APPEND PROPERTY ENVIRONMENT MOEWE_INTERPOSER=$<TARGET_FILE:moewe_test_interposer>)
 endforeach()
-if(TEST program_watchdog_test)
-  set_tests_properties(program_watchdog_test program_resume_test PROPERTIES COST 900)  # long, and mostly wait: begun early
+if(TEST program_watchdog_test)  # long, and mostly wait: begun beside the contracts, which compute
+  set_tests_properties(program_watchdog_test program_resume_test PROPERTIES COST 900)
 endif()
 if(TARGET program_place_test)
   target_link_libraries(program_place_test PRIVATE moewe_launch)

@@ -11,7 +11,6 @@ namespace {
 const std::vector<std::vector<std::uint64_t>> spreads{
 #ifndef MOEWE_SANITIZED  // which is slow, and finds in few ranks what it finds in many
     {0, 0, 1, 1},
-    {0, 0, 1, 1, 2, 2},
     {0, 0, 1, 2, 2, 2},
 #endif
     {0, 1},
