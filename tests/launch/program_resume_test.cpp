@@ -63,28 +63,61 @@ void wait_until_given_up(const Job& run) {
                                 run.kept().string()));
 }
 
-constexpr double most_s = 0.15;
-
-/// Runs until a signal comes.
-ProgramResult interrupt(const Job& run, const std::string& signal, const std::string& more = "") {
+/// Runs until a signal comes, which it does at most these seconds after something is kept.
+ProgramResult interrupt_within(const Job& run, const std::string& signal, const std::string& more,
+                               double most_s) {
   const TemporaryFolder session;
-  const ProgramResult result = test::run_command(
-      fmt::format("{{ export TMPDIR={}; {} & pid=$!; {}; kill -{} $pid; wait $pid; }}",
-                  session.path().string(), run.command(more), once_kept(run, most_s), signal));
-  wait_until_given_up(run);
-  return result;
+  return test::run_command(fmt::format("{{ export TMPDIR={}; {} & pid=$!; {}; kill -{} $pid; wait $pid; }}",
+                                       session.path().string(), run.command(more), once_kept(run, most_s),
+                                       signal));
 }
 
-/// Runs under mpirun until one of its ranks kills itself.
-ProgramResult lose_rank(const Job& run, int rank, const std::string& more = "") {
+/// Runs under mpirun until one of its ranks kills itself, as late.
+ProgramResult lose_rank_within(const Job& run, int rank, const std::string& more, double most_s) {
   const TemporaryFolder session;
-  const ProgramResult result =
-      test::run_command(fmt::format("TMPDIR={} {} -n {} sh -c '[ $OMPI_COMM_WORLD_RANK -ne {} ] || ({}; kill "
-                                    "-KILL $$) > /dev/null 2>&1 & exec {} {} {}'",
-                                    session.path().string(), test::mpiexec(), run.ranks.count, rank,
-                                    once_kept(run, most_s), test::program(), run.arguments(), more));
-  wait_until_given_up(run);
-  return result;
+  return test::run_command(
+      fmt::format("TMPDIR={} {} -n {} sh -c '[ $OMPI_COMM_WORLD_RANK -ne {} ] || ({}; "
+                  "kill -KILL $$) > /dev/null 2>&1 & exec {} {} {}'",
+                  session.path().string(), test::mpiexec(), run.ranks.count, rank, once_kept(run, most_s),
+                  test::program(), run.arguments(), more));
+}
+
+/// What was kept before a run, if anything, so that the run can be begun again from the same state.
+class KeptBefore {
+ public:
+  explicit KeptBefore(const Job& run) : run_(run), was_there_(fs::exists(run.kept())) {
+    if (was_there_) bytes_ = test::read_file(run.kept());
+  }
+
+  void restore() const {
+    fs::remove(run_.output());
+    if (was_there_) test::write_bytes(run_.kept(), bytes_);
+  }
+
+ private:
+  const Job& run_;
+  bool was_there_;
+  std::string bytes_;
+};
+
+/// Calls interrupted(most_s) until it strikes before the run has ended, which it may not on a busy machine.
+template <typename Interrupted>
+ProgramResult strike(const Job& run, Interrupted interrupted) {
+  const KeptBefore before(run);
+  for (double most_s = 0.15;; most_s /= 2) {
+    const ProgramResult result = interrupted(most_s);
+    wait_until_given_up(run);
+    if (!fs::exists(run.output()) || most_s < 0.001) return result;
+    before.restore();
+  }
+}
+
+ProgramResult interrupt(const Job& run, const std::string& signal, const std::string& more = "") {
+  return strike(run, [&](double most_s) { return interrupt_within(run, signal, more, most_s); });
+}
+
+ProgramResult lose_rank(const Job& run, int rank, const std::string& more = "") {
+  return strike(run, [&](double most_s) { return lose_rank_within(run, rank, more, most_s); });
 }
 
 /// What an uninterrupted run ends with.
