@@ -63,10 +63,10 @@ po::options_description describe_ranks() {
       "cores per rank (default: OMP_NUM_THREADS, else cores / ranks on the node)")(
       "memory-limit", value_named("SIZE"),
       "memory of each rank, such as 2GiB: what does not fit at once is run in rounds (default: what the node "
-      "has)")(
-      "placement", value_named("FILE"),
-      "what moewe place wrote for as many ranks, without copies; or contiguous: expert e of E on rank "
-      "floor(e * ranks / E) (the default)")(
+      "has)")("placement", value_named("FILE"),
+              "what moewe place wrote for as many ranks, with copies or without; or contiguous: expert e of "
+              "E on rank "
+              "floor(e * ranks / E) (the default)")(
       "path", value_named("NAME"),
       "auto: direct inside a node, between nodes message or two-level, whichever is quicker (the default); "
       "direct; message; two-level: between nodes, each row once per node")(

@@ -12,18 +12,13 @@
 namespace moewe {
 namespace {
 
-/// Throws InvalidInput, which begins with `where`, where `layer` has no placement, one with copies, or one
-/// with other numbers of slots than the first layer's.
+/// Throws InvalidInput, which begins with `where`, where `layer` has no placement, or one with other
+/// numbers of slots than the first layer's.
 void check_placement(const PlacementMap& map, std::size_t layer, std::size_t first,
                      const std::string& where) {
   const auto found = map.find(layer);
   if (found == map.end()) throw InvalidInput(fmt::format("{}: does not place layer {}", where, layer));
   const Placement& placement = found->second;
-  if (placement.has_replicas()) {
-    throw InvalidInput(
-        fmt::format("{}: layer {} has {} slots for {} experts; moewe run takes one slot for each", where,
-                    layer, placement.num_slots(), placement.num_experts()));
-  }
   for (std::size_t rank = 0; rank < placement.num_ranks(); ++rank) {
     const std::size_t held = placement.experts_of(rank_at(rank)).size();
     const std::size_t expected = map.at(first).experts_of(rank_at(rank)).size();

@@ -137,7 +137,7 @@ void StepLoop::run_layer(std::size_t step, std::size_t i) {
   const std::size_t layer = inputs_.layers()[i];
   const StepOutcome outcome = compute_layer(step, i);
   totals_.step_times.back() += outcome.seconds;
-  account(*layers_[i], outcome.report, i);
+  account(outcome.report, i);
 
   position_.enter("results");
   const std::span<const float> y = y_.as<float>(own_tokens_.count * hidden);
@@ -199,12 +199,12 @@ StepOutcome StepLoop::forward(MoeLayer& layer) {
   }
 }
 
-void StepLoop::account(const MoeLayer& layer, const StepReport& report, std::size_t i) {
+void StepLoop::account(const StepReport& report, std::size_t i) {
   for (std::size_t p = 0; p < num_phases; ++p) totals_.phase_times[p] += report.seconds[p];
   totals_.assigned += static_cast<std::int64_t>(own_tokens_.count * spec().router.top_k);
   totals_.computed +=
       std::accumulate(report.computed_per_slot.begin(), report.computed_per_slot.end(), std::int64_t{0});
-  totals_.last_imbalance.push_back(imbalance(layer.placement().rank_loads(report.kept_per_expert())));
+  totals_.last_imbalance.push_back(imbalance(report.assignments_per_rank));
   totals_.most_rounds = std::max(totals_.most_rounds, report.num_rounds);
   if (report.overflow) totals_.overflow[i].add(*report.overflow);
 }

@@ -65,7 +65,7 @@ class StepLoop {
   void read_inputs(std::size_t layer, std::size_t step);
   void read_rows(std::size_t layer, std::size_t step);
   StepOutcome forward(MoeLayer& layer);
-  void account(const MoeLayer& layer, const StepReport& report, std::size_t i);
+  void account(const StepReport& report, std::size_t i);
   void compare(std::size_t layer, const StepOutcome& outcome);
 
   Engine& engine_;

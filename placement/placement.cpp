@@ -68,11 +68,10 @@ Placement::Placement(std::uint64_t epoch, std::size_t num_experts,
       slots_(slots_by_expert(first_slot_of_expert_, experts_of_rank_)),
       digest_(digest_of(epoch_, experts_of_rank_)) {}
 
-std::vector<std::int64_t> Placement::rank_loads(std::span<const std::int64_t> load_per_expert) const {
+std::vector<std::int64_t> Placement::rank_loads(std::span<const std::int64_t> load_per_slot) const {
   std::vector<std::int64_t> loads(num_ranks(), 0);
-  for (std::size_t expert = 0; expert < load_per_expert.size(); ++expert) {
-    loads[index(slot_of(expert_at(expert)).rank)] += load_per_expert[expert];
-  }
+  for (std::size_t slot = 0; slot < slots_.size(); ++slot)
+    loads[index(slots_[slot].rank)] += load_per_slot[slot];
   return loads;
 }
 

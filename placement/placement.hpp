@@ -39,6 +39,9 @@ class Placement {
     return std::span(slots_).subspan(first, first_slot_of_expert_[index(expert) + 1] - first);
   }
 
+  /// How many slots the experts before this one have: where its own begin among those of all experts.
+  std::size_t first_slot(ExpertId expert) const { return first_slot_of_expert_[index(expert)]; }
+
   /// The only one where nothing is replicated, else the first.
   const Slot& slot_of(ExpertId expert) const { return slots_[first_slot_of_expert_[index(expert)]]; }
 
@@ -48,8 +51,9 @@ class Placement {
   /// Equal for equal epochs and slots, whatever the process; different, but for a chance of 2^-64, otherwise.
   std::uint64_t digest() const { return digest_; }
 
-  /// Sum over a rank's experts of a load per expert. Only where nothing is replicated.
-  std::vector<std::int64_t> rank_loads(std::span<const std::int64_t> load_per_expert) const;
+  /// Sum over a rank's slots of a load per slot, [num_slots] by expert and then as slots_of() has them; where
+  /// nothing is replicated that is a load per expert.
+  std::vector<std::int64_t> rank_loads(std::span<const std::int64_t> load_per_slot) const;
 
  private:
   std::uint64_t epoch_;

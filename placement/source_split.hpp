@@ -21,8 +21,7 @@ struct SourceSplit {
   Split split;
   std::vector<std::int64_t> quotas;  ///< [num_ranks][num_slots] assignments of a source that a slot serves
 
-  /// Of one source's assignments, in the order of Split::shares. With an expert's part of it, serving_slot()
-  /// says which slot serves the source's own n-th assignment of the expert.
+  /// Of one source's assignments, in the order of Split::shares.
   std::span<const std::int64_t> quotas_of(Rank source) const {
     return std::span(quotas).subspan(index(source) * split.shares.size(), split.shares.size());
   }

@@ -135,10 +135,16 @@ std::vector<std::int64_t> scale_shares(std::span<const std::int64_t> shares, std
   return scaled;
 }
 
-std::size_t serving_slot(std::span<const std::int64_t> shares, std::int64_t n) {
-  std::size_t slot = 0;
-  while (n >= shares[slot]) n -= shares[slot++];
-  return slot;
+std::vector<std::int64_t> served_in_order(std::span<const std::int64_t> shares, std::int64_t first,
+                                          std::int64_t count) {
+  std::vector<std::int64_t> served;
+  for (const std::int64_t share : shares) {
+    const std::int64_t here = std::clamp(share - first, std::int64_t{0}, count);
+    served.push_back(here);
+    count -= here;
+    first = std::max(first - share, std::int64_t{0});
+  }
+  return served;
 }
 
 std::uint64_t split_digest(const Placement& placement, std::span<const std::int64_t> shares) {

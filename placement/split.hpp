@@ -62,9 +62,11 @@ Split split_loads(const Placement& placement, std::span<const std::int64_t> load
 /// `shares` is not empty; `load` and the sum of `shares` are at most max_total_load, and none is negative.
 std::vector<std::int64_t> scale_shares(std::span<const std::int64_t> shares, std::int64_t load);
 
-/// Which of an expert's slots serves its n-th assignment, from 0 and in global token order: slot 0 the first
-/// shares[0] of them, slot 1 the next shares[1] and so on. `n` is less than the sum of `shares`.
-std::size_t serving_slot(std::span<const std::int64_t> shares, std::int64_t n);
+/// How many of an expert's assignments [first, first + count), in global token order, each of its slots
+/// serves, if slot 0 serves the first shares[0] of all, slot 1 the next shares[1] and so on. first + count is
+/// at most the sum of `shares`.
+std::vector<std::int64_t> served_in_order(std::span<const std::int64_t> shares, std::int64_t first,
+                                          std::int64_t count);
 
 /// Equal for equal placements and shares, different otherwise but for a chance of 2^-64; ranks compare it
 /// before they use a split.

@@ -55,8 +55,8 @@ std::string list_values(const std::vector<std::int64_t>& values) {
 
 Agreement agree(Communicator& communicator, StepProposal&& proposal) {
   // Own counts, then room up to the common length, then the numbers of tokens and of ranks that failed.
-  std::vector<std::int64_t> sums = std::move(proposal.assignments_per_expert);
-  const std::size_t num_experts = sums.size();
+  std::vector<std::int64_t> sums = std::move(proposal.counts);
+  const std::size_t num_counts = sums.size();
   sums.resize(proposal.counts_length + StepProposal::num_appended, 0);
   sums[proposal.counts_length] = static_cast<std::int64_t>(proposal.num_tokens);
   sums.back() = proposal.failure ? 1 : 0;
@@ -69,28 +69,9 @@ Agreement agree(Communicator& communicator, StepProposal&& proposal) {
   Agreement agreement;
   agreement.num_tokens = static_cast<std::size_t>(sums[proposal.counts_length]);
   agreement.most_tokens_of_rank = static_cast<std::size_t>(highest[1]);
-  sums.resize(num_experts);
-  agreement.assignments_per_expert = std::move(sums);
+  sums.resize(num_counts);
+  agreement.counts = std::move(sums);
   return agreement;
-}
-
-std::vector<std::int64_t> assignments_per_slot(std::span<const std::int64_t> assignments_per_expert,
-                                               const Placement& placement, Rank rank) {
-  const std::span<const ExpertId> experts = placement.experts_of(rank);
-  std::vector<std::int64_t> per_slot(experts.size());
-  std::transform(experts.begin(), experts.end(), per_slot.begin(),
-                 [&](ExpertId expert) { return assignments_per_expert[index(expert)]; });
-  return per_slot;
-}
-
-std::int64_t num_assignments_of(std::span<const Rank> ranks,
-                                std::span<const std::int64_t> assignments_per_expert,
-                                const Placement& placement) {
-  std::int64_t sum = 0;
-  for (const Rank rank : ranks) {
-    for (const ExpertId expert : placement.experts_of(rank)) sum += assignments_per_expert[index(expert)];
-  }
-  return sum;
 }
 
 }  // namespace moewe

@@ -3,19 +3,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <span>
 #include <vector>
 
 #include "comm/communicator.hpp"
-#include "placement/placement.hpp"
 #include "runtime/step_header.hpp"
 
 namespace moewe {
 
 /// What all ranks know alike about one step, or one round of it, once they have agreed.
 struct Agreement {
-  /// Over all ranks' tokens.
-  std::vector<std::int64_t> assignments_per_expert;
+  /// Over all ranks' tokens: assignments per expert of a step, and per slot of a round.
+  std::vector<std::int64_t> counts;
 
   std::size_t num_tokens = 0;           ///< over all ranks
   std::size_t most_tokens_of_rank = 0;  ///< of the rank with the most
@@ -25,8 +23,8 @@ struct Agreement {
 struct StepProposal {
   StepHeader header;
 
-  /// Of the rank's own tokens; empty if it failed.
-  std::vector<std::int64_t> assignments_per_expert;
+  /// Of the rank's own tokens, as in the agreement; empty if it failed.
+  std::vector<std::int64_t> counts;
   std::size_t num_tokens = 0;
 
   /// Values that are appended to the counts where these travel, beside those up to the common length.
@@ -45,14 +43,5 @@ struct StepProposal {
 /// Nobody returns before everybody has called. So what a rank wrote for the others in the round before, on
 /// the same lane, has been read by then, and may be overwritten.
 Agreement agree(Communicator& communicator, StepProposal&& proposal);
-
-/// How many assignments the slots of each expert on `rank` are to compute, in slot order.
-std::vector<std::int64_t> assignments_per_slot(std::span<const std::int64_t> assignments_per_expert,
-                                               const Placement& placement, Rank rank);
-
-/// How many assignments the slots of all these ranks are to compute together.
-std::int64_t num_assignments_of(std::span<const Rank> ranks,
-                                std::span<const std::int64_t> assignments_per_expert,
-                                const Placement& placement);
 
 }  // namespace moewe

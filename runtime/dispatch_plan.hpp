@@ -9,6 +9,7 @@
 #include "comm/rank.hpp"
 #include "placement/placement.hpp"
 #include "runtime/routing.hpp"
+#include "runtime/slot_choice.hpp"
 
 namespace moewe {
 
@@ -27,8 +28,8 @@ struct Destination {
   std::span<const PlannedAssignment> assignments;  ///< by token, then k; outputs come back in this order
 };
 
-/// Where every assignment of a rank's tokens goes: a pure function of routing and placement. Dropped choices
-/// go nowhere.
+/// Where every assignment of a rank's tokens goes: a pure function of routing, placement and
+/// choice of slots. What was dropped goes nowhere.
 ///
 ///   destination 0                      destination 1
 ///   tokens:      [ 0     2  ]          [ 0     1 ]
@@ -47,8 +48,9 @@ class DispatchPlan {
     assignments_.release();
   }
 
-  /// `routing` has been checked by count_assignments. Reuses the memory of the plan before it.
-  void build(const Routing& routing, const Placement& placement);
+  /// `routing` has been checked by count_assignments, and `choice` deals its assignments by token, then k.
+  /// Reuses the memory of the plan before it.
+  void build(const Routing& routing, const Placement& placement, SlotChoice& choice);
 
   std::size_t num_ranks() const { return first_row_.empty() ? 0 : first_row_.size() - 1; }
   std::size_t num_tokens() const { return num_tokens_; }
@@ -58,8 +60,8 @@ class DispatchPlan {
   Destination to(Rank rank) const;
 
  private:
-  void count(const Routing& routing, const Placement& placement);
-  void fill(const Routing& routing, const Placement& placement);
+  void count(const Routing& routing, const Placement& placement, SlotChoice choice);
+  void fill(const Routing& routing, const Placement& placement, SlotChoice& choice);
 
   std::size_t num_tokens_ = 0;
   std::size_t top_k_ = 0;

@@ -95,8 +95,8 @@ void Engine::note_planned() {
   planned_bytes_ = std::max(planned_bytes_, sum);
 }
 
-void Engine::add_layer(std::size_t num_experts) {
-  max_experts_ = std::max(max_experts_, num_experts);
+void Engine::add_layer(std::size_t num_counts) {
+  max_counts_ = std::max(max_counts_, num_counts);
   ++num_layers_;
 }
 

@@ -93,11 +93,11 @@ class Engine {
 
   std::size_t num_layers() const { return num_layers_; }
 
-  /// Largest number of experts of any layer.
-  std::size_t max_experts() const { return max_experts_; }
+  /// The most counts, one per expert or slot, that any layer agrees on.
+  std::size_t max_counts() const { return max_counts_; }
 
   /// Counts one more layer, once all ranks have agreed on it.
-  void add_layer(std::size_t num_experts);
+  void add_layer(std::size_t num_counts);
 
   /// Begins the next step on a lane that is not busy. Throws InvalidInput if all are.
   Lane& begin_step(std::size_t layer);
@@ -144,7 +144,7 @@ class Engine {
   std::deque<std::uint64_t> in_flight_;
   std::uint64_t generation_ = 0;
   std::size_t num_layers_ = 0;
-  std::size_t max_experts_ = 0;
+  std::size_t max_counts_ = 0;
   bool needs_progress_ = false;
   std::chrono::steady_clock::time_point progressed_;  // while computing
   std::optional<WhileWaiting> while_waiting_;         // ends before the lanes do

@@ -114,7 +114,7 @@ void MoeLayer::begin_round(LayerStep& step, PhaseClock& clock) {
   Lane& lane = *step.lane;
   const TokenRange tokens = tokens_of_round(step);
   const std::span<const std::byte> x = rows_of_round(step).x.bytes;
-  lane.plan.build(step.routing.tokens(tokens.first, tokens.count), step.epoch->placement);
+  lane.plan.build(step.routing.tokens(tokens.first, tokens.count), step.epoch->placement, step.choice);
   const std::uint64_t generation = engine_.next_generation();
   step.shape = {.generation = generation,
                 .format = row_format(),
@@ -220,7 +220,7 @@ void MoeLayer::settle(LayerStep& step) {
 StepProposal MoeLayer::route(LayerStep& step, const Routing* given) {
   StepProposal proposal;
   proposal.header = header(Operation::run_step, step.epoch->placement, step.number);
-  proposal.counts_length = engine_.max_experts();
+  proposal.counts_length = engine_.max_counts();
   try {
     check_sizes(step);
     step.epoch->audited.check(engine_.threads());
@@ -237,7 +237,7 @@ StepProposal MoeLayer::route(LayerStep& step, const Routing* given) {
       step.routing = step.lane->routed.view();
     }
     proposal.num_tokens = step.num_tokens;
-    proposal.assignments_per_expert =
+    proposal.counts =
         count_assignments(step.routing, spec_.num_experts,
                           proposal.counts_length - spec_.num_experts + StepProposal::num_appended);
   } catch (...) {
@@ -247,7 +247,7 @@ StepProposal MoeLayer::route(LayerStep& step, const Routing* given) {
 }
 
 void MoeLayer::decide(LayerStep& step, Agreement agreement) {
-  step.report.assignments_per_expert = std::move(agreement.assignments_per_expert);
+  step.report.assignments_per_expert = std::move(agreement.counts);
   const auto& assigned = step.report.assignments_per_expert;
   if (options_.capacity) {
     const std::size_t capacity = expert_capacity(options_.capacity->rule, options_.capacity->factor,
@@ -258,21 +258,31 @@ void MoeLayer::decide(LayerStep& step, Agreement agreement) {
                                             step.routing, step.lane->decided);
     step.routing = step.lane->decided.view();
   }
-  expect(step, step.report.kept_per_expert());
+  split(step);
   step.num_rounds = decide_rounds(step, agreement);
   step.lane->ledger.open(engine_.verify(), step.expected_per_slot);
   if (step.num_rounds > 1) agree_on_round(step);
 }
 
-void MoeLayer::expect(LayerStep& step, std::span<const std::int64_t> assignments_per_expert) const {
+void MoeLayer::split(LayerStep& step) {
+  const Placement& placement = step.epoch->placement;
+  const StepSplit split =
+      split_step(engine_.communicator(), placement, step.routing, step.report.kept_per_expert());
+  last_split_ = split.digest;
+  step.choice = SlotChoice(split.quotas);
+  step.report.assignments_per_rank = placement.rank_loads(split.per_slot);
+  expect(step, split.per_slot);
+}
+
+void MoeLayer::expect(LayerStep& step, std::span<const std::int64_t> assignments_per_slot) const {
   const Communicator& communicator = engine_.communicator();
   const Placement& placement = step.epoch->placement;
   const Topology& topology = communicator.topology();
-  step.expected_per_slot = assignments_per_slot(assignments_per_expert, placement, communicator.rank());
+  step.expected_per_slot = assignments_of(communicator.rank(), placement, assignments_per_slot);
   step.num_expected_on_node = static_cast<std::size_t>(
       topology.num_nodes() == 1
-          ? sum(assignments_per_expert)
-          : num_assignments_of(topology.node_ranks(communicator.rank()), assignments_per_expert, placement));
+          ? sum(assignments_per_slot)
+          : num_assignments_of(topology.node_ranks(communicator.rank()), placement, assignments_per_slot));
 }
 
 std::size_t MoeLayer::decide_rounds(const LayerStep& step, const Agreement& agreement) {
@@ -307,14 +317,11 @@ void MoeLayer::agree_on_round(LayerStep& step) {
   StepProposal proposal;
   proposal.header = header(Operation::run_round, step.epoch->placement, step.number);
   proposal.header.add("round", static_cast<std::int64_t>(step.round));
-  proposal.counts_length = engine_.max_experts();
+  proposal.counts_length = engine_.max_counts();
   proposal.num_tokens = tokens.count;
-  proposal.assignments_per_expert.assign(spec_.num_experts, 0);
-  for (const ExpertId expert : routing.experts) {
-    if (expert != no_expert) ++proposal.assignments_per_expert[index(expert)];
-  }
+  proposal.counts = count_slots(routing, step.epoch->placement, step.choice);
   const Agreement agreement = agree(engine_.communicator(), std::move(proposal));
-  expect(step, agreement.assignments_per_expert);
+  expect(step, agreement.counts);
 }
 
 void MoeLayer::make_room_for_routing(const LayerStep& step) {

@@ -14,6 +14,7 @@
 #include "runtime/rounds.hpp"
 #include "runtime/router.hpp"
 #include "runtime/slot_table.hpp"
+#include "runtime/step_split.hpp"
 #include "runtime/token_rows.hpp"
 #include "runtime/weight_audit.hpp"
 #include "runtime/weight_source.hpp"
@@ -43,6 +44,7 @@ struct LayerStep {
   std::size_t num_rounds = 1;
   std::size_t num_shared = 0;  ///< tokens of the round that the shared expert has computed
   RoundShape shape;
+  SlotChoice choice;                            ///< of the tokens of the rounds that are not begun
   std::vector<std::int64_t> expected_per_slot;  ///< in this round
   std::size_t num_expected_on_node = 0;         ///< the same, of all ranks of this rank's node
   StepReport report;
@@ -121,7 +123,8 @@ class MoeLayer {
   void check_sizes(const LayerStep& step) const;
   void check_given(const LayerStep& step, const Routing& given) const;
   void decide(LayerStep& step, Agreement agreement);
-  void expect(LayerStep& step, std::span<const std::int64_t> assignments_per_expert) const;
+  void split(LayerStep& step);
+  void expect(LayerStep& step, std::span<const std::int64_t> assignments_per_slot) const;
   std::size_t decide_rounds(const LayerStep& step, const Agreement& agreement);
   Error does_not_fit(const LayerStep& step, const StepBounds& bounds) const;
   void plan_routing_memory(const LayerStep& step, MemoryPlan& memory) const;
@@ -160,6 +163,7 @@ class MoeLayer {
   std::optional<ExpertMlp> shared_expert_;
   ExpertWeights shared_weights_;
   std::shared_ptr<const LayerEpoch> epoch_;  // a step holds the one that it began with
+  std::uint64_t last_split_ = 0;             // its digest; ranks compare it when they agree on the next step
   Routing last_routing_;
   StepReport report_;
 };

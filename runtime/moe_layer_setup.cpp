@@ -11,17 +11,12 @@
 namespace moewe {
 namespace {
 
-/// Throws InvalidInput for a placement of something else, and for replicas, among which no step chooses yet.
+/// Throws InvalidInput for a placement of something else.
 void check_placement(const LayerSpec& spec, const Placement& placement, std::size_t num_ranks) {
   if (placement.num_ranks() != num_ranks || placement.num_experts() != spec.num_experts) {
     throw InvalidInput(fmt::format("the placement is of {} experts on {} ranks, the layer of {} on {}",
                                    placement.num_experts(), placement.num_ranks(), spec.num_experts,
                                    num_ranks));
-  }
-  if (placement.has_replicas()) {
-    throw InvalidInput(
-        fmt::format("the placement has {} slots for {} experts; a layer takes one slot for each",
-                    placement.num_slots(), placement.num_experts()));
   }
 }
 
@@ -47,7 +42,7 @@ void MoeLayer::construct(Placement placement, const WeightSource* source) {
   Communicator& communicator = engine_.communicator();
   StepProposal proposal;
   proposal.header = header(Operation::construct_layer, placement, engine_.num_started());
-  proposal.counts_length = engine_.max_experts();
+  proposal.counts_length = engine_.max_counts();
   try {
     check_layer_spec(spec_, "a layer");
     check_placement(spec_, placement, communicator.size());
@@ -62,7 +57,7 @@ void MoeLayer::construct(Placement placement, const WeightSource* source) {
     epoch_ = std::make_shared<const LayerEpoch>(
         LayerEpoch{std::move(placement), std::move(slots), std::move(audited)});
   });
-  engine_.add_layer(spec_.num_experts);
+  engine_.add_layer(epoch_->placement.num_slots());
 }
 
 SlotTable MoeLayer::load(const Placement& placement, const WeightSource& source) {
@@ -175,6 +170,7 @@ StepHeader MoeLayer::header(Operation operation, const Placement& placement, std
   add("own expert function", static_cast<bool>(function_));
   add("placement epoch", placement.epoch());
   add("placement (its digest)", placement.digest());
+  add("split of the step before (its digest)", last_split_);
   add("verification level", engine_.verify());
   add("memory limit", engine_.has_memory_limit());
   return header;

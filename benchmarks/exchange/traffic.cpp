@@ -51,7 +51,8 @@ std::size_t sum_from(const TrafficMatrix& matrix, Rank rank) {
 Traffic gather_traffic(Communicator& communicator, const ExchangeCase& exchange) {
   MemoryMeter meter;
   DispatchPlan plan(meter);
-  plan.build(exchange.routing(), contiguous_placement(exchange.num_experts, communicator.size()));
+  SlotChoice choice;
+  plan.build(exchange.routing(), contiguous_placement(exchange.num_experts, communicator.size()), choice);
   std::vector<std::size_t> rows;
   std::vector<std::size_t> choices;
   for (std::size_t r = 0; r < communicator.size(); ++r) {

@@ -227,10 +227,24 @@ TEST_F(Place, IsWhereARunHasItsExperts) {
     EXPECT_NE(test::results_of(ranks, run + "--placement " + path("map"))["ledger"]["computed_per_rank"],
               test::results_of(ranks, run)["ledger"]["computed_per_rank"]);
   }
-  for (std::vector<int>& layer : slots) layer.insert(layer.end(), layer.begin(), layer.end());
-  write("copies", Json{{"physical_to_logical_map", slots}}.dump());
-  test::expect_refusals({{run + "--placement " + path("copies"), "moewe run takes one slot for each"},
-                         {run + "--placement " + path("loads"), "has no placement"}});
+  test::expect_refusals({{run + "--placement " + path("loads"), "has no placement"}});
+}
+
+TEST_F(Place, WithReplicasSharesTheLoadsOfARun) {
+  const test::Sample sample = test::shipped();
+  std::vector<std::vector<int>> slots(sample.num_layers);
+  for (std::vector<int>& layer : slots) {
+    for (std::size_t i = 0; i < 2 * sample.num_experts; ++i)
+      layer.push_back(static_cast<int>(i % sample.num_experts));
+  }
+  write("map", Json{{"physical_to_logical_map", slots}}.dump());
+  const std::string run = sample.run_recorded() + " --tokens 100 ";
+  const std::string replicated = run + "--placement " + path("map");
+  EXPECT_EQ(test::hash_of(test::processes(4), replicated), test::hash_of(test::threads(1), run));
+  const nlohmann::json results = test::results_of(test::threads(2), replicated);  // every expert on both
+  EXPECT_EQ(results["output_sha256"], test::hash_of(test::threads(1), run));
+  EXPECT_EQ(results["imbalance"]["last"], 1.0);
+  EXPECT_GT(test::results_of(test::threads(2), run)["imbalance"]["last"], 1.0);
 }
 
 }  // namespace

@@ -117,11 +117,18 @@ TEST(ScaleShares, RoundsByLargestRemainder) {
   }
 }
 
-TEST(ServingSlot, ServesTheFirstAssignmentsInTheFirstSlots) {
+TEST(ServedInOrder, ServesTheFirstAssignmentsInTheFirstSlots) {
   const Loads shares{2, 0, 1, 3};
-  std::vector<std::size_t> slots;
-  for (std::int64_t n = 0; n < 6; ++n) slots.push_back(serving_slot(shares, n));
-  EXPECT_EQ(slots, (std::vector<std::size_t>{0, 0, 2, 3, 3, 3}));
+  const std::vector<std::size_t> slot_of{0, 0, 2, 3, 3, 3};
+  for (std::size_t first = 0; first <= slot_of.size(); ++first) {
+    Loads expected(shares.size(), 0);
+    for (std::size_t end = first; end <= slot_of.size(); ++end) {
+      EXPECT_EQ(
+          served_in_order(shares, static_cast<std::int64_t>(first), static_cast<std::int64_t>(end - first)),
+          expected);
+      if (end < slot_of.size()) ++expected[slot_of[end]];
+    }
+  }
 }
 
 TEST(SplitDigest, DependsOnPlacementAndShares) {

@@ -15,7 +15,8 @@ float combined(const std::vector<float>& outputs, const std::vector<float>& weig
   const Routing routing{1, k, experts, weights, {}};
   MemoryMeter meter;
   DispatchPlan plan(meter);
-  plan.build(routing, contiguous_placement(k, 1));
+  SlotChoice choice;
+  plan.build(routing, contiguous_placement(k, 1), choice);
   ReturnTable returned(meter);
   returned.reset(plan, Combine::reproducible);
   const auto assignments = plan.to(Rank{0}).assignments;

@@ -1,14 +1,62 @@
 #include "runtime/dispatch_plan.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <gtest/gtest.h>
 #include <set>
 
 #include "comm/error.hpp"
+#include "placement/split.hpp"
+#include "runtime/step_split.hpp"
+#include "tests/support/random_placement.hpp"
 #include "tests/support/routing_cases.hpp"
 
 namespace moewe {
 namespace {
+
+/// Equal parts.
+SlotChoice any_choice(const Placement& placement, const Routing& routing) {
+  if (!placement.has_replicas()) return {};
+  std::vector<std::int64_t> quotas;
+  const std::vector<std::int64_t> counts = count_assignments(routing, placement.num_experts());
+  for (std::size_t e = 0; e < counts.size(); ++e) {
+    const std::vector<std::int64_t> equal(placement.slots_of(expert_at(e)).size(), 1);
+    const std::vector<std::int64_t> shares = scale_shares(equal, counts[e]);
+    quotas.insert(quotas.end(), shares.begin(), shares.end());
+  }
+  return SlotChoice(quotas);
+}
+
+void check_plan(DispatchPlan& plan, const test::RoutingCase& c, const Placement& placement) {
+  const test::OwnedRouting routing = test::make_routing(c, 0, c.num_tokens);
+  SlotChoice slots = any_choice(placement, routing);
+  const std::vector<std::int64_t> expected = count_slots(routing, placement, slots);
+  std::vector<std::int64_t> counts(expected.size(), 0);
+  plan.build(routing, placement, slots);
+  std::set<std::pair<std::size_t, std::size_t>> seen;
+  for (std::size_t rank = 0; rank < placement.num_ranks(); ++rank) {
+    const Destination destination = plan.to(rank_at(rank));
+    EXPECT_TRUE(std::is_sorted(destination.tokens.begin(), destination.tokens.end(), std::less_equal<>()));
+    std::set<std::uint32_t> rows_used;
+    std::pair<std::size_t, std::size_t> before{0, 0};
+    for (const PlannedAssignment& assignment : destination.assignments) {
+      const ExpertId expert = routing.experts[assignment.token * routing.top_k + assignment.k];
+      const auto of_expert = placement.slots_of(expert);
+      const auto slot = std::find(of_expert.begin(), of_expert.end(), Slot{rank_at(rank), assignment.slot});
+      ASSERT_NE(slot, of_expert.end());
+      ++counts[placement.first_slot(expert) + static_cast<std::size_t>(slot - of_expert.begin())];
+      EXPECT_EQ(destination.tokens[assignment.row], assignment.token);
+      const std::pair<std::size_t, std::size_t> here{assignment.token, assignment.k};
+      EXPECT_TRUE(seen.insert(here).second);
+      EXPECT_TRUE(seen.size() == 1 || before <= here);
+      before = here;
+      rows_used.insert(assignment.row);
+    }
+    EXPECT_EQ(rows_used.size(), destination.tokens.size());
+  }
+  EXPECT_EQ(seen.size(), c.num_tokens * c.spec.router.top_k);
+  EXPECT_EQ(counts, expected);
+}
 
 TEST(DispatchPlan, SendsEachTokenOnceToEachRankAndEveryAssignmentToItsSlot) {
   MemoryMeter meter;
@@ -16,30 +64,8 @@ TEST(DispatchPlan, SendsEachTokenOnceToEachRankAndEveryAssignmentToItsSlot) {
   for (const test::RoutingCase& c : test::routing_cases()) {
     for (const std::size_t num_ranks : {1U, 2U, 3U, 8U}) {
       SCOPED_TRACE(c.name + " on " + std::to_string(num_ranks));
-      const Placement placement = contiguous_placement(c.spec.num_experts, num_ranks);
-      const test::OwnedRouting routing = test::make_routing(c, 0, c.num_tokens);
-      plan.build(routing, placement);
-      std::set<std::pair<std::size_t, std::size_t>> seen;
-      for (std::size_t rank = 0; rank < num_ranks; ++rank) {
-        const Destination destination = plan.to(rank_at(rank));
-        EXPECT_TRUE(
-            std::is_sorted(destination.tokens.begin(), destination.tokens.end(), std::less_equal<>()));
-        std::set<std::uint32_t> rows_used;
-        std::pair<std::size_t, std::size_t> before{0, 0};
-        for (const PlannedAssignment& assignment : destination.assignments) {
-          const Slot& slot =
-              placement.slot_of(routing.experts[assignment.token * routing.top_k + assignment.k]);
-          EXPECT_EQ(slot, (Slot{rank_at(rank), assignment.slot}));
-          EXPECT_EQ(destination.tokens[assignment.row], assignment.token);
-          const std::pair<std::size_t, std::size_t> here{assignment.token, assignment.k};
-          EXPECT_TRUE(seen.insert(here).second);
-          EXPECT_TRUE(seen.size() == 1 || before <= here);
-          before = here;
-          rows_used.insert(assignment.row);
-        }
-        EXPECT_EQ(rows_used.size(), destination.tokens.size());
-      }
-      EXPECT_EQ(seen.size(), c.num_tokens * c.spec.router.top_k);
+      check_plan(plan, c, contiguous_placement(c.spec.num_experts, num_ranks));
+      check_plan(plan, c, test::random_placement(c.spec.num_experts, num_ranks, num_ranks));
     }
   }
 }
@@ -49,7 +75,8 @@ TEST(DispatchPlan, SendsNothingForWhatWasDropped) {
       3, 2, {ExpertId{0}, no_expert, no_expert, no_expert, no_expert, ExpertId{1}}, {1, 0, 0, 0, 0, 1}};
   MemoryMeter meter;
   DispatchPlan plan(meter);
-  plan.build(routing, contiguous_placement(2, 2));
+  SlotChoice choice;
+  plan.build(routing, contiguous_placement(2, 2), choice);
   EXPECT_EQ(plan.num_assignments(), 2U);
   ASSERT_EQ(plan.to(Rank{0}).tokens.size(), 1U);
   EXPECT_EQ(plan.to(Rank{0}).tokens[0], 0U);

@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <fstream>
 #include <string>
 #include <vector>
 

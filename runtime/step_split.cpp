@@ -1,0 +1,124 @@
+#include "runtime/step_split.hpp"
+
+#include <algorithm>
+
+#include "placement/source_split.hpp"
+#include "placement/split.hpp"
+
+namespace moewe {
+namespace {
+
+std::vector<ExpertId> replicated_experts(const Placement& placement) {
+  std::vector<ExpertId> experts;
+  for (std::size_t e = 0; e < placement.num_experts(); ++e) {
+    if (placement.slots_of(expert_at(e)).size() > 1) experts.push_back(expert_at(e));
+  }
+  return experts;
+}
+
+/// Of the experts in question alone.
+std::vector<std::int64_t> counts_of(const Routing& routing, std::span<const ExpertId> experts,
+                                    std::size_t num_experts) {
+  std::vector<std::int64_t> per_expert(num_experts, 0);
+  for (const ExpertId expert : routing.experts) {
+    if (expert != no_expert) ++per_expert[index(expert)];
+  }
+  std::vector<std::int64_t> counts(experts.size());
+  std::transform(experts.begin(), experts.end(), counts.begin(),
+                 [&](ExpertId expert) { return per_expert[index(expert)]; });
+  return counts;
+}
+
+/// What each rank sends to each expert, as far as it matters: an expert with one slot gets all that it gets
+/// there, wherever that comes from.
+std::vector<std::int64_t> counts_by_source(const Placement& placement, std::span<const ExpertId> replicated,
+                                           std::span<const std::int64_t> gathered,
+                                           std::span<const std::int64_t> assignments_per_expert) {
+  const std::size_t num_experts = placement.num_experts();
+  std::vector<std::int64_t> counts(placement.num_ranks() * num_experts, 0);
+  for (std::size_t e = 0; e < num_experts; ++e) {
+    if (placement.slots_of(expert_at(e)).size() > 1) continue;
+    counts[index(placement.slot_of(expert_at(e)).rank) * num_experts + e] = assignments_per_expert[e];
+  }
+  for (std::size_t rank = 0; rank < placement.num_ranks(); ++rank) {
+    for (std::size_t i = 0; i < replicated.size(); ++i)
+      counts[rank * num_experts + index(replicated[i])] = gathered[rank * replicated.size() + i];
+  }
+  return counts;
+}
+
+StepSplit by_source(Communicator& communicator, const Placement& placement,
+                    std::span<const ExpertId> replicated, std::span<const std::int64_t> mine,
+                    std::span<const std::int64_t> assignments_per_expert) {
+  std::vector<std::int64_t> gathered(communicator.size() * mine.size());
+  communicator.all_gather(std::as_bytes(mine), std::as_writable_bytes(std::span(gathered)));
+  const SourceSplit split =
+      split_by_source(placement, communicator.topology(),
+                      counts_by_source(placement, replicated, gathered, assignments_per_expert));
+  const std::span<const std::int64_t> quotas = split.quotas_of(communicator.rank());
+  return {split.split.shares, {quotas.begin(), quotas.end()}, split_digest(placement, split.split.shares)};
+}
+
+StepSplit in_token_order(Communicator& communicator, const Placement& placement,
+                         std::span<const ExpertId> replicated, std::span<const std::int64_t> mine,
+                         std::span<const std::int64_t> assignments_per_expert) {
+  std::vector<std::int64_t> before(mine.begin(), mine.end());
+  communicator.exclusive_scan(before);
+  StepSplit split{split_loads(placement, assignments_per_expert).shares,
+                  std::vector<std::int64_t>(placement.num_slots(), 0)};
+  for (std::size_t i = 0; i < replicated.size(); ++i) {
+    const std::size_t first = placement.first_slot(replicated[i]);
+    const std::size_t count = placement.slots_of(replicated[i]).size();
+    const std::vector<std::int64_t> served =
+        served_in_order(std::span(split.per_slot).subspan(first, count), before[i], mine[i]);
+    std::copy(served.begin(), served.end(), split.quotas.begin() + static_cast<std::ptrdiff_t>(first));
+  }
+  split.digest = split_digest(placement, split.per_slot);
+  return split;
+}
+
+}  // namespace
+
+StepSplit split_step(Communicator& communicator, const Placement& placement, const Routing& routing,
+                     std::span<const std::int64_t> assignments_per_expert) {
+  if (!placement.has_replicas()) return {{assignments_per_expert.begin(), assignments_per_expert.end()}, {}};
+  const std::vector<ExpertId> replicated = replicated_experts(placement);
+  const std::vector<std::int64_t> mine = counts_of(routing, replicated, placement.num_experts());
+  const auto split = communicator.size() <= most_ranks_by_source ? by_source : in_token_order;
+  return split(communicator, placement, replicated, mine, assignments_per_expert);
+}
+
+std::vector<std::int64_t> assignments_of(Rank rank, const Placement& placement,
+                                         std::span<const std::int64_t> per_slot) {
+  std::vector<std::int64_t> counts;
+  for (const ExpertId expert : placement.experts_of(rank)) {
+    const Slot here{rank, static_cast<std::uint32_t>(counts.size())};
+    const std::span<const Slot> slots = placement.slots_of(expert);
+    const auto found = std::find(slots.begin(), slots.end(), here);
+    counts.push_back(
+        per_slot[placement.first_slot(expert) + static_cast<std::size_t>(found - slots.begin())]);
+  }
+  return counts;
+}
+
+std::int64_t num_assignments_of(std::span<const Rank> ranks, const Placement& placement,
+                                std::span<const std::int64_t> per_slot) {
+  std::int64_t sum = 0;
+  for (const Rank rank : ranks) {
+    for (const std::int64_t count : assignments_of(rank, placement, per_slot)) sum += count;
+  }
+  return sum;
+}
+
+std::vector<std::int64_t> count_slots(const Routing& routing, const Placement& placement, SlotChoice choice) {
+  std::vector<std::int64_t> counts(placement.num_slots(), 0);
+  for (const ExpertId expert : routing.experts) {
+    if (expert == no_expert) continue;
+    const Slot& slot = choice.next(placement, expert);
+    ++counts[placement.first_slot(expert) +
+             static_cast<std::size_t>(&slot - placement.slots_of(expert).data())];
+  }
+  return counts;
+}
+
+}  // namespace moewe

@@ -1,0 +1,134 @@
+#include <algorithm>
+#include <array>
+#include <gtest/gtest.h>
+#include <numeric>
+
+#include "placement/split.hpp"
+#include "runtime/halves.hpp"
+#include "tests/support/layer_runs.hpp"
+#include "tests/support/random_placement.hpp"
+#include "tests/support/routing_cases.hpp"
+
+namespace moewe {
+namespace {
+
+using test::bf16_floats;
+using test::make_layer;
+using test::make_routing;
+using test::on_every_exchange;
+using test::OwnedRouting;
+using test::part_of;
+using test::RoutingCase;
+using test::Share;
+using test::share_of;
+
+std::int64_t sum(std::span<const std::int64_t> values) {
+  return std::accumulate(values.begin(), values.end(), std::int64_t{0});
+}
+
+MoeLayer replicated_layer(Engine& engine, const RoutingCase& c, std::uint64_t seed,
+                          const LayerOptions& options = {}) {
+  return MoeLayer(engine, c.spec,
+                  test::random_placement(c.spec.num_experts, engine.communicator().size(), seed),
+                  test::GeneratedWeights(c.spec, test::weights_seed), options);
+}
+
+/// A rank's part of a case's tokens.
+struct Part {
+  Part(const RoutingCase& c, const Communicator& communicator)
+      : share(share_of(c.num_tokens, communicator)),
+        routing(make_routing(c, share.first, share.count)),
+        x(part_of(bf16_floats(c.num_tokens * c.spec.expert.hidden, 5), share, c.spec.expert.hidden)) {}
+
+  std::vector<float> forward(MoeLayer& layer) const { return test::forward(layer, x, routing); }
+
+  Share share;
+  OwnedRouting routing;
+  std::vector<float> x;
+};
+
+/// All promised was computed, and no rank computed more than some rank must.
+void expect_best_split(const MoeLayer& layer, const Communicator& communicator) {
+  const StepReport& report = layer.report();
+  EXPECT_EQ(*std::max_element(report.assignments_per_rank.begin(), report.assignments_per_rank.end()),
+            Splitter(layer.placement()).largest(report.kept_per_expert()));
+  EXPECT_EQ(sum(report.assignments_per_rank), sum(report.kept_per_expert()));
+  EXPECT_EQ(sum(report.computed_per_slot), report.assignments_per_rank[index(communicator.rank())]);
+}
+
+TEST(LayerReplicasContract, HaveTheBitsOfSingleExpertsAndShareTheirLoadAtBest) {
+  on_every_exchange([](Engine& engine) {
+    std::uint64_t seed = 0;
+    for (const RoutingCase& c : test::routing_cases()) {
+      SCOPED_TRACE(c.name);
+      MoeLayer single = make_layer(engine, c.spec);
+      const Part part(c, engine.communicator());
+      const std::vector<float> expected = part.forward(single);
+      MoeLayer replicated = replicated_layer(engine, c, ++seed);
+      for (int step = 0; step < 2; ++step) EXPECT_EQ(part.forward(replicated), expected);
+      expect_best_split(replicated, engine.communicator());
+      std::vector<float> y(part.x.size());
+      const Routing routing = part.routing;
+      forward_in_halves(replicated, part.x, &routing, y);
+      EXPECT_EQ(y, expected);
+    }
+  });
+}
+
+TEST(LayerReplicasContract, HaveTheBitsOfSingleExpertsUnderACapacity) {
+  const RoutingCase c = test::routing_cases().front();
+  on_every_exchange([&](Engine& engine) {
+    std::uint64_t seed = 0;
+    for (const OverflowPolicy policy : {OverflowPolicy::drop_last, OverflowPolicy::drop_lowest_weight}) {
+      LayerOptions options;
+      options.capacity.emplace();
+      options.capacity->factor = 0.8;
+      options.capacity->policy = policy;
+      MoeLayer single = make_layer(engine, c.spec, options);
+      const Part part(c, engine.communicator());
+      const std::vector<float> expected = part.forward(single);
+      MoeLayer replicated = replicated_layer(engine, c, ++seed, options);
+      EXPECT_EQ(part.forward(replicated), expected);
+      EXPECT_LT(sum(replicated.report().kept_per_expert()), sum(replicated.report().assignments_per_expert));
+      expect_best_split(replicated, engine.communicator());
+    }
+  });
+}
+
+TEST(LayerReplicasContract, HaveTheBitsOfSingleExpertsInRounds) {
+  const RoutingCase c = test::routing_cases().front();
+  on_every_exchange([&](Engine& engine) {
+    Communicator& communicator = engine.communicator();
+    MoeLayer replicated = replicated_layer(engine, c, 9);
+    const Part part(c, communicator);
+    const std::size_t before = engine.memory().bytes();
+    const std::vector<float> expected = part.forward(replicated);
+    EXPECT_EQ(replicated.report().num_rounds, 1U);
+    std::array<std::int64_t, 1> taken{static_cast<std::int64_t>(engine.memory().bytes() - before)};
+    communicator.all_reduce({.sums = {}, .minima = {}, .maxima = taken});
+    engine.limit_memory(before + static_cast<std::size_t>(taken[0]) * 5 / 4);  // for each of two lanes
+    for (int step = 0; step < 2; ++step) {
+      EXPECT_EQ(part.forward(replicated), expected);
+      EXPECT_GT(replicated.report().num_rounds, 1U);
+      expect_best_split(replicated, communicator);
+    }
+  });
+}
+
+TEST(LayerReplicasContract, KeepAtHomeWhatNeedNotTravel) {
+  const RoutingCase c = test::routing_cases().front();
+  on_every_exchange([&](Engine& engine) {
+    Communicator& communicator = engine.communicator();
+    std::vector<ExpertId> all;
+    for (std::size_t e = 0; e < c.spec.num_experts; ++e) all.push_back(expert_at(e));
+    MoeLayer layer(engine, c.spec, Placement(1, c.spec.num_experts, std::vector(communicator.size(), all)),
+                   test::GeneratedWeights(c.spec, test::weights_seed));
+    // Other tokens on every rank, but as many.
+    const OwnedRouting routing = make_routing(c, 50 * index(communicator.rank()), 50);
+    test::forward(layer, bf16_floats(50 * c.spec.expert.hidden, 5), routing);
+    EXPECT_EQ(layer.report().computed_per_slot, count_assignments(routing, c.spec.num_experts));
+  });
+}
+
+}  // namespace
+}  // namespace moewe

@@ -1,0 +1,74 @@
+#include "runtime/step_split.hpp"
+
+#include <array>
+#include <gtest/gtest.h>
+
+#include "comm/loopback/run_ranks.hpp"
+#include "placement/split.hpp"
+#include "tests/support/random_placement.hpp"
+#include "tests/support/routing_cases.hpp"
+#include "tests/support/world.hpp"
+
+namespace moewe {
+namespace {
+
+/// What every rank sends to each of an expert's slots, summed over the experts, is what the slots expect.
+void expect_quotas_that_add_up(Communicator& communicator, const Placement& placement,
+                               const test::RoutingCase& c) {
+  const test::OwnedRouting routing = test::make_routing(c, 7 * index(communicator.rank()), 7);
+  const std::vector<std::int64_t> mine = count_assignments(routing, c.spec.num_experts);
+  std::vector<std::int64_t> all = mine;
+  communicator.all_reduce({.sums = all, .minima = {}, .maxima = {}});
+  const StepSplit split = split_step(communicator, placement, routing, all);
+  const std::vector<std::int64_t> sent = count_slots(routing, placement, SlotChoice(split.quotas));
+  std::vector<std::int64_t> received = sent;
+  communicator.all_reduce({.sums = received, .minima = {}, .maxima = {}});
+  EXPECT_EQ(received, split.per_slot);
+  const std::vector<std::int64_t> loads = placement.rank_loads(split.per_slot);
+  EXPECT_EQ(*std::max_element(loads.begin(), loads.end()), Splitter(placement).largest(all));
+  std::array<std::int64_t, 1> lowest{static_cast<std::int64_t>(split.digest)}, highest = lowest;
+  communicator.all_reduce({.sums = {}, .minima = lowest, .maxima = highest});
+  EXPECT_EQ(lowest, highest);
+  EXPECT_NE(split.digest, 0U);
+}
+
+TEST(StepSplit, SendsToEverySlotWhatItExpects) {
+  const test::RoutingCase c = test::routing_cases().front();
+  for (const std::size_t num_ranks : {std::size_t{2}, std::size_t{5}, most_ranks_by_source + 1}) {
+    SCOPED_TRACE(num_ranks);
+    const Placement placement = test::random_placement(c.spec.num_experts, num_ranks, num_ranks);
+    run_ranks(num_ranks, test::patience,
+              [&](Communicator& communicator) { expect_quotas_that_add_up(communicator, placement, c); });
+  }
+}
+
+TEST(StepSplit, OfSingleExpertsIsTheirLoad) {
+  run_ranks(2, test::patience, [](Communicator& communicator) {
+    const std::vector<std::int64_t> loads{3, 0, 5};
+    const StepSplit split = split_step(communicator, contiguous_placement(3, 2), {}, loads);
+    EXPECT_EQ(split.per_slot, loads);
+    EXPECT_TRUE(split.quotas.empty());
+  });
+}
+
+TEST(StepSplit, CountsByPosition) {
+  const Placement placement(0, 3, {{ExpertId{2}, ExpertId{0}}, {ExpertId{0}, ExpertId{1}, ExpertId{0}}});
+  const std::vector<std::int64_t> per_slot{10, 11, 12, 20, 30};  // 0 on rank 0 and twice on 1; 1; 2
+  EXPECT_EQ(assignments_of(Rank{0}, placement, per_slot), (std::vector<std::int64_t>{30, 10}));
+  EXPECT_EQ(assignments_of(Rank{1}, placement, per_slot), (std::vector<std::int64_t>{11, 20, 12}));
+  EXPECT_EQ(num_assignments_of(std::array{Rank{1}}, placement, per_slot), 43);
+  EXPECT_EQ(placement.rank_loads(per_slot), (std::vector<std::int64_t>{40, 43}));
+}
+
+TEST(SlotChoice, GivesEverySlotItsQuotaInOrder) {
+  const Placement placement(0, 2, {{ExpertId{0}}, {ExpertId{1}, ExpertId{0}}, {ExpertId{0}}});
+  SlotChoice choice(std::vector<std::int64_t>{1, 0, 2, 5});
+  EXPECT_EQ(choice.next(placement, ExpertId{0}), (Slot{Rank{0}, 0}));
+  EXPECT_EQ(choice.next(placement, ExpertId{1}), (Slot{Rank{1}, 0}));
+  EXPECT_EQ(choice.next(placement, ExpertId{0}), (Slot{Rank{2}, 0}));
+  EXPECT_EQ(choice.next(placement, ExpertId{0}), (Slot{Rank{2}, 0}));
+  EXPECT_THROW(choice.next(placement, ExpertId{0}), Error);  // a fault of ours: no slot is over-filled for it
+}
+
+}  // namespace
+}  // namespace moewe
