@@ -253,10 +253,6 @@ TEST(MoeLayerContract, RefusesSizesAndPlacementsThatMakeNoLayer) {
                         [&] { construct(good, contiguous_placement(4, communicator.size() + 1)); });
     expect_shared_error(ErrorKind::invalid_input, "placement",
                         [&] { construct(good, contiguous_placement(5, communicator.size())); });
-    std::vector<std::vector<ExpertId>> replicated(communicator.size());
-    replicated[0] = {ExpertId{0}, ExpertId{1}, ExpertId{2}, ExpertId{3}, ExpertId{2}};
-    expect_shared_error(ErrorKind::invalid_input, "placement has 5 slots for 4 experts",
-                        [&] { construct(good, Placement(0, 4, replicated)); });
   });
 }
 
