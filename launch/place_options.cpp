@@ -61,12 +61,11 @@ po::options_description describe_place_options() {
                                    "of one expert's weights, such as 44MB: arrivals are told in bytes, too")(
       "score", value("FILE"), "other loads of the same experts, by which placements are judged")(
       "cost", value("FILE"),
-      "what rows, weights and links cost in time: how long a step takes is predicted, and with --nodes on "
-      "how "
-      "many nodes a token has experts")("step-tokens", value("N"),
-                                        "that times are predicted for (default: as many as a window of the "
-                                        "loads has)")("experts", value("N"),
-                                                      "of a trace (default: as many as its ids need)")(
+      "what rows, weights and links cost in time: how long a step takes is predicted, and with --nodes, but "
+      "without --groups, on how many nodes a token has experts")(
+      "step-tokens", value("N"),
+      "that times are predicted for (default: as many as a window of the "
+      "loads has)")("experts", value("N"), "of a trace (default: as many as its ids need)")(
       "seed", value("N"), "of the drift that robust prepares for (default 1)")("out", value("MAP"),
                                                                                "write the placement")(
       "out-format", value("NAME"),

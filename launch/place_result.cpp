@@ -67,7 +67,10 @@ double total_step_s(const PlaceContestant& c) {
   return step_time_of(c).mean * static_cast<double>(c.layers.size());
 }
 
-bool has_nodes_per_token(const PlaceOptions& options) { return options.cost && options.nodes > 1; }
+/// Where tokens take few groups of experts, counts do not tell it.
+bool has_nodes_per_token(const PlaceOptions& options) {
+  return options.cost && options.nodes > 1 && options.groups == 1;
+}
 
 std::uint64_t total_arrivals(const PlaceContestant& contestant) {
   std::uint64_t total = 0;
@@ -158,8 +161,8 @@ void predict_time(const PlaceProblem& problem, std::size_t layer, const Placemen
   const SourceSplit split = split_by_source(placement, problem.topology(), problem.step_counts(layer));
   const LayerTime time = layer_time(placement, problem.topology(), split, *problem.costs());
   score.step_s = static_cast<double>(time.longest) / 1e12;
-  score.nodes_per_token =
-      static_cast<double>(time.node_visits) / static_cast<double>(std::max<std::int64_t>(time.num_tokens, 1));
+  score.nodes_per_token = static_cast<double>(time.node_visits) /
+                          static_cast<double>(token_parts * std::max<std::int64_t>(time.num_tokens, 1));
 }
 
 }  // namespace
@@ -224,7 +227,8 @@ std::string place_text(const PlaceResult& result) {
          "over bound: mean over layers of the optimal split over what no placement on these slots is below; "
          "duplicates, foreign (slots of experts whose group is at home on another node) and arrivals per "
          "layer; CPU time of planning all layers" +
-         (options.cost ? "; step time of all layers\n" : "\n");
+         (options.cost ? "; step time of all layers, as if a token's experts were chosen independently\n"
+                       : "\n");
 }
 
 }  // namespace moewe

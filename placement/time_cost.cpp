@@ -20,7 +20,7 @@ Picoseconds times(std::int64_t a, std::int64_t b) {
   return static_cast<Picoseconds>(std::min(wide(max_time), wide(a) * wide(b)));
 }
 
-/// Rows of one rank over one kind of link.
+/// Rows of one rank over one kind of link; those of tokens in 1 / token_parts.
 struct Traffic {
   std::int64_t tokens_in = 0;
   std::int64_t tokens_out = 0;
@@ -28,10 +28,17 @@ struct Traffic {
   std::int64_t assignments_out = 0;
 };
 
+Picoseconds times_parts(std::int64_t parts, std::int64_t time) {
+  const Wide product = wide(parts) * wide(time) / wide(token_parts);
+  return static_cast<Picoseconds>(std::min(wide(max_time), product));
+}
+
 Picoseconds time_of(const Traffic& traffic, const RowTimes& times_of_row, bool returns_sums) {
-  const std::int64_t rows = std::max(traffic.tokens_in, traffic.tokens_out);
-  const std::int64_t back = returns_sums ? rows : std::max(traffic.assignments_in, traffic.assignments_out);
-  return plus(times(rows, times_of_row.dispatch), times(back, times_of_row.back));
+  const std::int64_t tokens = std::max(traffic.tokens_in, traffic.tokens_out);
+  const std::int64_t assignments = std::max(traffic.assignments_in, traffic.assignments_out);
+  const Picoseconds there = times_parts(tokens, times_of_row.dispatch);
+  return plus(there,
+              returns_sums ? times_parts(tokens, times_of_row.back) : times(assignments, times_of_row.back));
 }
 
 /// Slots in the order of Split::shares, listed by ranks and by nodes.
@@ -182,8 +189,9 @@ std::int64_t expected_tokens(std::int64_t num_tokens, std::span<const std::int64
     most = std::max(most, takers);
     sum = std::min(sum + takers, num_tokens);
   }
-  const std::int64_t expected = num_tokens - multiply_and_divide(num_tokens, missed, max_total_load).quotient;
-  return std::clamp(expected, most, sum);
+  const std::int64_t parts = num_tokens * token_parts;
+  const Wide others = wide(parts) * wide(missed) / wide(max_total_load);
+  return std::clamp(parts - static_cast<std::int64_t>(others), most * token_parts, sum * token_parts);
 }
 
 std::vector<std::int64_t> spread_over_sources(std::span<const std::int64_t> loads, std::size_t num_ranks) {

@@ -19,6 +19,9 @@ using Picoseconds = std::int64_t;
 /// Times are cut off here: above all that a step can take, and with room to add a few.
 inline constexpr Picoseconds max_time = Picoseconds{1} << 60U;
 
+/// What expected tokens are counted in: parts of one.
+inline constexpr std::int64_t token_parts = 1024;
+
 /// Of a coefficient: a second and a bit.
 inline constexpr Picoseconds max_coefficient = Picoseconds{1} << 40U;
 
@@ -65,9 +68,9 @@ struct LayerTime {
   std::vector<RankTime> of_rank;
   Picoseconds longest = 0;  ///< RankTime::total() of the slowest rank: what the step takes
 
-  /// Tokens, and for all of them together on how many nodes they have experts; their own node counts where
-  /// they have any there. Expected numbers, as expected_tokens() has them.
   std::int64_t num_tokens = 0;
+  /// On how many nodes a token has experts, for all tokens together, in 1 / token_parts; its own node counts
+  /// where it has any there. To be expected, as expected_tokens() has it.
   std::int64_t node_visits = 0;
 };
 
@@ -76,15 +79,15 @@ struct LayerTime {
 LayerTime layer_time(const Placement& placement, const Topology& topology, const SourceSplit& split,
                      const CostCoefficients& coefficients);
 
-/// How many of `num_tokens` take at least one of some experts that are taken `assignments` times, each by
-/// different tokens: the number to be expected if choices of experts did not depend on one another, rounded
-/// up.
+/// How many of `num_tokens`, in 1 / token_parts, take at least one of some experts that are taken
+/// `assignments` times, each by different tokens: the number to be expected if choices of experts did not
+/// depend on one another, rounded up.
 ///
 /// Counts do not say which experts the same token takes. The most that they allow, each assignment another
 /// token as long as there are any, is all tokens wherever a rank gets as many assignments as a source has
 /// tokens, and then no longer tells placements apart; so this is the number that is used. Routers choose
-/// without putting back, which makes it a little small, and choose related experts together, which makes it
-/// large. Never more than what counts allow, nor less.
+/// without putting back, which makes it a little small, and choose related experts together, or groups of
+/// them, which makes it large. Never more than what counts allow, nor less.
 std::int64_t expected_tokens(std::int64_t num_tokens, std::span<const std::int64_t> assignments);
 
 /// Counts [num_ranks][num_experts] where only their sums are known: equal parts of every rank.

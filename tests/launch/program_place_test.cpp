@@ -178,6 +178,7 @@ TEST_F(Place, PredictsTimesFromCosts) {
     EXPECT_LE(nodes["nodes_per_token"]["worst"], 3);
   }
   EXPECT_EQ(figures("moewe", "--slots-per-rank 5").count("step_time_s"), 0U);
+  EXPECT_EQ(figures("moewe", shape + " --nodes 3 --groups 6").count("nodes_per_token"), 0U);
 }
 
 TEST_F(Place, DrawsAPictureThatStandsAlone) {

@@ -99,8 +99,9 @@ Picoseconds link_time(const Step& step, std::size_t rank, const CostCoefficients
   }
   const RowTimes& times = inside ? c.inside_nodes : c.between_nodes;
   const std::int64_t most = std::max(rows[0], rows[1]);
-  return most * times.dispatch +
-         (c.returns_sums ? most : std::max(assignments[0], assignments[1])) * times.back;
+  return most * times.dispatch / token_parts + (c.returns_sums
+                                                    ? most * times.back / token_parts
+                                                    : std::max(assignments[0], assignments[1]) * times.back);
 }
 
 TEST(LayerTime, IsWhatAPlainAccountOfEveryRankSays) {
@@ -153,13 +154,13 @@ TEST(LayerTime, CountsATokenOncePerRankAndReturnsEveryAssignmentOrOneSum) {
   c.between_nodes = {1000, 10};
   // 3 (1 - 1/3 1/3) = 2.67 tokens of rank 0 are expected to take expert 1 or 2.
   const LayerTime rows = layer_time(s.placement, s.topology, s.split, c);
-  EXPECT_EQ(rows.of_rank[0].between_nodes, 3 * 1000 + 4 * 10);
-  EXPECT_EQ(rows.of_rank[1].between_nodes, 3 * 1000 + 4 * 10);
+  EXPECT_EQ(rows.of_rank[0].between_nodes, 2666 + 4 * 10);
+  EXPECT_EQ(rows.of_rank[1].between_nodes, 2666 + 4 * 10);
   EXPECT_EQ(rows.of_rank[0].inside_nodes, 0);
   EXPECT_EQ(rows.num_tokens, 4);
-  EXPECT_EQ(rows.node_visits, 2 + 3 + 1);
+  EXPECT_EQ(rows.node_visits, (2 + 1) * token_parts + 2731);
   c.returns_sums = true;
-  EXPECT_EQ(layer_time(s.placement, s.topology, s.split, c).longest, 3 * 1000 + 3 * 10);
+  EXPECT_EQ(layer_time(s.placement, s.topology, s.split, c).longest, 2666 + 26);
 }
 
 TEST(LayerTime, KnowsThatACopyHasToBeRead) {
@@ -223,13 +224,14 @@ TEST(ExpectedTokens, AreThoseOfIndependentChoices) {
     for (const std::int64_t count : counts)
       missed *= num_tokens == 0 ? 1 : 1 - static_cast<double>(count) / static_cast<double>(num_tokens);
     const std::int64_t expected = expected_tokens(num_tokens, counts);
-    EXPECT_NEAR(static_cast<double>(expected), std::ceil(static_cast<double>(num_tokens) * (1 - missed)), 1);
-    EXPECT_LE(expected, std::min(num_tokens, sum_of(counts)));
-    for (const std::int64_t count : counts) EXPECT_GE(expected, count);
+    EXPECT_NEAR(static_cast<double>(expected), static_cast<double>(num_tokens * token_parts) * (1 - missed),
+                1);
+    EXPECT_LE(expected, token_parts * std::min(num_tokens, sum_of(counts)));
+    for (const std::int64_t count : counts) EXPECT_GE(expected, token_parts * count);
   }
-  EXPECT_EQ(expected_tokens(5, Counts{9}), 5);
+  EXPECT_EQ(expected_tokens(5, Counts{9}), 5 * token_parts);
   EXPECT_EQ(expected_tokens(max_total_load, Counts{max_total_load / 2, max_total_load / 2}),
-            max_total_load / 4 * 3);
+            max_total_load / 4 * 3 * token_parts);
 }
 
 TEST(ExpectedTokens, AreNearThoseOfDrawnChoices) {
@@ -248,7 +250,7 @@ TEST(ExpectedTokens, AreNearThoseOfDrawnChoices) {
     on_rank += std::any_of(experts.begin(), end, [](std::size_t e) { return e < 4; }) ? 1 : 0;
   }
   counts.resize(4);
-  const auto expected = static_cast<double>(expected_tokens(num_tokens, counts));
+  const double expected = static_cast<double>(expected_tokens(num_tokens, counts)) / token_parts;
   EXPECT_LE(expected, static_cast<double>(on_rank));  // tokens choose without putting back
   EXPECT_GE(expected, 0.92 * static_cast<double>(on_rank));
   EXPECT_GE(sum_of(counts), num_tokens * 98 / 100);  // the bound would be all tokens
