@@ -40,7 +40,7 @@ class PlaceFiles {
     const std::array written{options_.out, options_.json, options_.plot};
     for (std::size_t i = 0; i < written.size(); ++i) {
       if (!written[i]) continue;
-      for (const auto& read : {std::optional(options_.loads), options_.score, options_.from}) {
+      for (const auto& read : {std::optional(options_.loads), options_.score, options_.from, options_.cost}) {
         if (read && name_one_file(*written[i], *read))
           throw InvalidInput(written[i]->string() + ": is read here and cannot be written");
       }

@@ -16,6 +16,7 @@ constexpr std::size_t max_ranks = std::size_t{1} << 14U;
 constexpr std::size_t max_slots_per_rank = std::size_t{1} << 12U;
 constexpr std::size_t max_slots = std::size_t{1} << 18U;
 constexpr std::size_t max_experts = std::size_t{1} << 16U;
+constexpr std::uint64_t max_step_tokens = std::uint64_t{1} << 32U;
 constexpr double max_target = 100;
 
 const Choices<PlaceAlgorithm> algorithm_choices{{"moewe", PlaceAlgorithm::moewe},
@@ -59,7 +60,12 @@ po::options_description describe_place_options() {
                  "--groups 1.02)")("expert-bytes", value("SIZE"),
                                    "of one expert's weights, such as 44MB: arrivals are told in bytes, too")(
       "score", value("FILE"), "other loads of the same experts, by which placements are judged")(
-      "experts", value("N"), "of a trace (default: as many as its ids need)")(
+      "cost", value("FILE"),
+      "what rows, weights and links cost in time: how long a step takes is predicted, and with --nodes, but "
+      "without --groups, on how many nodes a token has experts")(
+      "step-tokens", value("N"),
+      "that times are predicted for (default: as many as a window of the "
+      "loads has)")("experts", value("N"), "of a trace (default: as many as its ids need)")(
       "seed", value("N"), "of the drift that robust prepares for (default 1)")("out", value("MAP"),
                                                                                "write the placement")(
       "out-format", value("NAME"),
@@ -99,6 +105,7 @@ void check_together(const PlaceOptions& options, const OptionValues& values) {
   require_even(options.ranks, options.nodes, "ranks", "nodes");
   if (values.count("out-format") > 0 && !options.out) throw InvalidInput("--out-format needs --out");
   if (options.expert_bytes && !options.from) throw InvalidInput("--expert-bytes needs --from");
+  if (options.step_tokens && !options.cost) throw InvalidInput("--step-tokens needs --cost");
   if (options.algorithm == PlaceAlgorithm::eplb_hierarchical &&
       (options.groups == 1 || options.groups % options.nodes != 0)) {
     throw InvalidInput(
@@ -123,6 +130,8 @@ PlaceOptions parse_place_options(const std::vector<std::string>& arguments) {
   if (const auto target = find_positive(values, "target", max_target)) options.target = parse_target(*target);
   options.expert_bytes = find_bytes(values, "expert-bytes");
   options.score = find_text(values, "score");
+  options.cost = find_text(values, "cost");
+  options.step_tokens = find_number(values, "step-tokens", 1, max_step_tokens);
   options.experts = find_number(values, "experts", 1, max_experts);
   options.seed = find_number(values, "seed", 0, UINT64_MAX).value_or(options.seed);
   options.out = find_text(values, "out");

@@ -21,6 +21,7 @@ struct PlaceOptions {
   std::filesystem::path loads;
   std::optional<std::filesystem::path> score;  ///< none: placements are judged by the loads they are made for
   std::optional<std::filesystem::path> from;
+  std::optional<std::filesystem::path> cost;  ///< coefficients, for predicted times
   std::optional<std::filesystem::path> out;
   std::optional<std::filesystem::path> json;
   std::optional<std::filesystem::path> plot;
@@ -32,6 +33,7 @@ struct PlaceOptions {
   std::size_t nodes = 1;
   std::size_t groups = 1;
   std::optional<std::uint64_t> expert_bytes;  ///< weights of one expert
+  std::optional<std::uint64_t> step_tokens;   ///< that times are predicted for; none: as many as a window has
   std::optional<Millionths> target;           ///< largest over mean rank load at which planning stops
   std::uint64_t seed = 1;                     ///< of drift
   bool help = false;

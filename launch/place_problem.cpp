@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "comm/error.hpp"
+#include "launch/cost_file.hpp"
 #include "launch/load_file.hpp"
 #include "placement/eplb.hpp"
 #include "placement/loads.hpp"
@@ -57,6 +58,7 @@ PlaceProblem::PlaceProblem(const PlaceOptions& options)
   }
   if (loaded_.empty()) throw InvalidInput(options.loads.string() + ": no layer has any load");
   if (options.from) read_from();
+  if (options.cost) costs_ = read_costs(*options.cost, options.ranks);
 }
 
 void PlaceProblem::read_from() {
@@ -76,6 +78,22 @@ void PlaceProblem::read_from() {
 
 const std::vector<std::int64_t>& PlaceProblem::score(std::size_t layer) const {
   return score_ ? score_->total()[layer] : loads(layer);
+}
+
+std::vector<std::int64_t> PlaceProblem::step_counts(std::size_t layer) const {
+  const LoadHistory& history = score_ ? *score_ : loads_;
+  const std::int64_t total = checked_total(score(layer), num_experts(), "loads");
+  const auto windows = static_cast<std::int64_t>(history.num_windows_seen());
+  const std::int64_t tokens = static_cast<std::int64_t>(options_.step_tokens.value_or(0));
+  if (tokens > max_total_load / costs_->top_k)
+    throw InvalidInput(fmt::format("--step-tokens times top_k must be at most {}", max_total_load));
+  const std::int64_t assignments = tokens > 0 ? tokens * costs_->top_k : total / windows;
+  if (history.by_source().size() != options_.ranks)
+    return spread_over_sources(scale_shares(score(layer), assignments), options_.ranks);
+  std::vector<std::int64_t> counts;
+  for (const LoadTable& source : history.by_source())
+    counts.insert(counts.end(), source[layer].begin(), source[layer].end());
+  return scale_shares(counts, assignments);
 }
 
 const Placement* PlaceProblem::from(std::size_t layer) const {

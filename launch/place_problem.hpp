@@ -9,6 +9,7 @@
 #include "launch/place_options.hpp"
 #include "launch/placement_map.hpp"
 #include "placement/load_history.hpp"
+#include "placement/time_cost.hpp"
 
 namespace moewe {
 
@@ -30,6 +31,11 @@ class PlaceProblem {
   const std::vector<std::int64_t>& loads(std::size_t layer) const { return loads_.total()[layer]; }
   const std::vector<std::int64_t>& score(std::size_t layer) const;
 
+  /// What times are predicted by, or null; and a step that they are predicted for, [ranks][experts]: by
+  /// sources where these are known, else in equal parts of all.
+  const CostCoefficients* costs() const { return costs_ ? &*costs_ : nullptr; }
+  std::vector<std::int64_t> step_counts(std::size_t layer) const;
+
   /// The placement in use, or null.
   const Placement* from(std::size_t layer) const;
 
@@ -49,6 +55,7 @@ class PlaceProblem {
   SlotSpace space_;
   LoadHistory loads_;
   std::optional<LoadHistory> score_;
+  std::optional<CostCoefficients> costs_;
   PlacementMap from_;
   std::vector<std::size_t> loaded_;
 };

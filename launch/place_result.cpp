@@ -10,6 +10,7 @@
 #include "placement/bounds.hpp"
 #include "placement/evaluation.hpp"
 #include "placement/plan_groups.hpp"
+#include "placement/source_split.hpp"
 #include "placement/split.hpp"
 
 namespace moewe {
@@ -54,6 +55,23 @@ Summary foreign_of(const PlaceContestant& c) {
   return summary_of(c, [](const LayerScore& s) { return static_cast<double>(s.foreign); });
 }
 
+Summary step_time_of(const PlaceContestant& c) {
+  return summary_of(c, [](const LayerScore& s) { return s.step_s; });
+}
+Summary nodes_of(const PlaceContestant& c) {
+  return summary_of(c, [](const LayerScore& s) { return s.nodes_per_token; });
+}
+
+/// Of all layers.
+double total_step_s(const PlaceContestant& c) {
+  return step_time_of(c).mean * static_cast<double>(c.layers.size());
+}
+
+/// Where tokens take few groups of experts, counts do not tell it.
+bool has_nodes_per_token(const PlaceOptions& options) {
+  return options.cost && options.nodes > 1 && options.groups == 1;
+}
+
 std::uint64_t total_arrivals(const PlaceContestant& contestant) {
   std::uint64_t total = 0;
   for (const LayerScore& layer : contestant.layers) total += layer.arrivals;
@@ -64,13 +82,15 @@ Json json_of(const Summary& summary) {
   return {{"mean", summary.mean}, {"p95", summary.p95}, {"worst", summary.worst}};
 }
 
-Json json_of(const LayerScore& layer, bool has_arrivals) {
+Json json_of(const LayerScore& layer, const PlaceOptions& options) {
   Json json{{"layer", layer.layer},
             {"equal_split", layer.equal},
             {"optimal_split", layer.optimal},
             {"bound", layer.bound},
             {"duplicates", layer.duplicates}};
-  if (has_arrivals) json["arrivals"] = layer.arrivals;
+  if (options.from) json["arrivals"] = layer.arrivals;
+  if (options.cost) json["step_time_s"] = layer.step_s;
+  if (has_nodes_per_token(options)) json["nodes_per_token"] = layer.nodes_per_token;
   return json;
 }
 
@@ -83,13 +103,17 @@ Json json_of(const PlaceContestant& contestant, const PlaceOptions& options) {
       {"duplicates_per_layer", duplicates_of(contestant).mean},
       {"planning_s", contestant.planning_s ? Json(*contestant.planning_s) : Json(nullptr)}};
   if (options.has_homes()) json["foreign_slots_per_layer"] = foreign_of(contestant).mean;
+  if (options.cost) {
+    json["step_time_s"] = json_of(step_time_of(contestant));
+    json["step_time_s"]["total"] = total_step_s(contestant);
+  }
+  if (has_nodes_per_token(options)) json["nodes_per_token"] = json_of(nodes_of(contestant));
   if (options.from) {
     json["arrivals"] = json_of(arrivals_of(contestant));
     json["arrivals"]["total"] = total_arrivals(contestant);
     if (options.expert_bytes) json["arrivals"]["bytes"] = total_arrivals(contestant) * *options.expert_bytes;
   }
-  for (const LayerScore& layer : contestant.layers)
-    json["layers"].push_back(json_of(layer, options.from.has_value()));
+  for (const LayerScore& layer : contestant.layers) json["layers"].push_back(json_of(layer, options));
   return json;
 }
 
@@ -99,6 +123,12 @@ std::string text_of(const Summary& summary) {
 
 std::string foreign_text(const PlaceContestant& contestant, const PlaceOptions& options) {
   return options.has_homes() ? fmt::format("{:>10.1f}", foreign_of(contestant).mean) : "";
+}
+
+std::string cost_text(const PlaceContestant& contestant, const PlaceOptions& options) {
+  if (!options.cost) return "";
+  const std::string time = fmt::format("{:>12}", human_time(total_step_s(contestant)));
+  return has_nodes_per_token(options) ? time + fmt::format("{:>13.3f}", nodes_of(contestant).mean) : time;
 }
 
 std::string arrivals_text(const PlaceContestant& contestant, const PlaceOptions& options) {
@@ -118,7 +148,21 @@ std::string head_text(const PlaceResult& result) {
                   result.num_layers, result.num_experts, options.ranks, options.slots_per_rank, options.nodes,
                   options.nodes == 1 ? "" : "s", options.loads.string());
   if (options.score) text += fmt::format("judged by the loads of {}\n", options.score->string());
+  if (options.cost) {
+    text += fmt::format("times predicted by the costs of {}, a step of {}\n", options.cost->string(),
+                        options.step_tokens ? fmt::format("{} tokens", *options.step_tokens)
+                                            : std::string("as many tokens as a window of the loads"));
+  }
   return text + "largest over mean rank load, per layer: mean, p95 and worst\n";
+}
+
+void predict_time(const PlaceProblem& problem, std::size_t layer, const Placement& placement,
+                  LayerScore& score) {
+  const SourceSplit split = split_by_source(placement, problem.topology(), problem.step_counts(layer));
+  const LayerTime time = layer_time(placement, problem.topology(), split, *problem.costs());
+  score.step_s = static_cast<double>(time.longest) / 1e12;
+  score.nodes_per_token = static_cast<double>(time.node_visits) /
+                          static_cast<double>(token_parts * std::max<std::int64_t>(time.num_tokens, 1));
 }
 
 }  // namespace
@@ -135,6 +179,7 @@ LayerScore score_layer(const PlaceProblem& problem, std::size_t layer, const Pla
   score.bound = static_cast<double>(load_bounds(loads, slots).largest()) / mean;
   score.duplicates = count_duplicates(placement);
   if (const Placement* from = problem.from(layer)) score.arrivals = count_arrivals(*from, placement);
+  if (problem.costs() != nullptr) predict_time(problem, layer, placement, score);
   if (!problem.options().has_homes()) return score;
   const auto homes = home_nodes(placement, problem.topology(), problem.options().groups);
   score.foreign = count_foreign(placement, problem.topology(), homes);
@@ -146,6 +191,7 @@ std::string place_json(const PlaceResult& result) {
   Json json{{"format", 1},
             {"loads", options.loads.string()},
             {"score", options.score ? Json(options.score->string()) : Json(nullptr)},
+            {"cost", options.cost ? Json(options.cost->string()) : Json(nullptr)},
             {"layers", result.num_layers},
             {"experts", result.num_experts},
             {"ranks", options.ranks},
@@ -166,18 +212,23 @@ std::string place_text(const PlaceResult& result) {
   if (options.has_homes()) text += fmt::format("{:>10}", "foreign");
   if (options.from) text += fmt::format("{:>10}", "arrivals");
   if (options.from && options.expert_bytes) text += fmt::format("{:>11}", "bytes");
+  if (options.cost) text += fmt::format("{:>12}", "step time");
+  if (has_nodes_per_token(options)) text += fmt::format("{:>13}", "nodes/token");
   text += fmt::format("{:>11}\n", "CPU time");
   for (const PlaceContestant& contestant : result.contestants) {
     text += fmt::format("  {:<18}{}  {}  {:>10.4f}{:>12.2f}{}{:>11}\n", contestant.name,
                         text_of(equal_of(contestant)), text_of(optimal_of(contestant)),
                         over_bound_of(contestant).mean, duplicates_of(contestant).mean,
-                        foreign_text(contestant, options) + arrivals_text(contestant, options),
+                        foreign_text(contestant, options) + arrivals_text(contestant, options) +
+                            cost_text(contestant, options),
                         contestant.planning_s ? human_time(*contestant.planning_s) : "-");
   }
   return text +
          "over bound: mean over layers of the optimal split over what no placement on these slots is below; "
          "duplicates, foreign (slots of experts whose group is at home on another node) and arrivals per "
-         "layer; CPU time of planning all layers\n";
+         "layer; CPU time of planning all layers" +
+         (options.cost ? "; step time of all layers, as if a token's experts were chosen independently\n"
+                       : "\n");
 }
 
 }  // namespace moewe

@@ -20,6 +20,9 @@ struct LayerScore {
   std::size_t arrivals = 0;  ///< 0 where there is no placement in use
   std::size_t foreign = 0;   ///< slots of experts whose group is at home on another node
 
+  double step_s = 0;           ///< that a step of the layer takes, as predicted; 0 without costs
+  double nodes_per_token = 0;  ///< on which it has experts, to be expected; 0 without costs
+
   double over_bound() const { return optimal / bound; }
 };
 

@@ -6,30 +6,12 @@
 #include <vector>
 
 #include "comm/error.hpp"
+#include "placement/wide.hpp"
 
 namespace moewe {
 namespace {
 
-__extension__ using Wide = unsigned __int128;
-
 constexpr std::int64_t billion = 1'000'000'000;
-
-Wide wide(std::int64_t value) { return static_cast<Wide>(value); }
-
-/// Rounded down.
-std::int64_t square_root(Wide value) {
-  Wide low = 0;
-  Wide high = Wide{1} << 63U;
-  while (low < high) {
-    const Wide middle = low + (high - low + 1) / 2;
-    if (middle <= value / middle) {
-      low = middle;
-    } else {
-      high = middle - 1;
-    }
-  }
-  return static_cast<std::int64_t>(low);
-}
 
 std::int64_t sum_of(std::span<const std::int64_t> counts) {
   return std::accumulate(counts.begin(), counts.end(), std::int64_t{0});

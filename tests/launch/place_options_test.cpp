@@ -37,7 +37,7 @@ TEST(PlaceOptions, HaveTheDefaultsThatHelpTells) {
   EXPECT_FALSE(options.algorithm);
   EXPECT_FALSE(options.target);
   EXPECT_FALSE(options.from || options.score || options.out || options.json || options.plot);
-  EXPECT_FALSE(options.expert_bytes || options.experts);
+  EXPECT_FALSE(options.expert_bytes || options.experts || options.cost || options.step_tokens);
   EXPECT_EQ(options.out_format, MapFormat::moewe);
 }
 
@@ -54,7 +54,9 @@ TEST(PlaceOptions, AreRead) {
                                       "--target",       "1.05",
                                       "--expert-bytes", "44MB",
                                       "--experts",      "12",
-                                      "--seed",         "7"});
+                                      "--seed",         "7",
+                                      "--cost",         "F",
+                                      "--step-tokens",  "4096"});
   EXPECT_EQ(options.nodes, 2U);
   EXPECT_EQ(options.groups, 4U);
   EXPECT_EQ(options.algorithm, PlaceAlgorithm::eplb_hierarchical);
@@ -68,6 +70,8 @@ TEST(PlaceOptions, AreRead) {
   EXPECT_EQ(options.expert_bytes, 44'000'000U);
   EXPECT_EQ(options.experts, 12U);
   EXPECT_EQ(options.seed, 7U);
+  EXPECT_EQ(options.cost, "F");
+  EXPECT_EQ(options.step_tokens, 4096U);
 }
 
 TEST(PlaceOptions, NameEveryAlgorithm) {
@@ -83,6 +87,9 @@ TEST(PlaceOptions, AreRefusedInOneSentence) {
             "--out-format vllm is not available; choose from: moewe, sglang, tensorrt-llm");
   EXPECT_EQ(refusal({"--out-format", "moewe"}), "--out-format needs --out");
   EXPECT_EQ(refusal({"--expert-bytes", "1MB"}), "--expert-bytes needs --from");
+  EXPECT_EQ(refusal({"--step-tokens", "5"}), "--step-tokens needs --cost");
+  EXPECT_EQ(refusal({"--cost", "F", "--step-tokens", "0"}),
+            "--step-tokens must be a whole number from 1 to 4294967296, not '0'");
   EXPECT_EQ(refusal({"--nodes", "3"}), "--ranks 4 must be a multiple of --nodes 3");
   EXPECT_EQ(refusal({"--nodes", "5"}), "--nodes must be a whole number from 1 to 4, not '5'");
   EXPECT_EQ(refusal({"--target", "0.9"}), "--target must be 1 or more: the largest rank load over the mean");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
@@ -146,6 +147,40 @@ TEST_F(Place, KnowsNodesAndGroups) {
             figures("eplb-hierarchical", shape)["imbalance"]["optimal_split"]["mean"]);
 }
 
+/// Between nodes rows take ten times as long to travel as to compute.
+const char* const some_costs =
+    R"({"moewe_costs": 1, "top_k": 4, "tile_rows": 1, "row_ps": 1000000, "weight_read_ps": 0, "expert_ps": 0,
+        "inside_nodes": {"dispatch_row_ps": 0, "return_row_ps": 0},
+        "between_nodes": {"dispatch_row_ps": 5000000, "return_row_ps": 5000000}, "combine": "reproducible"})";
+
+TEST_F(Place, PredictsTimesFromCosts) {
+  write("costs", some_costs);
+  const std::string shape = "--slots-per-rank 5 --cost " + path("costs");
+  for (const char* name : {"contiguous", "eplb", "moewe"}) {
+    // On one node, rows are all that takes time: a microsecond each.
+    const Json one_node = figures(name, shape);
+    EXPECT_EQ(one_node.count("nodes_per_token"), 0U);
+    double total = 0;
+    for (const Json& layer : one_node["layers"]) {
+      const Table loads = skewed_loads();
+      const auto& of_layer = loads[layer["layer"].get<std::size_t>()];
+      const double mean = std::accumulate(of_layer.begin(), of_layer.end(), 0.0) / 6;
+      EXPECT_NEAR(layer["step_time_s"], 1e-6 * mean * layer["optimal_split"].get<double>(), 1e-9);
+      total += layer["step_time_s"].get<double>();
+    }
+    EXPECT_NEAR(one_node["step_time_s"]["total"], total, 1e-9);
+    const Json scaled = figures(name, shape + " --step-tokens 1000000");
+    for (const Json& layer : scaled["layers"])
+      EXPECT_NEAR(layer["step_time_s"], 4.0 / 6 * layer["optimal_split"].get<double>(), 1e-4);
+    const Json nodes = figures(name, shape + " --nodes 3");
+    EXPECT_GT(nodes["step_time_s"]["total"], 2 * total);
+    EXPECT_GT(nodes["nodes_per_token"]["mean"], 1.5);
+    EXPECT_LE(nodes["nodes_per_token"]["worst"], 3);
+  }
+  EXPECT_EQ(figures("moewe", "--slots-per-rank 5").count("step_time_s"), 0U);
+  EXPECT_EQ(figures("moewe", shape + " --nodes 3 --groups 6").count("nodes_per_token"), 0U);
+}
+
 TEST_F(Place, DrawsAPictureThatStandsAlone) {
   ASSERT_EQ(place("--slots-per-rank 5 --plot " + path("plot")).exit_code, 0);
   const std::string svg = test::read_file(folder_ / "plot");
@@ -159,9 +194,9 @@ TEST_F(Place, DrawsAPictureThatStandsAlone) {
 TEST_F(Place, TellsOfAllItsOptions) {
   const ProgramResult help = run_moewe("place --help");
   EXPECT_EQ(help.exit_code, 0);
-  for (const char* option :
-       {"--loads", "--ranks", "--slots-per-rank", "--nodes", "--groups", "--algorithm", "--from", "--target",
-        "--expert-bytes", "--score", "--experts", "--seed", "--out", "--out-format", "--json", "--plot"}) {
+  for (const char* option : {"--loads", "--ranks", "--slots-per-rank", "--nodes", "--groups", "--algorithm",
+                             "--from", "--target", "--expert-bytes", "--score", "--cost", "--step-tokens",
+                             "--experts", "--seed", "--out", "--out-format", "--json", "--plot"}) {
     EXPECT_NE(help.output.find(std::string("  ") + option + " "), std::string::npos) << option;
   }
   EXPECT_NE(run_moewe("--help").output.find("  place"), std::string::npos);
@@ -179,6 +214,7 @@ TEST_F(Place, RunsInTheFirstOfSeveralProcesses) {
 TEST_F(Place, AnswersWhatItCannotUseInOneSentence) {
   write("bad", "{\"logical_count\": [[1, 2], [3]]}");
   write("none", "{\"logical_count\": [[0, 0]]}");
+  write("half", "{\"moewe_costs\": 1}");
   write("map", "num_slots: 2\ninitial_global_assignments:\n  1: [0, 1]\n");
   const auto loads = [&](const std::string& name) {
     return "place --ranks 2 --slots-per-rank 1 --loads " + path(name);
@@ -198,6 +234,12 @@ TEST_F(Place, AnswersWhatItCannotUseInOneSentence) {
             "2 slots cannot be"},
            {"place --ranks 6 --slots-per-rank 5 --score " + path("none") + " --loads " + path("loads"),
             "has 2 experts"},
+           {"place --ranks 6 --slots-per-rank 5 --cost " + path("half") + " --loads " + path("loads"),
+            "half: 'top_k' is missing"},
+           {"place --ranks 6 --slots-per-rank 5 --cost " + path("none") + " --loads " + path("loads"),
+            "none: 'logical_count' is not known"},
+           {"place --ranks 6 --slots-per-rank 5 --cost " + path("missing") + " --loads " + path("loads"),
+            "No such file or directory"},
            {"place --ranks 6 --slots-per-rank 5 --out " + path("loads") + " --loads " + path("loads"),
             "is read here"},
            {"place --ranks 6 --slots-per-rank 5 --json /no/folder/x --loads " + path("loads"),

@@ -1,4 +1,5 @@
 # Tests of the program's parts, and of the program as people run it.
+moewe_add_test(cost_file_test SOURCES launch/cost_file_test.cpp USES moewe_launch)
 moewe_add_test(exchange_choice_test SOURCES launch/exchange_choice_test.cpp USES moewe_launch)
 moewe_add_test(forced_routing_test SOURCES launch/forced_routing_test.cpp USES moewe_launch)
 moewe_add_test(kept_file_test SOURCES launch/kept_file_test.cpp USES moewe_launch moewe_test_program)

@@ -1,0 +1,258 @@
+#include "placement/rebalance.hpp"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <numeric>
+#include <utility>
+
+#include "comm/error.hpp"
+#include "placement/loads.hpp"
+#include "placement/plan_incremental.hpp"
+#include "placement/slot_order.hpp"
+#include "placement/source_split.hpp"
+#include "placement/split.hpp"
+#include "placement/wide.hpp"
+
+namespace moewe {
+namespace {
+
+constexpr Millionths one = 1'000'000;
+constexpr std::int64_t parts_of_assignment = 1000;
+constexpr std::uint64_t most_steps = std::uint64_t{1} << 30U;
+constexpr std::uint64_t most_expert_bytes = std::uint64_t{1} << 40U;
+
+std::int64_t sum_of(std::span<const std::int64_t> loads) {
+  return std::accumulate(loads.begin(), loads.end(), std::int64_t{0});
+}
+
+Millionths imbalance_of(std::int64_t largest, std::int64_t total, std::size_t num_ranks) {
+  if (total == 0) return one;
+  return static_cast<Millionths>(wide(largest) * num_ranks * wide(one) / wide(total));
+}
+
+/// Whether the most loaded rank may be above the mean by chance: four standard deviations of as many draws.
+bool may_be_chance(std::int64_t largest, std::int64_t total, std::size_t num_ranks) {
+  const std::int64_t mean = ceil_div(total, static_cast<std::int64_t>(num_ranks));
+  return largest - mean < 4 * square_root(wide(mean));
+}
+
+void require(bool condition, const char* what) {
+  if (!condition) throw InvalidInput(fmt::format("rebalance: {}", what));
+}
+
+void check_options(const RebalanceOptions& options, std::size_t num_ranks) {
+  constexpr Millionths most = 1000 * one;
+  require(options.mode != RebalanceMode::every || options.every > 0, "plans must be a step apart at least");
+  require(options.stop >= one && options.stop <= options.enter && options.enter <= most,
+          "1 <= stop <= enter must hold");
+  require(options.margin >= 0 && options.margin <= most && options.interference >= 0 &&
+              options.interference <= most && options.switch_cost >= 0 && options.switch_cost <= max_time,
+          "margin, interference and switch_cost must not be negative, or excessive");
+  require(options.expert_bytes <= most_expert_bytes, "an expert's bytes must be at most 2^40");
+  require(options.dwell_steps > 0 && options.most_misses > 0,
+          "dwell_steps and most_misses must be 1 or more");
+  if (options.costs) check_coefficients(*options.costs, num_ranks);
+}
+
+/// Experts that the rank to which most are brought has to wait for.
+std::size_t most_arrivals(const Placement& from, const Placement& to) {
+  std::size_t most = 0;
+  std::vector<bool> is_there(to.num_experts());
+  for (std::size_t rank = 0; rank < to.num_ranks(); ++rank) {
+    std::fill(is_there.begin(), is_there.end(), false);
+    for (const ExpertId expert : from.experts_of(rank_at(rank))) is_there[index(expert)] = true;
+    const auto experts = to.experts_of(rank_at(rank));
+    const auto arrivals = std::count_if(experts.begin(), experts.end(),
+                                        [&](ExpertId expert) { return !is_there[index(expert)]; });
+    most = std::max(most, static_cast<std::size_t>(arrivals));
+  }
+  return most;
+}
+
+std::uint64_t steps_of_move(std::size_t arrivals, const RebalanceOptions& options) {
+  if (arrivals == 0) return 0;
+  if (options.bytes_per_step == 0) return 1;
+  const std::uint64_t bytes = arrivals * options.expert_bytes;
+  return std::max<std::uint64_t>(1, (bytes + options.bytes_per_step - 1) / options.bytes_per_step);
+}
+
+/// Steps in which a move pays, cut off where products would not fit.
+std::uint64_t steps_of_gain(const RebalanceDecision& decision) {
+  const std::uint64_t steps = decision.expected_life - std::min(decision.expected_life, decision.move_steps);
+  return std::min(steps, most_steps);
+}
+
+/// What a move saves in all, less what it costs.
+std::int64_t net_gain(const RebalanceDecision& decision, std::uint64_t steps) {
+  const Wide gain = wide(std::max<std::int64_t>(decision.saving, 0)) * steps;
+  return static_cast<std::int64_t>(std::min(wide(max_time), gain)) - decision.cost;
+}
+
+}  // namespace
+
+Rebalancer::Rebalancer(std::size_t layer, Topology topology, std::size_t num_experts,
+                       RebalanceOptions options)
+    : layer_(layer),
+      topology_(std::move(topology)),
+      options_(std::move(options)),
+      pattern_(num_experts, options_.pattern) {
+  check_options(options_, topology_.num_ranks());
+}
+
+RebalanceDecision Rebalancer::observe(std::uint64_t step, std::span<const std::int64_t> counts,
+                                      const Placement& current) {
+  RebalanceDecision decision;
+  decision.step = step;
+  decision.layer = layer_;
+  decision.is_in_time = options_.costs.has_value();
+  if (options_.mode == RebalanceMode::off) return decision;
+  check(counts, current);
+  pattern_.add(counts);
+  follow(step, current);
+  watch_gain(counts, current);
+  decision.expected_life = pattern_.expected_life();
+  decision.reason = reason_to_wait(step, current, decision.imbalance);
+  if (decision.is_move()) plan(current, decision);
+  if (decision.is_move()) pending_ = Move{current, decision.plan->epoch(), step, decision.saving};
+  if (decision.plan) not_before_ = step + options_.pattern.recent_steps;
+  if (!decision.is_move()) decision.plan.reset();
+  decision.misses = misses_;
+  decision.note = std::exchange(note_, "");
+  return decision;
+}
+
+void Rebalancer::check(std::span<const std::int64_t> counts, const Placement& current) const {
+  if (counts.size() == current.num_experts() && current.num_ranks() == topology_.num_ranks() &&
+      current.num_experts() == pattern_.loads().size())
+    return;
+  throw InvalidInput(fmt::format(
+      "rebalance: {} counts and a placement of {} experts on {} ranks, not of {} on {}", counts.size(),
+      current.num_experts(), current.num_ranks(), pattern_.loads().size(), topology_.num_ranks()));
+}
+
+/// Notices that the plan is in use, or that something else is.
+void Rebalancer::follow(std::uint64_t step, const Placement& current) {
+  if (watched_ && watched_->epoch != current.epoch()) watched_.reset();
+  if (!pending_ || pending_->from.epoch() == current.epoch()) return;
+  if (pending_->epoch == current.epoch()) {
+    watched_ = std::move(pending_);
+    dwell_until_ = step + options_.dwell_steps;
+  }
+  pending_.reset();
+}
+
+void Rebalancer::watch_gain(std::span<const std::int64_t> counts, const Placement& current) {
+  if (!watched_ || options_.is_measured) return;
+  const Steps step{counts, 1};
+  watched_->achieved += cost_of(watched_->from, step) - cost_of(current, step);
+  if (++watched_->num_steps < options_.dwell_steps) return;
+  note_achieved(watched_->achieved / static_cast<std::int64_t>(watched_->num_steps));
+}
+
+void Rebalancer::note_achieved(std::int64_t saving_per_step) {
+  if (!watched_) return;
+  const bool is_miss = saving_per_step < watched_->predicted / 2;
+  misses_ = is_miss ? misses_ + 1 : misses_ - std::min<std::size_t>(misses_, 1);
+  const char* unit = options_.costs ? "ps" : "thousandths of an assignment";
+  note_ = fmt::format("the move planned in step {} saved {} of {} predicted {} per step", watched_->step,
+                      saving_per_step, watched_->predicted, unit);
+  if (options_.mode == RebalanceMode::automatic && misses_ >= options_.most_misses) {
+    disabled_because_ = fmt::format(
+        "layer {}: experts no longer move, since {} moves gained less than half of what was "
+        "predicted; the latest, planned in step {}, saved {} of {} {} per step",
+        layer_, misses_, watched_->step, saving_per_step, watched_->predicted, unit);
+    note_ = *disabled_because_;
+  }
+  watched_.reset();
+}
+
+/// `move` where a plan is due.
+RebalanceReason Rebalancer::reason_to_wait(std::uint64_t step, const Placement& current,
+                                           Millionths& imbalance) {
+  const std::int64_t total = sum_of(pattern_.loads());
+  const std::int64_t largest = Splitter(current).largest(pattern_.loads());
+  imbalance = imbalance_of(largest, total, current.num_ranks());
+  if (disabled_because_) return RebalanceReason::disabled;
+  if (pending_) return RebalanceReason::moving;
+  if (options_.mode == RebalanceMode::every) {
+    const bool is_due = step > 0 && step % options_.every == 0 && total > 0;
+    return is_due ? RebalanceReason::move : RebalanceReason::between_plans;
+  }
+  if (pattern_.num_steps() < static_cast<std::int64_t>(options_.pattern.recent_steps))
+    return RebalanceReason::too_few_steps;
+  if (imbalance <= options_.stop) is_entered_ = false;
+  if (!is_entered_ && imbalance < options_.enter) return RebalanceReason::balanced;
+  if (may_be_chance(largest, total, current.num_ranks())) return RebalanceReason::noise;
+  is_entered_ = true;
+  if (step < dwell_until_) return RebalanceReason::dwelling;
+  return step < not_before_ ? RebalanceReason::between_plans : RebalanceReason::move;
+}
+
+void Rebalancer::plan(const Placement& current, RebalanceDecision& decision) const {
+  const bool is_automatic = options_.mode == RebalanceMode::automatic;
+  RebalanceDecision best = decision;
+  std::int64_t most = 0;
+  for (Placement& candidate : candidates(current)) {
+    RebalanceDecision next = forecast(current, std::move(candidate), decision);
+    const std::int64_t net = net_gain(next, is_automatic ? steps_of_gain(next) : options_.every);
+    if (best.plan && net <= most) continue;
+    most = net;
+    best = std::move(next);
+  }
+  best.reason = RebalanceReason::move;
+  if (best.moves == 0 || best.saving <= 0) {
+    best.reason = RebalanceReason::no_better_plan;
+  } else if (is_automatic && !is_worth_it(best)) {
+    best.reason = RebalanceReason::not_worth_it;
+  }
+  decision = std::move(best);
+}
+
+/// With few arrivals; where these do not get there, also a plan from nothing.
+std::vector<Placement> Rebalancer::candidates(const Placement& current) const {
+  const std::vector<std::int64_t>& loads = pattern_.loads();
+  IncrementalOptions incremental;
+  incremental.target = one + (options_.stop - one) / 2;
+  std::vector<Placement> found{plan_incrementally(current, loads, incremental)};
+  const std::int64_t allowed = largest_allowed(sum_of(loads), options_.stop, current.num_ranks());
+  if (Splitter(found.front()).largest(loads) > allowed) {
+    PlanOptions anew;
+    anew.target = incremental.target;
+    found.push_back(in_old_slots(current, plan_placement(loads, SlotSpace::of(current, topology_), anew)));
+  }
+  return found;
+}
+
+RebalanceDecision Rebalancer::forecast(const Placement& current, Placement plan,
+                                       const RebalanceDecision& so_far) const {
+  const std::vector<std::int64_t>& loads = pattern_.loads();
+  const Steps steps{loads, pattern_.num_steps()};
+  const std::int64_t cost_now = cost_of(current, steps);
+  RebalanceDecision next = so_far;
+  next.predicted = imbalance_of(Splitter(plan).largest(loads), sum_of(loads), plan.num_ranks());
+  next.saving = cost_now - cost_of(plan, steps);
+  next.moves = count_arrivals(current, plan);
+  next.bytes = next.moves * options_.expert_bytes;
+  next.move_steps = steps_of_move(most_arrivals(current, plan), options_);
+  const Wide exposed =
+      wide(cost_now) * std::min(next.move_steps, most_steps) * wide(options_.interference) / wide(one);
+  next.cost = static_cast<std::int64_t>(std::min(wide(max_time), exposed + wide(options_.switch_cost)));
+  next.plan = std::move(plan);
+  return next;
+}
+
+/// Of one step in the mean.
+std::int64_t Rebalancer::cost_of(const Placement& placement, const Steps& steps) const {
+  if (!options_.costs) return Splitter(placement).largest(steps.loads) * parts_of_assignment / steps.count;
+  const std::vector<std::int64_t> mean = scale_shares(steps.loads, sum_of(steps.loads) / steps.count);
+  const SourceSplit split =
+      split_by_source(placement, topology_, spread_over_sources(mean, placement.num_ranks()));
+  return layer_time(placement, topology_, split, *options_.costs).longest;
+}
+
+bool Rebalancer::is_worth_it(const RebalanceDecision& decision) const {
+  return wide(decision.saving) * steps_of_gain(decision) * wide(one) >
+         wide(decision.cost) * wide(one + options_.margin);
+}
+
+}  // namespace moewe
