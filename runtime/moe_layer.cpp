@@ -62,6 +62,7 @@ LayerStep MoeLayer::start_step(TokenRows x, const Routing* given, std::span<floa
   step.x = x;
   step.y = y;
   step.epoch = epoch_;
+  step.report.epoch = epoch_->placement.epoch();
   route_and_dispatch(step, given);
   return step;
 }
