@@ -129,7 +129,7 @@ std::size_t RunPlan::least_bytes() const {
 RunPlan plan_run(Engine& engine, const RunInputs& inputs, const LayerOptions& options, std::size_t num_slots,
                  std::size_t num_tokens) {
   const LayerSpec& spec = inputs.spec();
-  const LayerMemory layer = plan_layer(spec, options.dtype, num_slots, engine.threads(), engine.matmuls());
+  const LayerMemory layer = plan_layer(spec, options, num_slots, engine.threads(), engine.matmuls());
   RunPlan plan;
   plan.remedies = remedies(inputs, options);
   for (std::size_t i = 0; i < inputs.layers().size(); ++i) add_all(layer.weights, plan.resident);

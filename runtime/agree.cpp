@@ -60,7 +60,7 @@ Agreement agree(Communicator& communicator, StepProposal&& proposal) {
   sums.resize(proposal.counts_length + StepProposal::num_appended, 0);
   sums[proposal.counts_length] = static_cast<std::int64_t>(proposal.num_tokens);
   sums.back() = proposal.failure ? 1 : 0;
-  std::array<std::int64_t, 1> lowest{proposal.header.digest()};
+  std::array<std::int64_t, 2> lowest{proposal.header.digest(), proposal.migration};
   std::array<std::int64_t, 2> highest{lowest[0], static_cast<std::int64_t>(proposal.num_tokens)};
   communicator.all_reduce({.sums = sums, .minima = lowest, .maxima = highest});
 
@@ -69,6 +69,7 @@ Agreement agree(Communicator& communicator, StepProposal&& proposal) {
   Agreement agreement;
   agreement.num_tokens = static_cast<std::size_t>(sums[proposal.counts_length]);
   agreement.most_tokens_of_rank = static_cast<std::size_t>(highest[1]);
+  agreement.migration = lowest[1];
   sums.resize(num_counts);
   agreement.counts = std::move(sums);
   return agreement;

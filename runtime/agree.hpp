@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "runtime/epoch_state.hpp"
 #include "runtime/step_header.hpp"
 
 namespace moewe {
@@ -17,6 +18,8 @@ struct Agreement {
 
   std::size_t num_tokens = 0;           ///< over all ranks
   std::size_t most_tokens_of_rank = 0;  ///< of the rank with the most
+
+  MigrationWord migration = word_of_no_migration;  ///< the lowest
 };
 
 /// What a rank brings to the agreement.
@@ -32,6 +35,9 @@ struct StepProposal {
 
   /// Length of the counts that travel: the same on all ranks, whichever layer each of them is in.
   std::size_t counts_length = 0;
+
+  /// How far the layer's migration is on this rank.
+  MigrationWord migration = word_of_no_migration;
 
   /// What kept this rank from taking part, or null.
   std::exception_ptr failure;

@@ -100,6 +100,11 @@ void Engine::add_layer(std::size_t num_counts) {
   ++num_layers_;
 }
 
+ChunkCarrier& Engine::require_chunk_carrier() {
+  if (!chunk_carrier_) chunk_carrier_ = std::make_unique<ChunkCarrier>(*communicator_, backend_, meter_);
+  return *chunk_carrier_;
+}
+
 Lane& Engine::begin_step(std::size_t layer) {
   position_.enter(++num_started_, layer);
   position_.phase = Phase::route;
@@ -111,6 +116,7 @@ Lane& Engine::begin_step(std::size_t layer) {
                     "with more lanes",
                     lanes_.size()));
   }
+  if (chunk_carrier_) chunk_carrier_->progress();
   return **idle;
 }
 

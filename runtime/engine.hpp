@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "comm/backend.hpp"
+#include "runtime/chunk_carrier.hpp"
 #include "runtime/experts.hpp"
 #include "runtime/kernels/matmul.hpp"
 #include "runtime/lane.hpp"
@@ -96,6 +97,9 @@ class Engine {
   /// The most counts, one per expert or slot, that any layer agrees on.
   std::size_t max_counts() const { return max_counts_; }
 
+  /// Collective: makes it, unless it is there. Throws a shared Error.
+  ChunkCarrier& require_chunk_carrier();
+
   /// Counts one more layer, once all ranks have agreed on it.
   void add_layer(std::size_t num_counts);
 
@@ -137,6 +141,7 @@ class Engine {
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::size_t initial_lane_bytes_ = 0;
   std::size_t planned_bytes_ = 0;
+  std::unique_ptr<ChunkCarrier> chunk_carrier_;
   Workspace workspace_;
   MatmulCache matmuls_;
   StepPosition position_;

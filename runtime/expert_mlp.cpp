@@ -1,8 +1,10 @@
 #include "runtime/expert_mlp.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <vector>
+#include <xxhash.h>
 
 #include "comm/error.hpp"
 #include "runtime/kernels/elementwise.hpp"
@@ -29,9 +31,18 @@ ExpertMatrices ExpertMlp::matrices_in(std::span<float> weights) const {
   return {gate, weights.subspan(gate.size(), matrix), weights.subspan(gate.size() + matrix, matrix)};
 }
 
+ExpertWeights ExpertMlp::allocate(MemoryMeter& meter, std::string_view name) const {
+  return {Buffer(meter, name, in_->packed_bytes()), Buffer(meter, name, out_->packed_bytes())};
+}
+
 ExpertWeights ExpertMlp::pack(MemoryMeter& meter, std::string_view name,
                               const ExpertMatrices& matrices) const {
-  ExpertWeights packed{Buffer(meter, name, in_->packed_bytes()), Buffer(meter, name, out_->packed_bytes())};
+  ExpertWeights packed = allocate(meter, name);
+  pack(matrices, packed);
+  return packed;
+}
+
+void ExpertMlp::pack(const ExpertMatrices& matrices, ExpertWeights& packed) const {
   std::vector<float> rows, scratch(widened_length());
   const auto append = [&](std::span<const float> matrix, std::size_t first, std::size_t count) {
     const auto from = matrix.subspan(first * shape_.hidden, count * shape_.hidden);
@@ -51,7 +62,11 @@ ExpertWeights ExpertMlp::pack(MemoryMeter& meter, std::string_view name,
     const auto down = matrices.down.subspan(out_->first_output(panel) * shape_.intermediate, length);
     out_->pack_panel(panel, down, packed.out.data(), scratch.data());
   }
-  return packed;
+}
+
+std::uint64_t ExpertMlp::layout_digest() const {
+  const std::array digests{in_->layout_digest(), out_->layout_digest()};
+  return XXH3_64bits(digests.data(), sizeof digests);
 }
 
 std::size_t ExpertMlp::tile_rows() const {

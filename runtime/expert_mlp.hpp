@@ -35,6 +35,16 @@ class ExpertMlp {
   std::size_t weight_bytes() const { return in_->packed_bytes() + out_->packed_bytes(); }
   ExpertWeights pack(MemoryMeter& meter, std::string_view name, const ExpertMatrices& matrices) const;
 
+  /// The same into memory that is there already.
+  void pack(const ExpertMatrices& matrices, ExpertWeights& packed) const;
+
+  /// Room for one expert's packed weights.
+  ExpertWeights allocate(MemoryMeter& meter, std::string_view name) const;
+
+  /// Of how weights are packed, which depends on machine and library: packed weights may be copied between
+  /// ranks with equal digests.
+  std::uint64_t layout_digest() const;
+
   /// Rows of one call of run() at most: as many as keep inputs and hidden activations near the core.
   std::size_t tile_rows() const;
 

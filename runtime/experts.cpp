@@ -1,10 +1,13 @@
 #include "runtime/experts.hpp"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
+#include "comm/error.hpp"
 #include "runtime/layer_memory.hpp"
 #include "runtime/parallel.hpp"
+#include "runtime/weight_audit.hpp"
 
 namespace moewe {
 namespace {
@@ -45,13 +48,23 @@ void run_tiles(const ExpertMlp& mlp, std::span<const Tile> tiles, Workspace& wor
 
 SlotTable load_experts(const ExpertMlp& mlp, MemoryMeter& meter, const WeightSource& source,
                        std::span<const ExpertId> experts) {
+  SlotPool pool(mlp, meter, experts.size(), {});
+  return load_experts(mlp, meter, source, experts, pool);
+}
+
+SlotTable load_experts(const ExpertMlp& mlp, MemoryMeter& meter, const WeightSource& source,
+                       std::span<const ExpertId> experts, SlotPool& pool) {
   SlotTable table;
   if (experts.empty()) return table;
   Buffer unpacked(meter, loading_name, mlp.num_weights() * sizeof(float));
   const ExpertMatrices matrices = mlp.matrices_in(unpacked.as<float>(mlp.num_weights()));
   for (const ExpertId expert : experts) {
     source.read_expert(expert, matrices);
-    table.slots.push_back(mlp.pack(meter, expert_weights_name, matrices));
+    SlotPool::OpenSlot slot = pool.take();
+    expects(slot != nullptr, "a pool has a slot for every expert that is loaded");
+    mlp.pack(matrices, *slot);
+    if (pool.takes_checksums()) slot->checksum = checksum_of(std::as_const(*slot).bytes());
+    table.slots.push_back(SlotPool::seal(std::move(slot)));
   }
   return table;
 }
@@ -62,7 +75,7 @@ void run_experts(const ExpertMlp& mlp, const RowTable& rows, const SlotTable& sl
   std::vector<Tile> tiles;
   for (const std::uint32_t slot : rows.slots()) cut(slot, rows.rows(slot), most, tiles);
   const auto run = [&](const Tile& tile, std::span<std::byte> scratch, const Meanwhile& meanwhile) {
-    mlp.run(tile.rows, slots.slots[tile.slot], scratch, meanwhile);
+    mlp.run(tile.rows, *slots.slots[tile.slot], scratch, meanwhile);
     ledger.count_computed(tile.slot, tile.rows.size());
   };
   run_tiles(mlp, tiles, workspace, run);

@@ -9,6 +9,7 @@
 #include "runtime/kernels/copy.hpp"
 #include "runtime/ledger.hpp"
 #include "runtime/row_table.hpp"
+#include "runtime/slot_pool.hpp"
 #include "runtime/slot_table.hpp"
 #include "runtime/weight_source.hpp"
 #include "runtime/workspace.hpp"
@@ -24,6 +25,10 @@ using ExpertFunction = std::function<void(ExpertId expert, std::span<const Row> 
 /// Local. Reads and packs the experts of these slots, one after the other.
 SlotTable load_experts(const ExpertMlp& mlp, MemoryMeter& meter, const WeightSource& source,
                        std::span<const ExpertId> experts);
+
+/// The same into slots of a pool, which has as many free.
+SlotTable load_experts(const ExpertMlp& mlp, MemoryMeter& meter, const WeightSource& source,
+                       std::span<const ExpertId> experts, SlotPool& pool);
 
 /// Local. Computes all rows of the table, tile by tile, and counts them in the ledger. Calls the workspace's
 /// Meanwhile in between.

@@ -13,7 +13,7 @@ namespace moewe {
 struct LayerMemory {
   MemoryPlan weights;  ///< as long as the layer lives
 
-  /// What the rank's threads compute in; layers of one engine share it.
+  /// What the rank's threads compute in, and what migrating experts travel in; layers of one engine share it.
   MemoryPlan shared;
 
   /// While the layer is constructed, beside the above.
@@ -22,8 +22,8 @@ struct LayerMemory {
 
 /// For a layer with weights of its own and `num_slots` of its experts on this rank, on `num_threads` threads:
 /// what its construction allocates is no more and no less. Allocates nothing large.
-LayerMemory plan_layer(const LayerSpec& spec, Dtype dtype, std::size_t num_slots, std::size_t num_threads,
-                       MatmulCache& matmuls);
+LayerMemory plan_layer(const LayerSpec& spec, const LayerOptions& options, std::size_t num_slots,
+                       std::size_t num_threads, MatmulCache& matmuls);
 
 /// Names under which weights are counted.
 inline constexpr const char* expert_weights_name = "expert weights";

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <optional>
 
 #include "runtime/dtype.hpp"
@@ -25,6 +26,16 @@ struct LayerOptions {
   /// Else one thing is done after the other: shared expert, rows to experts, experts, outputs back. A matter
   /// of speed alone; where tokens go through the experts in chunks, these overlap all the same.
   bool overlap = true;
+
+  /// Slots for experts on each rank beyond those that the layer's first placement takes: so many more experts
+  /// a later placement may give to a rank.
+  std::size_t spare_slots = 0;
+
+  /// Slots on each rank that no placement takes: where experts arrive while the slots of those who leave are
+  /// still in use. Without spare and staging slots no expert can migrate, and nothing is taken for it.
+  std::size_t staging_slots = 0;
+
+  bool can_migrate() const { return spare_slots + staging_slots > 0; }
 };
 
 }  // namespace moewe

@@ -57,10 +57,12 @@ LayerStep MoeLayer::start(TokenRows x, const Routing& routing, std::span<float> 
 LayerStep MoeLayer::start_step(TokenRows x, const Routing* given, std::span<float> y) {
   LayerStep step;
   step.lane = &engine_.begin_step(number_);
+  begin_epoch();
   step.number = engine_.position().step;
   step.x = x;
   step.y = y;
   step.epoch = epoch_;
+  step.report.epoch = epoch_->placement.epoch();
   route_and_dispatch(step, given);
   return step;
 }
@@ -70,7 +72,9 @@ void MoeLayer::route_and_dispatch(LayerStep& step, const Routing* given) {
   StepProposal proposal = route(step, given);
 
   clock.begin(Phase::agree);
-  decide(step, agree(engine_.communicator(), std::move(proposal)));
+  Agreement agreement = agree(engine_.communicator(), std::move(proposal));
+  if (migration_) migration_->agree(agreement.migration);
+  decide(step, std::move(agreement));
   step.lane->is_busy = true;
   engine_.add_in_flight(step.number);
   begin_round(step, clock);
@@ -221,6 +225,7 @@ StepProposal MoeLayer::route(LayerStep& step, const Routing* given) {
   StepProposal proposal;
   proposal.header = header(Operation::run_step, step.epoch->placement, step.number);
   proposal.counts_length = engine_.max_counts();
+  if (migration_) proposal.migration = migration_->word();
   try {
     check_sizes(step);
     step.epoch->audited.check(engine_.threads());

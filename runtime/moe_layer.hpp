@@ -9,25 +9,18 @@
 #include "runtime/agree.hpp"
 #include "runtime/engine.hpp"
 #include "runtime/experts.hpp"
+#include "runtime/layer_epoch.hpp"
 #include "runtime/layer_options.hpp"
 #include "runtime/layer_spec.hpp"
+#include "runtime/migration.hpp"
 #include "runtime/rounds.hpp"
 #include "runtime/router.hpp"
-#include "runtime/slot_table.hpp"
+#include "runtime/slot_pool.hpp"
 #include "runtime/step_split.hpp"
 #include "runtime/token_rows.hpp"
-#include "runtime/weight_audit.hpp"
 #include "runtime/weight_source.hpp"
 
 namespace moewe {
-
-/// A placement and the weights that this rank's slots hold under it. Immutable.
-struct LayerEpoch {
-  Placement placement;
-  SlotTable slots;  ///< empty where a caller's function computes
-  WeightAudit
-      audited;  ///< of the slots and of what all experts share; without parts where nothing is audited
-};
 
 /// A step of a layer in flight. Made by MoeLayer::start, and to be finished.
 struct LayerStep {
@@ -63,6 +56,8 @@ class MoeLayer {
   /// expert, so that every step needs a routing. The function lives as long as the layer.
   MoeLayer(Engine& engine, const LayerSpec& spec, Placement placement, ExpertFunction experts,
            const LayerOptions& options = {});
+  MoeLayer(const MoeLayer&) = delete;
+  MoeLayer& operator=(const MoeLayer&) = delete;
 
   /// Collective and blocking: one step. `x` holds this rank's own tokens, [num_tokens, hidden] in the layer's
   /// dtype, `y` as many results in f32; any number of tokens, none included, and different numbers on
@@ -95,8 +90,21 @@ class MoeLayer {
   /// InvalidInput for one that is not the oldest in flight, which can still be finished in its turn.
   void finish(LayerStep& step);
 
+  /// Collective: begins to bring the experts to where `next` has them, while steps go on under the placement
+  /// that the layer has. The first step that begins after all ranks have told one another that they are ready
+  /// is the first under `next`; outputs have the same bits before and after. `next` has a later epoch, and
+  /// gives no rank more experts than it has slots and spare slots for, nor more new ones than can arrive
+  /// beside those it has. One layer of an engine migrates at a time. Throws a shared Error, and begins
+  /// nothing, when that is not so or ranks pass different things. Whatever goes wrong later cancels the
+  /// migration on all ranks, and is told by migration().
+  void migrate(Placement next, const MigrationOptions& options = {});
+
+  /// Of the layer's migrations so far.
+  const MigrationReport& migration() const;
+
   const LayerSpec& spec() const { return spec_; }
   const LayerOptions& options() const { return options_; }
+  /// Of the steps that are started now. Valid until a step is started.
   const Placement& placement() const { return epoch_->placement; }
 
   /// Of the layer's step that was finished last. Valid until the next step of any layer of the engine is
@@ -115,6 +123,12 @@ class MoeLayer {
   void load_router(const WeightSource& source);
   void load_shared_expert(const WeightSource& source);
   WeightAudit weight_audit(const Placement& placement, const SlotTable& slots) const;
+  std::shared_ptr<const LayerEpoch> make_epoch(Placement placement, SlotTable slots) const;
+  void prepare_migration();
+  void check_migration(const Placement& next, const MigrationOptions& options) const;
+  void check_arrivals(const Placement& next, const MigrationPlan& plan) const;
+  void add_migration(const MigrationPlan& plan, const MigrationOptions& options, StepHeader& header) const;
+  void begin_epoch();
   LayerStep start_step(TokenRows x, const Routing* given, std::span<float> y);
   void route_and_dispatch(LayerStep& step, const Routing* given);
 
@@ -162,7 +176,10 @@ class MoeLayer {
   std::optional<ExpertMlp> experts_;
   std::optional<ExpertMlp> shared_expert_;
   ExpertWeights shared_weights_;
+  std::unique_ptr<SlotPool> pool_;
+  std::vector<std::size_t> first_slots_;     // of each rank under the first placement
   std::shared_ptr<const LayerEpoch> epoch_;  // a step holds the one that it began with
+  std::unique_ptr<Migration> migration_;     // null where no expert can migrate
   std::uint64_t last_split_ = 0;             // its digest; ranks compare it when they agree on the next step
   Routing last_routing_;
   StepReport report_;

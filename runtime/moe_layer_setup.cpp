@@ -47,17 +47,26 @@ void MoeLayer::construct(Placement placement, const WeightSource* source) {
     check_layer_spec(spec_, "a layer");
     check_placement(spec_, placement, communicator.size());
     if (source == nullptr && !function_) throw InvalidInput("a layer needs weights or an expert function");
+    if (source == nullptr && options_.can_migrate())
+      throw InvalidInput("a layer whose experts are a caller's function has no spare and no staging slots");
   } catch (...) {
     proposal.failure = std::current_exception();
   }
   agree(communicator, std::move(proposal));
+  if (options_.can_migrate()) engine_.require_chunk_carrier();
   together(communicator, [&] {
     SlotTable slots = source != nullptr ? load(placement, *source) : SlotTable{};
-    WeightAudit audited = weight_audit(placement, slots);
-    epoch_ = std::make_shared<const LayerEpoch>(
-        LayerEpoch{std::move(placement), std::move(slots), std::move(audited)});
+    epoch_ = make_epoch(std::move(placement), std::move(slots));
   });
-  engine_.add_layer(epoch_->placement.num_slots());
+  prepare_migration();
+  // Of any placement that the layer can come to have.
+  engine_.add_layer(this->placement().num_slots() + options_.spare_slots * communicator.size());
+}
+
+std::shared_ptr<const LayerEpoch> MoeLayer::make_epoch(Placement placement, SlotTable slots) const {
+  WeightAudit audited = weight_audit(placement, slots);
+  return std::make_shared<const LayerEpoch>(
+      LayerEpoch{std::move(placement), std::move(slots), std::move(audited)});
 }
 
 SlotTable MoeLayer::load(const Placement& placement, const WeightSource& source) {
@@ -72,8 +81,13 @@ SlotTable MoeLayer::load(const Placement& placement, const WeightSource& source)
   }
   load_router(source);
   if (spec_.has_shared_expert()) load_shared_expert(source);
-  return load_experts(*experts_, engine_.memory(), source,
-                      placement.experts_of(engine_.communicator().rank()));
+  const auto experts = placement.experts_of(engine_.communicator().rank());
+  const bool is_audited = engine_.verify() == VerifyLevel::audit;
+  pool_ = std::make_unique<SlotPool>(*experts_, engine_.memory(),
+                                     experts.size() + options_.spare_slots + options_.staging_slots,
+                                     SlotPoolOptions{.takes_checksums = is_audited || options_.can_migrate(),
+                                                     .spoils_free_slots = is_audited});
+  return load_experts(*experts_, engine_.memory(), source, experts, *pool_);
 }
 
 void MoeLayer::load_router(const WeightSource& source) {
@@ -99,18 +113,39 @@ WeightAudit MoeLayer::weight_audit(const Placement& placement, const SlotTable& 
   WeightAudit audit;
   if (engine_.verify() != VerifyLevel::audit) return audit;
   const Rank self = engine_.communicator().rank();
-  const auto add = [&](const std::string& what, std::vector<std::span<const std::byte>> bytes) {
-    audit.add(fmt::format("layer {}: the weights of {} on rank {}", number_, what, number(self)),
-              std::move(bytes));
+  const auto name = [&](const std::string& what) {
+    return fmt::format("layer {}: the weights of {} on rank {}", number_, what, number(self));
   };
-  const auto bytes_of = [](const Buffer& buffer) { return std::span(buffer.data(), buffer.size()); };
-  if (router_) add("the router", router_->bytes());
-  if (shared_expert_) add("the shared expert", {bytes_of(shared_weights_.in), bytes_of(shared_weights_.out)});
+  const auto pieces = [](const ExpertWeights& weights) {
+    const auto bytes = weights.bytes();
+    return std::vector<std::span<const std::byte>>(bytes.begin(), bytes.end());
+  };
+  if (router_) audit.add(name("the router"), router_->bytes());
+  if (shared_expert_) audit.add(name("the shared expert"), pieces(shared_weights_));
   for (std::size_t slot = 0; slot < slots.slots.size(); ++slot) {
-    const auto& [in, out] = slots.slots[slot];
-    add(fmt::format("expert {}", number(placement.experts_of(self)[slot])), {bytes_of(in), bytes_of(out)});
+    const ExpertWeights& weights = *slots.slots[slot];
+    audit.add(name(fmt::format("expert {}", number(placement.experts_of(self)[slot]))), pieces(weights),
+              weights.checksum);
   }
   return audit;
+}
+
+void MoeLayer::migrate(Placement next, const MigrationOptions& options) {
+  MigrationPlan plan;
+  StepProposal proposal;
+  proposal.header = header(Operation::migrate, next, engine_.num_started());
+  proposal.counts_length = engine_.max_experts();
+  try {
+    check_placement(spec_, next, engine_.communicator().size());
+    check_migration(next, options);
+    plan = plan_migration(placement(), next, engine_.communicator().topology());
+    check_arrivals(next, plan);
+    add_migration(plan, options, proposal.header);
+  } catch (...) {
+    proposal.failure = std::current_exception();
+  }
+  agree(engine_.communicator(), std::move(proposal));
+  migration_->begin({epoch_, std::move(next), std::move(plan), options});
 }
 
 std::optional<Matmul::Rows> MoeLayer::matmul_rows() const {
@@ -162,7 +197,7 @@ StepHeader MoeLayer::header(Operation operation, const Placement& placement, std
   StepHeader header;
   const auto add = [&](const char* name, auto value) { header.add(name, static_cast<std::int64_t>(value)); };
   add("protocol version", protocol_version);
-  add("operation (0: construct a layer, 1: run a step, 2: run a round)", operation);
+  add("operation (0: construct a layer, 1: run a step, 2: run a round, 3: migrate)", operation);
   add("layer", number_);
   add("step", step);
   header.add(spec_);

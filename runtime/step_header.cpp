@@ -43,6 +43,8 @@ void StepHeader::add(const LayerOptions& options) {
   add("dtype", as_number(options.dtype));
   add("way to combine", as_number(options.combine));
   add("overlap", as_number(options.overlap));
+  add("spare slots", as_number(options.spare_slots));
+  add("staging slots", as_number(options.staging_slots));
   add("bounded capacity", as_number(options.capacity.has_value()));
   const CapacityOptions capacity = options.capacity.value_or(CapacityOptions{});
   add("capacity factor (bits of an f64)", std::bit_cast<std::int64_t>(capacity.factor));

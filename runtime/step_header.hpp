@@ -10,7 +10,7 @@
 
 namespace moewe {
 
-enum class Operation : std::int64_t { construct_layer, run_step, run_round };
+enum class Operation : std::int64_t { construct_layer, run_step, run_round, migrate };
 
 /// What all ranks must pass alike to one collective operation of an engine. Compared in its agreement: by its
 /// digest, and value by value only where that differs.
@@ -37,6 +37,6 @@ class StepHeader {
 };
 
 /// Raised whenever what travels between ranks changes its meaning.
-inline constexpr std::int64_t protocol_version = 4;
+inline constexpr std::int64_t protocol_version = 5;
 
 }  // namespace moewe

@@ -51,6 +51,7 @@ struct StepReport {
   std::vector<std::int64_t> assignments_per_expert;  ///< over all ranks, as routed
   std::vector<std::int64_t> assignments_per_rank;    ///< that it computes; of all ranks, the same on each
   std::vector<std::int64_t> computed_per_slot;       ///< on this rank
+  std::uint64_t epoch = 0;                           ///< of the placement
   std::optional<OverflowReport> overflow;            ///< where the capacity is bounded
   std::size_t num_rounds = 0;
 
@@ -59,7 +60,8 @@ struct StepReport {
     return overflow ? overflow->kept : assignments_per_expert;
   }
 
-  /// Sums, of a step whose tokens were two steps of the same layer; of rounds the most.
+  /// Sums, of a step whose tokens were two steps of the same layer; of rounds the most. Where a migration
+  /// ended between the two, the slots of the other epoch come behind those of this one.
   void add(const StepReport& other);
 };
 

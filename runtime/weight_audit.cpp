@@ -8,19 +8,21 @@
 #include "runtime/parallel.hpp"
 
 namespace moewe {
-namespace {
 
-std::uint64_t checksum_of(const std::vector<std::span<const std::byte>>& bytes) {
+std::uint64_t checksum_of(std::span<const std::span<const std::byte>> bytes) {
   std::uint64_t checksum = 0;
   for (const std::span<const std::byte> piece : bytes)
     checksum = XXH3_64bits_withSeed(piece.data(), piece.size(), checksum);
   return checksum;
 }
 
-}  // namespace
-
 void WeightAudit::add(std::string name, std::vector<std::span<const std::byte>> bytes) {
   const std::uint64_t checksum = checksum_of(bytes);
+  add(std::move(name), std::move(bytes), checksum);
+}
+
+void WeightAudit::add(std::string name, std::vector<std::span<const std::byte>> bytes,
+                      std::uint64_t checksum) {
   parts_.push_back({std::move(name), std::move(bytes), checksum});
 }
 

@@ -1,6 +1,9 @@
 #include "runtime/kernels/panels.hpp"
 
 #include <algorithm>
+#include <numeric>
+#include <vector>
+#include <xxhash.h>
 
 #include "comm/error.hpp"
 #include "runtime/kernels/elementwise.hpp"
@@ -43,6 +46,17 @@ void Panels::pack_panel(std::size_t panel, std::span<const float> weights, std::
   const std::size_t length = matmul(panel).packed_length();
   matmul(panel).pack(weights, scratch);
   round_to_bf16({scratch, length}, {reinterpret_cast<Bf16*>(place), length});
+}
+
+std::uint64_t Panels::layout_digest() const {
+  std::uint64_t digest = packed_bytes();
+  for (const Matmul* matmul : {full_.get(), last_.get()}) {
+    std::vector<float> weights(matmul->in() * matmul->out()), packed(matmul->packed_length());
+    std::iota(weights.begin(), weights.end(), 1.0F);
+    matmul->pack(weights, packed.data());
+    digest = XXH3_64bits_withSeed(packed.data(), packed.size() * sizeof(float), digest);
+  }
+  return digest;
 }
 
 void Panels::apply(std::size_t panel, const float* x, std::size_t num_rows, const std::byte* packed,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 
@@ -42,6 +43,9 @@ class Panels {
   /// Matmul::max_rows. Thread-safe.
   void apply(std::size_t panel, const float* x, std::size_t num_rows, const std::byte* packed, float* scratch,
              float* y) const;
+
+  /// Of the order in which packed weights lie, which depends on machine and library.
+  std::uint64_t layout_digest() const;
 
   /// How the matmuls are used on this machine.
   Matmul::Rows rows() const { return full_->rows(); }

@@ -39,6 +39,8 @@ std::vector<std::function<void(LayerSpec&)>> spec_changes() {
 
 std::vector<std::function<void(LayerOptions&)>> option_changes() {
   return {[](LayerOptions& o) { o.dtype = Dtype::bf16; },
+          [](LayerOptions& o) { o.spare_slots = 1; },
+          [](LayerOptions& o) { o.staging_slots = 1; },
           [](LayerOptions& o) { o.combine = Combine::fast; },
           [](LayerOptions& o) { o.capacity.emplace(); },
           [](LayerOptions& o) { o.capacity.emplace().factor = 1.0000000000000002; },
