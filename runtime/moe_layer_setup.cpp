@@ -134,7 +134,7 @@ void MoeLayer::migrate(Placement next, const MigrationOptions& options) {
   MigrationPlan plan;
   StepProposal proposal;
   proposal.header = header(Operation::migrate, next, engine_.num_started());
-  proposal.counts_length = engine_.max_experts();
+  proposal.counts_length = engine_.max_counts();
   try {
     check_placement(spec_, next, engine_.communicator().size());
     check_migration(next, options);
