@@ -110,6 +110,16 @@ TEST(Rebalancer, NeverMovesWhatIsUnevenByChanceOnly) {
   });
 }
 
+TEST(Rebalancer, WaitsForAsManyAssignmentsAsTellChanceFromSkew) {
+  for (std::uint32_t seed = 0; seed < 5; ++seed) {
+    DrawnLoads loads(num_experts, 0, seed);
+    Layer layer(with_spares(4, 0), usual_options());
+    for (int step = 0; step < 300; ++step) layer.step(loads.draw(8));
+    EXPECT_EQ(layer.num_moves(), 0);
+    EXPECT_GT(layer.times(RebalanceReason::noise), 0);
+  }
+}
+
 TEST(Rebalancer, BalancesSkewedLoadsWithinFiftySteps) {
   int num_uneven = 0;
   for_each_shape(10, [&](const Placement& placement, std::uint32_t seed) {
