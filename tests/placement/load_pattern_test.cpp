@@ -86,6 +86,7 @@ TEST(LoadPattern, RefusesWhatCannotBeAndStaysAsItWas) {
   EXPECT_THROW(LoadPattern(0), InvalidInput);
   EXPECT_THROW(LoadPattern(1, {0, 4, 0}), InvalidInput);
   EXPECT_THROW(LoadPattern(1, {5, 4, 0}), InvalidInput);
+  EXPECT_THROW(LoadPattern(1, {4, 4, -1}), InvalidInput);
 }
 
 }  // namespace

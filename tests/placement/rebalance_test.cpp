@@ -180,8 +180,10 @@ Loads against(const Placement& placement) {
 }
 
 TEST(Rebalancer, DisablesItselfWhereTheGainIsNeverAchieved) {
-  for_each_shape(1, [](const Placement& placement, std::uint32_t) {
-    Layer layer(placement, usual_options());
+  for_each_shape(2, [](const Placement& placement, std::uint32_t seed) {
+    RebalanceOptions options = usual_options();
+    if (seed == 1) options.costs.emplace();
+    Layer layer(placement, options);
     std::string said;
     for (int step = 0; step < 1000; ++step) {
       const RebalanceDecision decision = layer.step(against(layer.placement()));
