@@ -19,7 +19,7 @@ constexpr std::size_t max_file_bytes = std::size_t{1} << 20U;
 
 /// Throws for anything but an object with no other members.
 void require_known(const Json& json, const std::set<std::string>& names, const std::string& where) {
-  if (!json.is_object()) throw InvalidInput(where + " must be an object");
+  if (!json.is_object()) throw InvalidInput(where + ": must be an object");
   for (const auto& member : json.items()) {
     if (names.count(member.key()) == 0)
       throw InvalidInput(fmt::format("{}: '{}' is not known", where, printable(member.key())));

@@ -3,17 +3,35 @@
 #include <algorithm>
 #include <fmt/format.h>
 #include <functional>
+#include <numeric>
 
 #include "comm/error.hpp"
 #include "placement/loads.hpp"
 #include "placement/split.hpp"
+#include "placement/wide.hpp"
 
 namespace moewe {
 namespace {
 
+constexpr std::int64_t billion = 1'000'000'000;
+
 template <typename Combine>
 void combine_into(std::vector<std::int64_t>& sums, std::span<const std::int64_t> counts, Combine&& combine) {
   std::transform(sums.begin(), sums.end(), counts.begin(), sums.begin(), combine);
+}
+
+/// Whether the distance between two samples is `share`, of a billion, at least: what is quickly told of most
+/// steps.
+bool are_apart(std::span<const std::int64_t> now, std::span<const std::int64_t> before, std::int64_t share) {
+  const std::int64_t n = std::accumulate(now.begin(), now.end(), std::int64_t{0});
+  const std::int64_t m = std::accumulate(before.begin(), before.end(), std::int64_t{0});
+  Wide twice = 0;  // times n and m
+  for (std::size_t expert = 0; expert < now.size(); ++expert) {
+    const Wide a = wide(now[expert]) * wide(m);
+    const Wide b = wide(before[expert]) * wide(n);
+    twice += a > b ? a - b : b - a;
+  }
+  return twice * wide(billion) >= 2 * wide(share) * wide(n) * wide(m);
 }
 
 }  // namespace
@@ -22,6 +40,10 @@ LoadPattern::LoadPattern(std::size_t num_experts, const PatternOptions& options)
     : options_(options), recent_sum_(num_experts, 0), older_sum_(num_experts, 0), loads_(num_experts, 0) {
   constexpr std::size_t most_steps = std::size_t{1} << 16U;
   if (num_experts == 0) throw InvalidInput("load pattern: there must be an expert at least");
+  if (options.least_drift < 0 || options.least_drift > billion) {
+    throw InvalidInput(
+        fmt::format("load pattern: the least drift is {}, not from 0 to {}", options.least_drift, billion));
+  }
   if (options.recent_steps == 0 || options.recent_steps > options.most_steps ||
       options.most_steps > most_steps) {
     throw InvalidInput(fmt::format("load pattern: {} recent of {} steps must be one at least, and at most {}",
@@ -35,12 +57,17 @@ bool LoadPattern::add(std::span<const std::int64_t> counts) {
   if (total > most)
     throw InvalidInput(fmt::format("load pattern: a step has {} assignments, not up to {}", total, most));
   take_in(counts);
-  const Drift drift = compare_loads(recent_sum_, older_sum_);
-  const bool has_both = recent_.size() == options_.recent_steps &&
-                        older_steps_ >= static_cast<std::int64_t>(options_.recent_steps);
-  const bool is_other = has_both && drift.is_significant() && drift.excess() >= options_.least_drift;
+  const bool is_other = has_changed();
   if (is_other) begin_anew();
   return is_other;
+}
+
+bool LoadPattern::has_changed() const {
+  const bool has_both = recent_.size() == options_.recent_steps &&
+                        older_steps_ >= static_cast<std::int64_t>(options_.recent_steps);
+  if (!has_both || !are_apart(recent_sum_, older_sum_, options_.least_drift)) return false;
+  const Drift drift = compare_loads(recent_sum_, older_sum_);
+  return drift.is_significant() && drift.excess() >= options_.least_drift;
 }
 
 void LoadPattern::take_in(std::span<const std::int64_t> counts) {

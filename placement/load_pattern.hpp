@@ -25,7 +25,8 @@ struct PatternOptions {
 /// patterns on every rank, in integers. Remembers bounded sums, however long it goes on.
 class LoadPattern {
  public:
-  /// Throws InvalidInput without experts, and for no recent_steps, or more of them than most_steps.
+  /// Throws InvalidInput without experts, and for options out of range: recent_steps are from 1 to
+  /// most_steps.
   explicit LoadPattern(std::size_t num_experts, const PatternOptions& options = {});
 
   /// The next step's assignments per expert. Whether loads have changed by now: then all that came before
@@ -49,6 +50,7 @@ class LoadPattern {
 
  private:
   void take_in(std::span<const std::int64_t> counts);
+  bool has_changed() const;
   void forget_older_half();
   void begin_anew();
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <functional>
 #include <numeric>
 #include <utility>
 
@@ -141,12 +142,21 @@ void Rebalancer::follow(std::uint64_t step, const Placement& current) {
   pending_.reset();
 }
 
+/// Step by step; where times are to be predicted, which takes longer, several steps together.
 void Rebalancer::watch_gain(std::span<const std::int64_t> counts, const Placement& current) {
   if (!watched_ || options_.is_measured) return;
-  const Steps step{counts, 1};
-  watched_->achieved += cost_of(watched_->from, step) - cost_of(current, step);
-  if (++watched_->num_steps < options_.dwell_steps) return;
-  note_achieved(watched_->achieved / static_cast<std::int64_t>(watched_->num_steps));
+  Move& move = *watched_;
+  move.loads.resize(counts.size(), 0);
+  std::transform(counts.begin(), counts.end(), move.loads.begin(), move.loads.begin(), std::plus<>());
+  const bool is_last =
+      move.num_steps + static_cast<std::uint64_t>(++move.num_waiting) >= options_.dwell_steps;
+  const std::size_t together = options_.costs ? options_.pattern.recent_steps : 1;
+  if (!is_last && static_cast<std::size_t>(move.num_waiting) < together) return;
+  const Steps steps{move.loads, move.num_waiting};
+  move.achieved += (cost_of(move.from, steps) - cost_of(current, steps)) * move.num_waiting;
+  move.num_steps += static_cast<std::uint64_t>(std::exchange(move.num_waiting, 0));
+  std::fill(move.loads.begin(), move.loads.end(), 0);
+  if (is_last) note_achieved(move.achieved / static_cast<std::int64_t>(move.num_steps));
 }
 
 void Rebalancer::note_achieved(std::int64_t saving_per_step) {

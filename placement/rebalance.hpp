@@ -81,8 +81,10 @@ class Rebalancer {
     std::uint64_t epoch;  ///< of the plan
     std::uint64_t step;   ///< in which it was made
     std::int64_t predicted;
-    std::int64_t achieved = 0;
-    std::uint64_t num_steps = 0;  ///< with the plan in use
+    std::int64_t achieved = 0;          ///< in all steps that were judged
+    std::uint64_t num_steps = 0;        ///< of these
+    std::vector<std::int64_t> loads{};  ///< of steps that are not judged yet
+    std::int64_t num_waiting = 0;
   };
   /// Steps that are judged together: their sum of loads.
   struct Steps {

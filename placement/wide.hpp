@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 namespace moewe {
@@ -9,19 +10,14 @@ __extension__ using Wide = unsigned __int128;
 
 constexpr Wide wide(std::int64_t value) { return static_cast<Wide>(value); }
 
-/// Rounded down; of at most 2^126.
-constexpr std::int64_t square_root(Wide value) {
-  Wide low = 0;
-  Wide high = Wide{1} << 63U;
-  while (low < high) {
-    const Wide middle = low + (high - low + 1) / 2;
-    if (middle <= value / middle) {
-      low = middle;
-    } else {
-      high = middle - 1;
-    }
-  }
-  return static_cast<std::int64_t>(low);
+/// Rounded down; of less than 2^126. Exact, whatever the rounding of doubles is.
+inline std::int64_t square_root(Wide value) {
+  if (value == 0) return 0;
+  Wide root = static_cast<std::uint64_t>(std::sqrt(static_cast<double>(value)));  // right but for 2^-52 of it
+  root = (root + value / root) / 2;
+  while (root * root > value) --root;
+  while ((root + 1) * (root + 1) <= value) ++root;
+  return static_cast<std::int64_t>(root);
 }
 
 }  // namespace moewe

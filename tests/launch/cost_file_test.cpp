@@ -75,7 +75,7 @@ TEST(CostFile, IsRefusedInOneSentence) {
     bad.update(Json::parse(change));
     EXPECT_EQ(refusal(bad.dump()), message);
   }
-  EXPECT_EQ(refusal("[]"), "COSTS must be an object");
+  EXPECT_EQ(refusal("[]"), "COSTS: must be an object");
   EXPECT_EQ(refusal("{"), "COSTS: not valid JSON near its byte 2");
   EXPECT_EQ(refusal(R"({"row_ps": 1, "row_ps": 2})"), "COSTS: key 'row_ps' stands twice in one object");
 }

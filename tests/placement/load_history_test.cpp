@@ -7,6 +7,7 @@
 
 #include "comm/error.hpp"
 #include "placement/split.hpp"
+#include "placement/wide.hpp"
 
 namespace moewe {
 namespace {
@@ -25,6 +26,22 @@ std::vector<double> skewed(std::mt19937& random, std::size_t num_experts) {
   std::vector<double> weights(num_experts);
   for (double& w : weights) w = weight(random);
   return weights;
+}
+
+TEST(SquareRoot, IsExactAroundSquares) {
+  std::mt19937_64 random(4);
+  for (int round = 0; round < 10'000; ++round) {
+    const auto root = static_cast<std::int64_t>(random() >> (2 + random() % 60));
+    if (root < 2) continue;
+    const Wide square = wide(root) * wide(root);
+    EXPECT_EQ(square_root(square), root);
+    EXPECT_EQ(square_root(square + wide(root)), root);
+    EXPECT_EQ(square_root(square + 2 * wide(root)), root);
+    EXPECT_EQ(square_root(square - 1), root - 1);
+  }
+  EXPECT_EQ(square_root(0), 0);
+  EXPECT_EQ(square_root(1), 1);
+  EXPECT_EQ(square_root(3), 1);
 }
 
 TEST(Drift, IsTheTotalVariationBetweenTwoTimes) {

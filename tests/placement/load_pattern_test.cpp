@@ -32,10 +32,12 @@ TEST(LoadPattern, SumsUpWhatItRemembers) {
 
 TEST(LoadPattern, LastsWhileOnlyChanceSpeaks) {
   for (std::uint32_t seed = 0; seed < 5; ++seed) {
-    DrawnLoads loads(num_experts, 0.8, seed);
-    LoadPattern pattern(num_experts);
-    for (int step = 0; step < 1000; ++step) EXPECT_FALSE(pattern.add(loads.draw(500))) << seed;
-    EXPECT_EQ(pattern.expected_life(), 1000U);
+    for (const std::int64_t count : {20, 500}) {
+      DrawnLoads loads(num_experts, 0.8, seed);
+      LoadPattern pattern(num_experts);
+      for (int step = 0; step < 1000; ++step) EXPECT_FALSE(pattern.add(loads.draw(count))) << seed;
+      EXPECT_EQ(pattern.expected_life(), 1000U);
+    }
   }
 }
 
@@ -84,6 +86,7 @@ TEST(LoadPattern, RefusesWhatCannotBeAndStaysAsItWas) {
   EXPECT_THROW(LoadPattern(0), InvalidInput);
   EXPECT_THROW(LoadPattern(1, {0, 4, 0}), InvalidInput);
   EXPECT_THROW(LoadPattern(1, {5, 4, 0}), InvalidInput);
+  EXPECT_THROW(LoadPattern(1, {4, 4, -1}), InvalidInput);
 }
 
 }  // namespace

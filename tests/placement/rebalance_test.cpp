@@ -110,6 +110,16 @@ TEST(Rebalancer, NeverMovesWhatIsUnevenByChanceOnly) {
   });
 }
 
+TEST(Rebalancer, WaitsForAsManyAssignmentsAsTellChanceFromSkew) {
+  for (std::uint32_t seed = 0; seed < 5; ++seed) {
+    DrawnLoads loads(num_experts, 0, seed);
+    Layer layer(with_spares(4, 0), usual_options());
+    for (int step = 0; step < 300; ++step) layer.step(loads.draw(8));
+    EXPECT_EQ(layer.num_moves(), 0);
+    EXPECT_GT(layer.times(RebalanceReason::noise), 0);
+  }
+}
+
 TEST(Rebalancer, BalancesSkewedLoadsWithinFiftySteps) {
   int num_uneven = 0;
   for_each_shape(10, [&](const Placement& placement, std::uint32_t seed) {
@@ -170,8 +180,10 @@ Loads against(const Placement& placement) {
 }
 
 TEST(Rebalancer, DisablesItselfWhereTheGainIsNeverAchieved) {
-  for_each_shape(1, [](const Placement& placement, std::uint32_t) {
-    Layer layer(placement, usual_options());
+  for_each_shape(2, [](const Placement& placement, std::uint32_t seed) {
+    RebalanceOptions options = usual_options();
+    if (seed == 1) options.costs.emplace();
+    Layer layer(placement, options);
     std::string said;
     for (int step = 0; step < 1000; ++step) {
       const RebalanceDecision decision = layer.step(against(layer.placement()));
