@@ -22,6 +22,7 @@ constexpr std::size_t max_layers = 10'000;
 constexpr std::size_t max_size = std::size_t{1} << 20;
 constexpr double max_timeout_s = 1e6;
 constexpr double max_capacity_factor = 1e6;
+constexpr std::size_t max_spare_slots = 65536;
 
 // The first of each is the default.
 const Choices<PathRequest> path_choices{{"auto", PathRequest::automatic},
@@ -128,6 +129,15 @@ void parse_tokens(const OptionValues& values, RunOptions& options) {
   if (!is_known) throw InvalidInput("one of --input FILE, --tokens N and --tokens-per-rank N is required");
 }
 
+void parse_rebalance(const OptionValues& values, RunOptions& options) {
+  options.rebalance = moewe::parse_rebalance(find_text(values, "rebalance").value_or("off"));
+  require_with(values, options.rebalance.is_on(), "--rebalance auto or every:N", {"migration-budget"});
+  options.rebalance.spare_slots =
+      find_number(values, "spare-slots", 0, max_spare_slots).value_or(options.rebalance.is_on() ? 1 : 0);
+  options.rebalance.budget_bytes = find_bytes(values, "migration-budget").value_or(0);
+  options.layer.staging_slots = options.rebalance.is_on() ? 1 : 0;
+}
+
 void require_scores(const RunOptions& options) {
   const auto& capacity = options.layer.capacity;
   if (!options.routing.is_forced() || !capacity || capacity->policy != OverflowPolicy::next_choice) return;
@@ -200,6 +210,7 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
   require_with(values, options.output.has_value(), "--output FILE", {"resume"});
   options.placement = find_text(values, "placement");
   if (options.placement == "contiguous") options.placement.reset();
+  parse_rebalance(values, options);
   require_scores(options);
   require_whole_steps(options);
   return options;
@@ -238,6 +249,9 @@ std::vector<std::string> RunOptions::shared_settings() const {
           fmt::format("--verify {}", name_of(verify)),
           fmt::format("--timeout {}", timeout_s),
           fmt::format("--placement {}", placement ? "FILE" : "contiguous"),
+          fmt::format("--rebalance {}", describe(rebalance)),
+          fmt::format("--spare-slots {}", rebalance.spare_slots),
+          fmt::format("--migration-budget {}", rebalance.budget_bytes),
           file("input", input),
           file("output", output),
           fmt::format("--resume {}", resume),

@@ -10,6 +10,7 @@
 #include "launch/calibration.hpp"
 #include "launch/forced_routing.hpp"
 #include "launch/overlap_mode.hpp"
+#include "launch/rebalance_request.hpp"
 #include "runtime/layer_options.hpp"
 #include "runtime/layer_spec.hpp"
 #include "runtime/ledger.hpp"
@@ -48,6 +49,7 @@ struct RunOptions {
   std::uint64_t seed = 0;
 
   LayerOptions layer;
+  RebalanceRequest rebalance;
   ExchangeRequest exchange;
   OverlapMode overlap = OverlapMode::shared;
   VerifyLevel verify = VerifyLevel::ledger;

@@ -67,6 +67,14 @@ po::options_description describe_ranks() {
               "what moewe place wrote for as many ranks, with copies or without; or contiguous: expert e of "
               "E on rank "
               "floor(e * ranks / E) (the default)")(
+      "spare-slots", value_named("N"),
+      "slots of each rank for copies of experts, beyond those that the placement takes (default: 1 with "
+      "--rebalance, else 0)")(
+      "rebalance", value_named("MODE"),
+      "let experts migrate between ranks while steps go on: auto: where loads are uneven and it saves more "
+      "than it costs; every:N: every N steps, as far as it makes loads more even; off (the default)")(
+      "migration-budget", value_named("SIZE"),
+      "of weights that a rank sends in a step of a layer (default 1MiB)")(
       "path", value_named("NAME"),
       "auto: direct inside a node, between nodes message or two-level, whichever is quicker (the default); "
       "direct; message; two-level: between nodes, each row once per node")(

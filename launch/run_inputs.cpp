@@ -7,6 +7,7 @@
 #include "comm/together.hpp"
 #include "launch/run_keeper.hpp"
 #include "launch/shared_options.hpp"
+#include "placement/stages.hpp"
 #include "runtime/write_target.hpp"
 
 namespace moewe {
@@ -84,6 +85,7 @@ void RunInputs::open_tokens(std::size_t num_ranks, const RunOptions& options) {
 }
 
 void RunInputs::open_placements(std::size_t num_ranks, const RunOptions& options) {
+  num_spares_ = options.rebalance.spare_slots;
   if (!options.placement) return;
   placements_ = read_placement_map(*options.placement, {num_ranks, spec().num_experts});
   for (const std::size_t layer : layers_) {
@@ -93,7 +95,9 @@ void RunInputs::open_placements(std::size_t num_ranks, const RunOptions& options
 
 Placement RunInputs::placement(std::size_t layer, std::size_t num_ranks) const {
   const auto found = placements_.find(layer);
-  return found == placements_.end() ? contiguous_placement(spec().num_experts, num_ranks) : found->second;
+  return with_spare_copies(
+      found == placements_.end() ? contiguous_placement(spec().num_experts, num_ranks) : found->second,
+      num_spares_);
 }
 
 void RunInputs::refuse_to_overwrite(const RunOptions& options) const {

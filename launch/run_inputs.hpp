@@ -30,8 +30,8 @@ class RunInputs {
   /// Null where tokens are generated.
   const SafetensorsFile* input() const { return input_.get(); }
 
-  /// Of one of layers(), on `num_ranks`, which is the job's number of ranks. All have as many slots on a
-  /// rank.
+  /// The first one of one of layers(), on `num_ranks`, which is the job's number of ranks. All have as many
+  /// slots on a rank.
   Placement placement(std::size_t layer, std::size_t num_ranks) const;
 
   /// Null where the router chooses.
@@ -54,6 +54,7 @@ class RunInputs {
   std::unique_ptr<RoutingSource> routing_;
   std::unique_ptr<TokenSource> tokens_;
   PlacementMap placements_;  // none: contiguous
+  std::size_t num_spares_ = 0;
   bool has_reference_ = false;
 };
 

@@ -82,6 +82,17 @@ Json slow_rank_json(const RunResult& result) {
           {"reason", name_of(slow.kind)}};
 }
 
+Json migration_json(const RunResult& result) {
+  const RebalanceTotals& totals = result.migration;
+  return {{"rebalance", result.rebalance},
+          {"epochs", totals.epochs},
+          {"moves", totals.moves},
+          {"bytes", totals.bytes},
+          {"cancelled", totals.cancelled},
+          {"stall_s", totals.stall_s},
+          {"log", totals.log}};
+}
+
 Json memory_json(const RunResult& result) {
   return {{"planned_bytes", RunResult::most(result.planned_bytes_per_rank)},
           {"peak_bytes", RunResult::most(result.peak_bytes_per_rank)},
@@ -156,6 +167,7 @@ std::string to_json(const RunResult& result) {
   json["imbalance"] = {{"first", mean(result.first_imbalance)},
                        {"last", mean(result.last_imbalance)},
                        {"per_layer", result.last_imbalance}};
+  json["migration"] = migration_json(result);
   json["memory"] = memory_json(result);
   json["verify"] = verify_json(result);
   constexpr int indent = 2;  // names of files may hold what is no UTF-8

@@ -128,6 +128,12 @@ void add_totals(Communicator& communicator, const StepLoop& loop, RunResult& res
 }
 
 /// Collective.
+void add_migration(Communicator& communicator, const StepLoop& loop, RunResult& result) {
+  result.migration = loop.rebalanced();
+  result.migration.stall_s = slowest(communicator, {result.migration.stall_s}).front();
+}
+
+/// Collective.
 void add_waits(Communicator& communicator, const StepTotals& totals, RunResult& result) {
   const double seconds = std::accumulate(result.step_times.begin(), result.step_times.end(), 0.0);
   std::vector<RankWait> mine;
@@ -167,6 +173,7 @@ RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptio
   result.routing = describe(options.routing);
   result.capacity = describe(options.layer.capacity);
   result.placement = options.placement ? options.placement->string() : "contiguous";
+  result.rebalance = describe(options.rebalance);
   result.tolerance = options.layer.dtype == Dtype::f32 ? f32_tolerance : bf16_tolerance;
   result.tokens = inputs.tokens().num_tokens();
   result.steps = options.steps;
@@ -176,6 +183,7 @@ RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptio
   result.cores = cores_of_rank(ranks_on_node(communicator));
   result.exchange = gather_paths(communicator, engine);
   add_totals(communicator, loop, result);
+  add_migration(communicator, loop, result);
   add_waits(communicator, loop.totals(), result);
   constexpr double flops_per_weight = 2;
   const std::size_t matrices = spec.expert.gated ? 3 : 2;

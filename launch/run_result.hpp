@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "launch/rebalancing.hpp"
 #include "launch/reference_check.hpp"
 #include "launch/slow_rank.hpp"
 #include "runtime/step_report.hpp"
@@ -62,6 +63,8 @@ struct RunResult {
   double expert_flops = 0;                                ///< of the steps that have times
   std::vector<double> first_imbalance;                    ///< per layer, first step
   std::vector<double> last_imbalance;                     ///< per layer, last step
+  std::string rebalance;                                  ///< as it would be typed
+  RebalanceTotals migration;                              ///< time of the slowest rank
   std::vector<std::int64_t> peak_bytes_per_rank;          ///< counted
   std::vector<std::int64_t> planned_bytes_per_rank;       ///< what was planned for them
   std::vector<std::int64_t> process_bytes_per_rank;       ///< in RAM at the end, of the rank's whole process

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <map>
+#include <numeric>
 
 #include "launch/human.hpp"
 #include "launch/run_result.hpp"
@@ -100,6 +101,17 @@ std::string reference_text(const RunResult& result) {
   return text;
 }
 
+std::string describe_migration(const RunResult& result) {
+  const RebalanceTotals& totals = result.migration;
+  const double steps = std::accumulate(result.step_times.begin(), result.step_times.end(), 0.0);
+  constexpr double percent = 100;
+  return fmt::format("{}: {}, {}, {}{}; deciding and beginning took {:.2f} % of the steps", result.rebalance,
+                     count(totals.epochs, "epoch"), count(totals.moves, "move"),
+                     human(static_cast<double>(totals.bytes), "B"),
+                     totals.cancelled == 0 ? "" : fmt::format(", {} given up", totals.cancelled),
+                     steps > 0 ? percent * totals.stall_s / steps : 0.0);
+}
+
 }  // namespace
 
 std::string RunResult::failures() const {
@@ -153,6 +165,7 @@ std::string to_text(const RunResult& result) {
   if (result.slow_rank) line("waits", describe(*result.slow_rank, result.step_times.size()));
   line("throughput", fmt::format("{}, experts {}", human(result.tokens_per_s(), "tokens/s"),
                                  human(result.expert_flops_per_s(), "FLOP/s")));
+  if (result.rebalance != "off") line("migration", describe_migration(result));
   line("imbalance", fmt::format("{:.3f} first step, {:.3f} last (1 is perfect)", mean(result.first_imbalance),
                                 mean(result.last_imbalance)));
   line("memory", memory_text(result));

@@ -50,6 +50,10 @@ StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& op
                                                  inputs_.placement(layer, communicator.size()),
                                                  *inputs_.model().weights(layer), options_.layer));
   }
+  loads_.resize(layers_.size());
+  if (options_.rebalance.is_on()) {
+    rebalancing_.emplace(communicator.topology(), options_.rebalance, layers_, inputs_.layers());
+  }
 }
 
 TotalsShape StepLoop::shape_of_totals() const {
@@ -115,6 +119,7 @@ void StepLoop::run() {
     totals_.step_times.push_back(0);
     totals_.last_imbalance.clear();
     for (std::size_t i = 0; i < layers_.size(); ++i) run_layer(step, i);
+    if (rebalancing_) totals_.step_times.back() += rebalancing_->step_done(step, loads_);
     if (step == 0) totals_.first_imbalance = totals_.last_imbalance;
     if (keeper_ && step + 1 < options_.steps) keep(step + 1);
     together(engine_.communicator(), [&] {
@@ -204,6 +209,8 @@ void StepLoop::account(const StepReport& report, std::size_t i) {
   totals_.assigned += static_cast<std::int64_t>(own_tokens_.count * spec().router.top_k);
   totals_.computed +=
       std::accumulate(report.computed_per_slot.begin(), report.computed_per_slot.end(), std::int64_t{0});
+  const auto loads = report.kept_per_expert();
+  loads_[i].assign(loads.begin(), loads.end());
   totals_.last_imbalance.push_back(imbalance(report.assignments_per_rank));
   totals_.most_rounds = std::max(totals_.most_rounds, report.num_rounds);
   if (report.overflow) totals_.overflow[i].add(*report.overflow);

@@ -10,6 +10,7 @@
 #include "launch/options.hpp"
 #include "launch/output_digest.hpp"
 #include "launch/output_file.hpp"
+#include "launch/rebalancing.hpp"
 #include "launch/reference_check.hpp"
 #include "launch/run_inputs.hpp"
 #include "launch/run_keeper.hpp"
@@ -55,6 +56,9 @@ class StepLoop {
   const LayerSpec& spec() const { return inputs_.spec(); }
   const MoeLayer& any_layer() const { return *layers_.front(); }
 
+  /// Nothing where no expert can move.
+  RebalanceTotals rebalanced() const { return rebalancing_ ? rebalancing_->totals() : RebalanceTotals{}; }
+
  private:
   TotalsShape shape_of_totals() const;
   void resume();
@@ -74,6 +78,8 @@ class StepLoop {
   RunPosition& position_;
   TokenRange own_tokens_;
   std::vector<std::unique_ptr<MoeLayer>> layers_;
+  std::optional<Rebalancing> rebalancing_;
+  std::vector<std::vector<std::int64_t>> loads_;  // of each layer, per expert, in the present step
   std::optional<ReferenceCheck> reference_;
   std::optional<OutputFile> output_;
   std::optional<RunKeeper> keeper_;

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "launch/rebalance_request.hpp"
+#include "placement/rebalance.hpp"
+#include "runtime/moe_layer.hpp"
+
+namespace moewe {
+
+/// What moving experts has done and cost in a run. The same on every rank but for the time.
+struct RebalanceTotals {
+  std::size_t epochs = 0;        ///< switched to
+  std::size_t moves = 0;         ///< experts that came to another rank
+  std::size_t bytes = 0;         ///< of these
+  std::size_t cancelled = 0;     ///< epochs that were given up
+  double stall_s = 0;            ///< in which this rank decided and began, and computed nothing
+  std::vector<std::string> log;  ///< a line for each decision to move, and what else was to be told
+};
+
+/// Lets the experts of a run's layers migrate where their loads ask for it: one layer at a time, the one that
+/// saves most per byte first, and in stages for which a staging slot on each rank is enough.
+class Rebalancing {
+ public:
+  /// Local. Borrows the layers, which have all been constructed with a staging slot and nothing else to
+  /// spare. `numbers` are what people call them.
+  Rebalancing(const Topology& topology, const RebalanceRequest& request,
+              std::span<const std::unique_ptr<MoeLayer>> layers, std::vector<std::size_t> numbers);
+
+  /// Collective, between two steps of all layers. `loads` are of each layer the assignments of all ranks per
+  /// expert in step number `step`. Returns the seconds that it took.
+  double step_done(std::uint64_t step, std::span<const std::vector<std::int64_t>> loads);
+
+  RebalanceTotals totals() const;
+
+ private:
+  /// A layer on its way to a plan.
+  struct Way {
+    std::size_t i;
+    Placement plan;
+  };
+
+  /// Notices that a stage has been reached, or given up.
+  void follow();
+  /// Of `decisions`, which are all to move, of the layers `deciding`, one is carried out; others only once it
+  /// is done.
+  void begin(std::vector<RebalanceDecision> decisions, std::span<const std::size_t> deciding);
+  void begin_stage();
+  void note(const std::string& line);
+
+  std::span<const std::unique_ptr<MoeLayer>> layers_;
+  std::vector<std::size_t> numbers_;
+  RebalanceRequest request_;
+  std::vector<Rebalancer> rebalancers_;  // of each layer
+  std::vector<Placement> plans_;         // that the layers have reached, with the epochs of their rebalancers
+  std::optional<Way> way_;
+  double seconds_ = 0;
+  std::vector<std::string> log_;
+};
+
+/// Of one expert, in memory and on the wire.
+std::size_t expert_bytes(const LayerSpec& spec, Dtype dtype);
+
+}  // namespace moewe

@@ -1,0 +1,87 @@
+// Experts that migrate while steps go on: the results are those of a run in which none does.
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "tests/support/program.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+namespace moewe {
+namespace {
+
+using nlohmann::json;
+using test::processes;
+using test::results_of;
+using test::shipped;
+using test::threads;
+
+/// Loads that are uneven on any number of ranks.
+std::string uneven_run() {
+  return shipped().run() + " --tokens 60 --steps 150 --routing lognormal:1 --seed 2 ";
+}
+
+/// Of one expert of the sample, which has three matrices.
+std::size_t expert_bytes(const json& config) {
+  return 3 * config["hidden_size"].get<std::size_t>() * config["intermediate_size"].get<std::size_t>() *
+         sizeof(float);
+}
+
+TEST(Rebalance, MovesExpertsAndLosesNothing) {
+  const json config = json::parse(test::read_file(shipped().folder / "config.json"));
+  const json still = results_of(threads(1), uneven_run());
+  EXPECT_EQ(still["migration"]["epochs"], 0);
+  for (const test::Ranks ranks : {threads(2), threads(3), threads(4), processes(2), processes(4)}) {
+    for (const std::string more : {"", " --spare-slots 0 --verify audit", " --overlap half --dtype f32"}) {
+      SCOPED_TRACE(describe(ranks) + more);
+      const json results = results_of(ranks, uneven_run() + "--rebalance every:1" + more);
+      const json& migration = results["migration"];
+      EXPECT_EQ(results["output_sha256"], still["output_sha256"]);
+      EXPECT_EQ(results["ledger"]["lost"], 0);
+      EXPECT_EQ(results["ledger"]["computed"], results["ledger"]["assigned"]);
+      EXPECT_GE(migration["moves"], 1);
+      EXPECT_GE(migration["epochs"], 1);
+      EXPECT_EQ(migration["cancelled"], 0);
+      EXPECT_EQ(migration["bytes"], migration["moves"].get<std::size_t>() * expert_bytes(config));
+      EXPECT_FALSE(migration["log"].empty());
+      EXPECT_EQ(results["memory"]["planned_bytes"], results["memory"]["peak_bytes"]);
+    }
+  }
+}
+
+TEST(Rebalance, MakesLoadsEven) {
+  const json still = results_of(threads(2), uneven_run());
+  const json moved = results_of(threads(2), uneven_run() + "--rebalance auto");
+  EXPECT_GT(still["imbalance"]["last"], 1.1);
+  EXPECT_LT(moved["imbalance"]["last"], 1.05);
+  EXPECT_EQ(moved["output_sha256"], still["output_sha256"]);
+}
+
+TEST(Rebalance, LeavesEvenLoadsAlone) {
+  const std::string run = shipped().run() + " --tokens 60 --steps 150 --routing uniform --rebalance auto";
+  const json results = results_of(threads(2), run);
+  EXPECT_EQ(results["migration"]["moves"], 0);
+  EXPECT_TRUE(results["migration"]["log"].empty());
+}
+
+TEST(Rebalance, HasTheSameResultsUnderACapacityAndInRounds) {
+  for (const std::string more :
+       {"--capacity-factor 0.9", "--capacity-factor 1 --overflow drop-lowest-weight --dtype bf16"}) {
+    const std::string expected = test::hash_of(threads(1), uneven_run() + more);
+    EXPECT_EQ(test::hash_of(processes(3), uneven_run() + more + " --rebalance every:2"), expected) << more;
+  }
+}
+
+TEST(Rebalance, RefusesWhatCannotBe) {
+  const std::string run = uneven_run();
+  test::expect_refusals({
+      {run + "--rebalance often", "--rebalance must be off, auto, or every:N"},
+      {run + "--rebalance every:0", "--rebalance must be off, auto, or every:N"},
+      {run + "--rebalance every:", "--rebalance must be off, auto, or every:N"},
+      {run + "--migration-budget 1MiB", "--migration-budget needs --rebalance auto or every:N"},
+      {run + "--spare-slots x", "--spare-slots"},
+      {run + "--rebalance auto --migration-budget 1", "bytes"},
+  });
+}
+
+}  // namespace
+}  // namespace moewe
