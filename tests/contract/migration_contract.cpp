@@ -1,9 +1,12 @@
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <new>
 #include <random>
 
+#include "comm/log.hpp"
 #include "runtime/halves.hpp"
 #include "runtime/layer_memory.hpp"
 #include "tests/support/layer_runs.hpp"
@@ -411,6 +414,23 @@ class Failing {
   Steps steps_;
 };
 
+/// Where there are several. Expects each cancellation to be logged once, by rank 0, and nothing else.
+void on_logging_ranks(const std::function<void(Communicator&, const Backend&)>& work) {
+  std::atomic<std::size_t> num_logged{0}, num_expected{0};
+  set_log_sink([&](LogLevel level, std::string_view message) {
+    EXPECT_EQ(level, LogLevel::warning);
+    EXPECT_EQ(message.find("layer 0: the migration from epoch 0 to 1 is cancelled: "), 0U) << message;
+    ++num_logged;
+  });
+  on_every_rank([&](Communicator& communicator, const Backend& backend) {
+    if (communicator.size() < 2) return;
+    work(communicator, backend);
+    if (communicator.rank() == Rank{0}) ++num_expected;
+  });
+  EXPECT_EQ(num_logged, num_expected);
+  set_log_sink([](LogLevel, std::string_view message) { fmt::print(stderr, "{}\n", message); });
+}
+
 using test::ChunkFault;
 
 std::size_t num_chunks_of_an_expert() {
@@ -418,8 +438,7 @@ std::size_t num_chunks_of_an_expert() {
 }
 
 void expect_cancelled(ChunkFault fault, std::size_t number, const std::vector<std::string>& parts) {
-  on_every_rank([&](Communicator& communicator, const Backend& backend) {
-    if (communicator.size() < 2) return;
+  on_logging_ranks([&](Communicator& communicator, const Backend& backend) {
     Failing failing(communicator, backend, {.fault = fault, .sender = Rank{0}, .number = number});
     failing.expect_cancelled(failing.migrate(100), parts);
   });
@@ -442,8 +461,7 @@ TEST(MigrationContract, AChunkThatIsLostCancelsItOnAllRanks) {
 }
 
 TEST(MigrationContract, AMigrationThatComesToAHaltIsCancelledOnAllRanks) {
-  on_every_rank([&](Communicator& communicator, const Backend& backend) {
-    if (communicator.size() < 2) return;
+  on_logging_ranks([&](Communicator& communicator, const Backend& backend) {
     const std::size_t last = num_chunks_of_an_expert() - 1;
     Failing failing(communicator, backend, {.fault = ChunkFault::drop, .sender = Rank{0}, .number = last});
     failing.expect_cancelled(failing.migrate(40),
@@ -463,16 +481,14 @@ TEST(MigrationContract, AChunkThatIsLateDelaysItAndNoStep) {
 }
 
 TEST(MigrationContract, OneThatIsGivenUpBeforeALateChunkComesIsNotTakenForTheNext) {
-  on_every_rank([&](Communicator& communicator, const Backend& backend) {
-    if (communicator.size() < 2) return;
+  on_logging_ranks([&](Communicator& communicator, const Backend& backend) {
     Failing failing(communicator, backend, {.fault = ChunkFault::delay, .sender = Rank{0}, .number = 2});
     failing.expect_cancelled(failing.migrate(2), {"no progress in 2 steps"});
   });
 }
 
 TEST(MigrationContract, ARankWithoutMemoryCancelsItOnAllRanks) {
-  on_every_rank([&](Communicator& communicator, const Backend& backend) {
-    if (communicator.size() < 2) return;
+  on_logging_ranks([&](Communicator& communicator, const Backend& backend) {
     Failing failing(communicator, backend, {});
     int arrivals = 0;
     const auto fail = [&](ExpertId) {

@@ -47,6 +47,7 @@ struct World {
   LayerOptions layer;
   bool is_halved;                                ///< two halves of the tokens are in flight at the same time
   std::vector<std::vector<std::size_t>> tokens;  ///< [step][rank]
+  std::size_t migrated_bytes = 0;                ///< per step, all the time; 0 where experts stay
 };
 
 Topology draw_topology(Random& random) {
@@ -119,6 +120,10 @@ World draw_world(std::uint64_t seed) {
   for (std::vector<std::size_t>& of_rank : world.tokens) {
     of_rank = draw_shares(random, topology.num_ranks());
   }
+  if (world.engine.memory_limit == 0 && draw(random, 0, 1) == 0) {
+    world.migrated_bytes = draw(random, 100, 20'000);
+    world.layer.spare_slots = world.spec.num_experts;
+  }
   return world;
 }
 
@@ -127,11 +132,12 @@ std::string describe(const World& world) {
   return fmt::format(
       "world {}: {} ranks on {} nodes, path {}, ring of {} chunks of {} tokens, {} experts, top-{}, hidden "
       "{}, "
-      "{}, combine {}, overlap {}, halves {}, memory limit {}",
+      "{}, combine {}, overlap {}, halves {}, memory limit {}, {} bytes migrate per step",
       world.seed, world.topology.num_ranks(), world.topology.num_nodes(),
       static_cast<int>(world.engine.exchange.path), flow.ring_chunks, flow.chunk_tokens,
       world.spec.num_experts, world.spec.router.top_k, world.spec.expert.hidden, name_of(world.layer.dtype),
-      static_cast<int>(world.layer.combine), world.layer.overlap, world.is_halved, world.engine.memory_limit);
+      static_cast<int>(world.layer.combine), world.layer.overlap, world.is_halved, world.engine.memory_limit,
+      world.migrated_bytes);
 }
 
 std::vector<float> input_of(const World& world, std::size_t step, std::size_t rank) {
@@ -158,6 +164,7 @@ Outcomes run_alone(const World& world) {
   test::with_engine_of_one_rank([&](Engine& engine) {
     LayerOptions options = world.layer;
     options.combine = Combine::reproducible;
+    options.spare_slots = 0;
     MoeLayer layer = test::make_layer(engine, world.spec, options);
     for (std::size_t step = 0; step < world.tokens.size(); ++step) {
       std::vector<float> x;
@@ -203,11 +210,26 @@ void expect_alike(const World& world, const Outcome& outcome, const Outcome& alo
   }
 }
 
-/// Assignments that were promised and computed, over all worlds.
+/// Assignments that were promised and computed, and epochs that began while steps went on, over all worlds.
 struct Account {
   std::atomic<std::int64_t> promised{0};
   std::atomic<std::int64_t> computed{0};
+  std::atomic<std::size_t> switched{0};
 };
+
+/// The next of one random placement after the other, as soon as the one before it is in use.
+void migrate(const World& world, MoeLayer& layer) {
+  const MigrationState state = layer.migration().state;
+  EXPECT_NE(state, MigrationState::cancelled) << layer.migration().reason;
+  if (state != MigrationState::idle && state != MigrationState::switched) return;
+  const std::uint64_t epoch = layer.placement().epoch() + 1;
+  Random random(world.seed * 1000 + epoch);
+  std::vector<std::vector<ExpertId>> experts_of_rank(world.topology.num_ranks());
+  for (std::size_t e = 0; e < world.spec.num_experts; ++e)
+    experts_of_rank[draw(random, 0, experts_of_rank.size() - 1)].push_back(expert_at(e));
+  layer.migrate(Placement(epoch, world.spec.num_experts, std::move(experts_of_rank)),
+                {.bytes_per_step = world.migrated_bytes});
+}
 
 void run_together(const World& world, const Outcomes& alone, Account& account) {
   run_ranks(world.topology, test::patience, [&](Communicator& communicator) {
@@ -215,12 +237,14 @@ void run_together(const World& world, const Outcomes& alone, Account& account) {
     MoeLayer layer = test::make_layer(engine, world.spec, world.layer);
     const std::size_t rank = index(communicator.rank());
     for (std::size_t step = 0; step < world.tokens.size(); ++step) {
+      if (world.migrated_bytes > 0) migrate(world, layer);
       expect_alike(world, Outcome(run_step(world, layer, input_of(world, step, rank))), alone[step][rank]);
       const StepReport& report = layer.report();
       const auto sum = [](const auto& of) { return std::accumulate(of.begin(), of.end(), std::int64_t{0}); };
       if (rank == 0) account.promised += sum(report.kept_per_expert());
       account.computed += sum(report.computed_per_slot);
     }
+    if (rank == 0) account.switched += layer.migration().num_switched;
   });
 }
 
@@ -295,15 +319,17 @@ TEST(Soak, LosesNothingAndKeepsNoMemory) {
     samples.push_back({static_cast<double>(step), static_cast<double>(resident_bytes())});
   }
   EXPECT_EQ(account.promised, account.computed);
+  EXPECT_GT(account.switched, 0U);
   EXPECT_EQ(count_open_files(), open_files);
   EXPECT_EQ(count_segments(), segments);
   const std::size_t begin = samples.size() / 4;  // what is made once has been made by then
   const double grown = slope_of(std::span(samples).subspan(begin)) * static_cast<double>(step);
   fmt::print(
-      "{} steps in {} worlds, {} assignments promised, {} computed; resident {:.1f} MB at first and {:.1f} "
+      "{} steps in {} worlds, {} epochs, {} assignments promised, {} computed; resident {:.1f} MB at first "
+      "and {:.1f} "
       "at last, fitted growth over all steps {:.2f} MB\n",
-      step, num_worlds, account.promised.load(), account.computed.load(), samples[begin].bytes / 1e6,
-      samples.back().bytes / 1e6, grown / 1e6);
+      step, num_worlds, account.switched.load(), account.promised.load(), account.computed.load(),
+      samples[begin].bytes / 1e6, samples.back().bytes / 1e6, grown / 1e6);
   constexpr std::size_t enough_steps = 20000;
   constexpr double most_growth = 4e6;
   if (step >= enough_steps) {
