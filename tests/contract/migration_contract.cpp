@@ -4,12 +4,12 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <new>
-#include <random>
 
 #include "comm/log.hpp"
 #include "runtime/halves.hpp"
 #include "runtime/layer_memory.hpp"
 #include "tests/support/layer_runs.hpp"
+#include "tests/support/random_placement.hpp"
 #include "tests/support/routing_cases.hpp"
 #include "tests/support/spoilt_chunks.hpp"
 
@@ -50,13 +50,9 @@ LayerOptions with_room(const RoutingCase& c, Dtype dtype) {
   return options;
 }
 
-/// No replicas; the same on every rank.
+/// With replicas; the same on every rank.
 Placement random_placement(std::uint64_t epoch, std::size_t num_experts, std::size_t num_ranks) {
-  std::mt19937_64 random(epoch * 31 + num_ranks);
-  std::vector<std::vector<ExpertId>> experts_of_rank(num_ranks);
-  for (std::size_t e = 0; e < num_experts; ++e) experts_of_rank[random() % num_ranks].push_back(expert_at(e));
-  for (auto& experts : experts_of_rank) std::shuffle(experts.begin(), experts.end(), random);
-  return {epoch, num_experts, std::move(experts_of_rank)};
+  return test::random_placement(num_experts, num_ranks, epoch, test::Duplicates::none);
 }
 
 /// Every rank's experts go to the next rank.

@@ -17,6 +17,7 @@
 
 #include "comm/loopback/run_ranks.hpp"
 #include "tests/support/layer_runs.hpp"
+#include "tests/support/random_placement.hpp"
 
 // Worlds of random ranks, sizes, paths and options, one after the other, with an audit of all that travels:
 // nothing is lost, every output is that of one rank, and no memory is kept.
@@ -223,11 +224,8 @@ void migrate(const World& world, MoeLayer& layer) {
   EXPECT_NE(state, MigrationState::cancelled) << layer.migration().reason;
   if (state != MigrationState::idle && state != MigrationState::switched) return;
   const std::uint64_t epoch = layer.placement().epoch() + 1;
-  Random random(world.seed * 1000 + epoch);
-  std::vector<std::vector<ExpertId>> experts_of_rank(world.topology.num_ranks());
-  for (std::size_t e = 0; e < world.spec.num_experts; ++e)
-    experts_of_rank[draw(random, 0, experts_of_rank.size() - 1)].push_back(expert_at(e));
-  layer.migrate(Placement(epoch, world.spec.num_experts, std::move(experts_of_rank)),
+  layer.migrate(test::random_placement(world.spec.num_experts, world.topology.num_ranks(),
+                                       world.seed * 1000 + epoch, test::Duplicates::none, epoch),
                 {.bytes_per_step = world.migrated_bytes});
 }
 
