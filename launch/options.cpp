@@ -9,6 +9,7 @@
 #include "launch/environment.hpp"
 #include "launch/option_values.hpp"
 #include "launch/run_help.hpp"
+#include "runtime/chunk_carrier.hpp"
 #include "runtime/model_config.hpp"
 #include "runtime/presets.hpp"
 
@@ -129,6 +130,15 @@ void parse_tokens(const OptionValues& values, RunOptions& options) {
   if (!is_known) throw InvalidInput("one of --input FILE, --tokens N and --tokens-per-rank N is required");
 }
 
+/// Chunks as small as these are mostly headers; more than the others cannot be under way.
+void check_budget(std::size_t bytes) {
+  constexpr std::size_t least = 4096;
+  constexpr std::size_t most = ChunkCarrier::window * ChunkCarrier::most_payload;
+  if (bytes == 0 || (bytes >= least && bytes <= most)) return;
+  throw InvalidInput(
+      fmt::format("--migration-budget must be from {} to {} bytes, not {}", least, most, bytes));
+}
+
 void parse_rebalance(const OptionValues& values, RunOptions& options) {
   options.rebalance = moewe::parse_rebalance(find_text(values, "rebalance").value_or("off"));
   require_with(values, options.rebalance.is_on(), "--rebalance auto or every:N", {"migration-budget"});
@@ -136,6 +146,13 @@ void parse_rebalance(const OptionValues& values, RunOptions& options) {
       find_number(values, "spare-slots", 0, max_spare_slots).value_or(options.rebalance.is_on() ? 1 : 0);
   options.rebalance.budget_bytes = find_bytes(values, "migration-budget").value_or(0);
   options.layer.staging_slots = options.rebalance.is_on() ? 1 : 0;
+  check_budget(options.rebalance.budget_bytes);
+  if (options.resume && options.rebalance.is_on() && options.layer.combine == Combine::fast) {
+    throw InvalidInput(
+        "--resume and --rebalance contradict each other with --combine fast, whose sums depend on where "
+        "experts "
+        "were");
+  }
 }
 
 void require_scores(const RunOptions& options) {

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <utility>
 
+#include "comm/log.hpp"
 #include "placement/plan.hpp"
 #include "placement/stages.hpp"
 
@@ -15,6 +16,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t room_for_arrivals = 1;  // staging slots of a rank
 constexpr std::size_t most_lines = 1000;
+constexpr std::size_t most_given_up = 3;  // epochs of a layer
 
 MigrationOptions migration_options(const RebalanceRequest& request) {
   MigrationOptions options;
@@ -22,13 +24,28 @@ MigrationOptions migration_options(const RebalanceRequest& request) {
   return options;
 }
 
-RebalanceOptions rebalance_options(const RebalanceRequest& request, const MoeLayer& layer) {
+/// In one step of all layers: the budget is one of each step of any layer, and each stage brings one expert
+/// to a rank in three steps at best.
+std::uint64_t bytes_per_step(const RebalanceRequest& request, std::size_t num_layers,
+                             std::size_t expert_bytes) {
+  constexpr std::size_t steps_of_stage = 3;
+  return std::max<std::size_t>(
+      1, std::min(migration_options(request).bytes_per_step * num_layers, expert_bytes / steps_of_stage));
+}
+
+RebalanceOptions rebalance_options(const RebalanceRequest& request, const MoeLayer& layer,
+                                   std::size_t num_layers) {
   RebalanceOptions options;
   options.mode = request.mode;
   options.every = request.every;
   options.expert_bytes = expert_bytes(layer.spec(), layer.options().dtype);
-  options.bytes_per_step = migration_options(request).bytes_per_step;
+  options.bytes_per_step = bytes_per_step(request, num_layers, options.expert_bytes);
   return options;
+}
+
+bool is_under_way(MigrationState state) {
+  return state == MigrationState::copying || state == MigrationState::ready ||
+         state == MigrationState::agreed;
 }
 
 }  // namespace
@@ -38,12 +55,16 @@ std::size_t expert_bytes(const LayerSpec& spec, Dtype dtype) {
   return matrices * spec.expert.hidden * spec.expert.intermediate * bytes_of(dtype);
 }
 
-Rebalancing::Rebalancing(const Topology& topology, const RebalanceRequest& request,
+Rebalancing::Rebalancing(const Communicator& communicator, const RebalanceRequest& request,
                          std::span<const std::unique_ptr<MoeLayer>> layers, std::vector<std::size_t> numbers)
-    : layers_(layers), numbers_(std::move(numbers)), request_(request) {
+    : layers_(layers),
+      numbers_(std::move(numbers)),
+      request_(request),
+      num_given_up_(layers.size(), 0),
+      is_told_(communicator.rank() == Rank{0}) {
   for (std::size_t i = 0; i < layers.size(); ++i) {
-    rebalancers_.emplace_back(numbers_[i], topology, layers[i]->spec().num_experts,
-                              rebalance_options(request, *layers[i]));
+    rebalancers_.emplace_back(numbers_[i], communicator.topology(), layers[i]->spec().num_experts,
+                              rebalance_options(request, *layers[i], layers.size()));
     plans_.push_back(layers[i]->placement());
   }
 }
@@ -56,7 +77,14 @@ double Rebalancing::step_done(std::uint64_t step, std::span<const std::vector<st
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     RebalanceDecision decision = rebalancers_[i].observe(step, loads[i], plans_[i]);
     if (!decision.note.empty()) note(decision.note);
+    if (rebalancers_[i].disabled_because() && decision.note == *rebalancers_[i].disabled_because())
+      warn(decision.note);
+    decision.note.clear();
     if (!decision.is_move()) continue;
+    if (num_given_up_[i] >= most_given_up) {
+      rebalancers_[i].cancel();
+      continue;
+    }
     decisions.push_back(std::move(decision));
     deciding.push_back(i);
   }
@@ -66,10 +94,23 @@ double Rebalancing::step_done(std::uint64_t step, std::span<const std::vector<st
   return seconds;
 }
 
+void Rebalancing::finish() {
+  if (!way_) return;
+  MoeLayer& layer = *layers_[way_->i];
+  const Routing no_routing{0, layer.spec().router.top_k, {}, {}, {}};
+  while (is_under_way(layer.migration().state)) {
+    layer.forward(TokenRows({}, layer.options().dtype), no_routing, {});
+  }
+}
+
 void Rebalancing::follow() {
   const MoeLayer& layer = *layers_[way_->i];
   const MigrationReport& report = layer.migration();
   if (report.state == MigrationState::cancelled) {
+    if (++num_given_up_[way_->i] == most_given_up) {
+      warn(fmt::format("layer {}: experts no longer move, since {} epochs were given up", numbers_[way_->i],
+                       most_given_up));
+    }
     note(fmt::format("layer {}: the way to epoch {} was given up: {}", numbers_[way_->i], report.to_epoch,
                      report.reason));
     rebalancers_[way_->i].cancel();
@@ -96,6 +137,10 @@ void Rebalancing::begin(std::vector<RebalanceDecision> decisions, std::span<cons
 void Rebalancing::begin_stage() {
   MoeLayer& layer = *layers_[way_->i];
   layer.migrate(next_stage(layer.placement(), way_->plan, room_for_arrivals), migration_options(request_));
+}
+
+void Rebalancing::warn(const std::string& line) const {
+  if (is_told_) log(LogLevel::warning, line);
 }
 
 void Rebalancing::note(const std::string& line) {

@@ -30,12 +30,16 @@ class Rebalancing {
  public:
   /// Local. Borrows the layers, which have all been constructed with a staging slot and nothing else to
   /// spare. `numbers` are what people call them.
-  Rebalancing(const Topology& topology, const RebalanceRequest& request,
+  Rebalancing(const Communicator& communicator, const RebalanceRequest& request,
               std::span<const std::unique_ptr<MoeLayer>> layers, std::vector<std::size_t> numbers);
 
   /// Collective, between two steps of all layers. `loads` are of each layer the assignments of all ranks per
   /// expert in step number `step`. Returns the seconds that it took.
   double step_done(std::uint64_t step, std::span<const std::vector<std::int64_t>> loads);
+
+  /// Collective, after the last step: steps without tokens bring the stage that is under way to its end, so
+  /// that no weights are on their way any more.
+  void finish();
 
   RebalanceTotals totals() const;
 
@@ -52,6 +56,7 @@ class Rebalancing {
   /// is done.
   void begin(std::vector<RebalanceDecision> decisions, std::span<const std::size_t> deciding);
   void begin_stage();
+  void warn(const std::string& line) const;
   void note(const std::string& line);
 
   std::span<const std::unique_ptr<MoeLayer>> layers_;
@@ -59,9 +64,11 @@ class Rebalancing {
   RebalanceRequest request_;
   std::vector<Rebalancer> rebalancers_;  // of each layer
   std::vector<Placement> plans_;         // that the layers have reached, with the epochs of their rebalancers
+  std::vector<std::size_t> num_given_up_;  // epochs of each layer
   std::optional<Way> way_;
   double seconds_ = 0;
   std::vector<std::string> log_;
+  bool is_told_;  // on this rank people read what there is to say
 };
 
 /// Of one expert, in memory and on the wire.

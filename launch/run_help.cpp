@@ -72,9 +72,9 @@ po::options_description describe_ranks() {
       "--rebalance, else 0)")(
       "rebalance", value_named("MODE"),
       "let experts migrate between ranks while steps go on: auto: where loads are uneven and it saves more "
-      "than it costs; every:N: every N steps, as far as it makes loads more even; off (the default)")(
-      "migration-budget", value_named("SIZE"),
-      "of weights that a rank sends in a step of a layer (default 1MiB)")(
+      "than it costs; every:N: every N steps one layer, as far as it makes loads more even; off (the "
+      "default)")("migration-budget", value_named("SIZE"),
+                  "of weights that a rank sends in each step of any layer (default 1MiB)")(
       "path", value_named("NAME"),
       "auto: direct inside a node, between nodes message or two-level, whichever is quicker (the default); "
       "direct; message; two-level: between nodes, each row once per node")(

@@ -20,7 +20,7 @@ bool decides_results(std::string_view setting, Combine combine) {
       "--two-matrix ", "--steps ",  "--seed ",         "--dtype ",   "--combine ", "--capacity-factor "};
   const auto is_of = [&](std::string_view name) { return setting.substr(0, name.size()) == name; };
   return std::any_of(names.begin(), names.end(), is_of) ||
-         (combine == Combine::fast && (is_of("--path ") || is_of("--placement ")));
+         (combine == Combine::fast && (is_of("--path ") || is_of("--placement ") || is_of("--spare-slots ")));
 }
 
 /// A trace is known by its length, wherever it lies.

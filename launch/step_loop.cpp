@@ -52,7 +52,7 @@ StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& op
   }
   loads_.resize(layers_.size());
   if (options_.rebalance.is_on()) {
-    rebalancing_.emplace(communicator.topology(), options_.rebalance, layers_, inputs_.layers());
+    rebalancing_.emplace(communicator, options_.rebalance, layers_, inputs_.layers());
   }
 }
 
@@ -119,13 +119,15 @@ void StepLoop::run() {
     totals_.step_times.push_back(0);
     totals_.last_imbalance.clear();
     for (std::size_t i = 0; i < layers_.size(); ++i) run_layer(step, i);
-    if (rebalancing_) totals_.step_times.back() += rebalancing_->step_done(step, loads_);
+    if (rebalancing_ && step + 1 < options_.steps)
+      totals_.step_times.back() += rebalancing_->step_done(step, loads_);
     if (step == 0) totals_.first_imbalance = totals_.last_imbalance;
     if (keeper_ && step + 1 < options_.steps) keep(step + 1);
     together(engine_.communicator(), [&] {
       if (progress) progress->step_done(totals_.step_times.back(), mean(totals_.last_imbalance));
     });
   }
+  if (rebalancing_) rebalancing_->finish();
   if (output_) output_->commit();
 }
 

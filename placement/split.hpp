@@ -68,8 +68,8 @@ std::vector<std::int64_t> scale_shares(std::span<const std::int64_t> shares, std
 std::vector<std::int64_t> served_in_order(std::span<const std::int64_t> shares, std::int64_t first,
                                           std::int64_t count);
 
-/// Equal for equal placements and shares, different otherwise but for a chance of 2^-64; ranks compare it
-/// before they use a split.
+/// Equal for equal placements and shares, different otherwise but for a chance of 2^-64; ranks compare
+/// it.
 std::uint64_t split_digest(const Placement& placement, std::span<const std::int64_t> shares);
 
 }  // namespace moewe

@@ -14,11 +14,13 @@ bool holds(const Experts& experts, ExpertId expert) {
   return std::find(experts.begin(), experts.end(), expert) != experts.end();
 }
 
+/// Each expert of a rank once, in the order of its slots.
 std::vector<Experts> experts_by_rank(const Placement& placement) {
-  std::vector<Experts> ranks;
-  for (std::size_t rank = 0; rank < placement.num_ranks(); ++rank) {
-    const auto experts = placement.experts_of(rank_at(rank));
-    ranks.emplace_back(experts.begin(), experts.end());
+  std::vector<Experts> ranks(placement.num_ranks());
+  for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
+    for (const ExpertId expert : placement.experts_of(rank_at(rank))) {
+      if (!holds(ranks[rank], expert)) ranks[rank].push_back(expert);
+    }
   }
   return ranks;
 }
@@ -29,7 +31,8 @@ class Stage {
   Stage(const Placement& now, const Placement& target)
       : held_(experts_by_rank(now)), wanted_(experts_by_rank(target)), copies_(now.num_experts(), 0) {
     for (std::size_t rank = 0; rank < held_.size(); ++rank) {
-      size_.push_back(std::max(held_[rank].size(), wanted_[rank].size()));
+      size_.push_back(
+          std::max(now.experts_of(rank_at(rank)).size(), target.experts_of(rank_at(rank)).size()));
       for (const ExpertId expert : held_[rank]) ++copies_[index(expert)];
     }
   }
@@ -139,12 +142,14 @@ Placement next_stage(const Placement& now, const Placement& target, std::size_t 
 }
 
 Placement with_spare_copies(const Placement& placement, std::size_t num_spares) {
+  if (num_spares == 0) return placement;
   std::vector<Experts> ranks = experts_by_rank(placement);
   const std::size_t num_experts = placement.num_experts();
   std::size_t next = 0;
-  for (Experts& experts : ranks) {
+  for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
+    Experts& experts = ranks[rank];
     if (!experts.empty()) next = index(experts.back()) + 1;
-    const std::size_t size = std::min(num_experts, experts.size() + num_spares);
+    const std::size_t size = std::min(num_experts, placement.experts_of(rank_at(rank)).size() + num_spares);
     for (; experts.size() < size; ++next) {
       const ExpertId expert = expert_at(next % num_experts);
       if (!holds(experts, expert)) experts.push_back(expert);

@@ -14,7 +14,8 @@ namespace moewe {
 /// copy elsewhere, a rank has a free slot, or the way is closed to a ring; so that stage after stage gets
 /// there. The same answer wherever it is computed.
 ///
-/// Both are of the same ranks and experts, without two copies of an expert on one rank; `room` is 1 or more.
+/// Both are of the same ranks and experts; `room` is 1 or more. A rank's further slots with the same expert
+/// count as free ones.
 Placement next_stage(const Placement& now, const Placement& target, std::size_t room);
 
 /// `placement` with `num_spares` more slots on each rank, which hold copies of experts of other ranks: those

@@ -37,7 +37,8 @@ struct EngineOptions {
 
 /// What the layers of one rank share: communicator, lanes, matmuls and counters. One engine is one ordered
 /// stream of steps: all ranks start and finish the same steps of the same layers in the same order, each rank
-/// from one thread. An engine outlives its layers and is destroyed on all ranks.
+/// from one thread. An engine outlives its layers and is destroyed on all ranks, when no migration is under
+/// way.
 class Engine {
  public:
   /// Collective. The engine works on the backend's quickest child of `communicator`, which is not used again.

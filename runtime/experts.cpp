@@ -59,6 +59,11 @@ SlotTable load_experts(const ExpertMlp& mlp, MemoryMeter& meter, const WeightSou
   Buffer unpacked(meter, loading_name, mlp.num_weights() * sizeof(float));
   const ExpertMatrices matrices = mlp.matrices_in(unpacked.as<float>(mlp.num_weights()));
   for (const ExpertId expert : experts) {
+    const auto same = std::find(experts.begin(), experts.end(), expert) - experts.begin();
+    if (static_cast<std::size_t>(same) < table.slots.size()) {
+      table.slots.push_back(table.slots[static_cast<std::size_t>(same)]);
+      continue;
+    }
     source.read_expert(expert, matrices);
     SlotPool::OpenSlot slot = pool.take();
     expects(slot != nullptr, "a pool has a slot for every expert that is loaded");

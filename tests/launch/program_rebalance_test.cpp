@@ -79,7 +79,10 @@ TEST(Rebalance, RefusesWhatCannotBe) {
       {run + "--rebalance every:", "--rebalance must be off, auto, or every:N"},
       {run + "--migration-budget 1MiB", "--migration-budget needs --rebalance auto or every:N"},
       {run + "--spare-slots x", "--spare-slots"},
-      {run + "--rebalance auto --migration-budget 1", "bytes"},
+      {run + "--rebalance auto --migration-budget 1", "--migration-budget must be from 4096 to"},
+      {run + "--rebalance auto --migration-budget 1GiB", "--migration-budget must be from 4096 to"},
+      {run + "--rebalance auto --combine fast --resume --output x",
+       "contradict each other with --combine fast"},
   });
 }
 

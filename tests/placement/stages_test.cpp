@@ -75,6 +75,17 @@ TEST(NextStage, ExchangesExpertsThatHaveNoCopiesAtOnce) {
   EXPECT_EQ(sets_of(next_stage(now, target, 1)), sets_of(target));
 }
 
+TEST(NextStage, TakesFurtherSlotsOfAnExpertOnARankForFree) {
+  const auto placed = [](std::vector<std::vector<ExpertId>> experts) {
+    return Placement(5, 3, std::move(experts));
+  };
+  const Placement now = placed({{ExpertId{0}, ExpertId{0}, ExpertId{1}}, {ExpertId{2}}});
+  const Placement target = placed({{ExpertId{0}, ExpertId{2}, ExpertId{1}}, {ExpertId{2}}});
+  const Placement next = next_stage(now, target, 1);
+  EXPECT_EQ(sets_of(next), sets_of(target));
+  EXPECT_EQ(count_duplicates(next), 0U);
+}
+
 TEST(WithSpareCopies, FillsSlotsWithOtherExpertsCopiesOfAllAlike) {
   const Placement placement = with_spare_copies(contiguous_placement(8, 4), 2);
   for (std::size_t e = 0; e < 8; ++e) EXPECT_EQ(placement.slots_of(expert_at(e)).size(), 2U);
