@@ -155,16 +155,20 @@ LoadHistory parse_loads(const std::string& text, const std::string& where) {
   return parse_own(json, where);
 }
 
-LoadHistory read_loads(const std::filesystem::path& path, std::optional<std::size_t> num_experts) {
+bool is_trace(const std::filesystem::path& path) {
   constexpr std::size_t enough = 16;
   const InputFile file(path);
   std::string first(static_cast<std::size_t>(std::min<std::uint64_t>(enough, file.num_bytes())), '\0');
   file.read(0, std::as_writable_bytes(std::span(first)));
-  if (!looks_like_json(first)) return read_trace(path, num_experts);
+  return !looks_like_json(first);
+}
+
+LoadHistory read_loads(const std::filesystem::path& path, std::optional<std::size_t> num_experts) {
+  if (is_trace(path)) return read_trace(path, num_experts);
   LoadHistory history = parse_loads(read_text(path, max_placement_file_bytes), path.string());
   if (num_experts && *num_experts != history.num_experts()) {
-    throw InvalidInput(fmt::format("{}: has {} experts, but --experts is {}", path.string(),
-                                   history.num_experts(), *num_experts));
+    throw InvalidInput(
+        fmt::format("{}: has {} experts, not {}", path.string(), history.num_experts(), *num_experts));
   }
   return history;
 }

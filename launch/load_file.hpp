@@ -24,6 +24,10 @@ LoadHistory parse_loads(const std::string& text, const std::string& where);
 /// As a file keeps it, in one line: what is read from it equals what was written.
 std::string to_json(const LoadHistory& history);
 
+/// Whether such a file is a trace, and so has what each token chose. Throws InvalidInput where it cannot be
+/// read.
+bool is_trace(const std::filesystem::path& path);
+
 /// Whether a file's first bytes are those of JSON rather than of safetensors or npy.
 bool looks_like_json(const std::string& first_bytes);
 

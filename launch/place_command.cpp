@@ -85,6 +85,17 @@ PlaceContestant run_algorithm(const PlaceProblem& problem, PlaceAlgorithm algori
   return contestant;
 }
 
+/// The same with experts that tokens choose together on the same nodes.
+PlaceContestant run_together(const PlaceProblem& problem, PlaceAlgorithm algorithm, PlacementMap& map) {
+  PlaceContestant contestant{name_of(algorithm) + std::string(" co-active"), std::nullopt, {}};
+  const std::clock_t start = std::clock();
+  for (auto& [layer, placement] : map) placement = problem.together(placement, layer);
+  contestant.planning_s = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+  for (const auto& [layer, placement] : map)
+    contestant.layers.push_back(score_layer(problem, layer, placement));
+  return contestant;
+}
+
 PlaceContestant judge_current(const PlaceProblem& problem) {
   PlaceContestant contestant{"in use", std::nullopt, {}};
   for (const std::size_t layer : problem.loaded_layers())
@@ -105,12 +116,15 @@ void add_unloaded_layers(const PlaceProblem& problem, PlacementMap& map) {
 void place(const PlaceOptions& options) {
   const PlaceProblem problem(options);
   PlaceFiles files(options);
-  PlaceResult result{options, problem.loaded_layers().size(), problem.num_experts(), {}};
+  PlaceResult result{
+      options, problem.loaded_layers().size(), problem.num_experts(), problem.judged_tokens(), {}};
   if (options.from) result.contestants.push_back(judge_current(problem));
   PlacementMap chosen;
   for (const PlaceAlgorithm algorithm : problem.algorithms()) {
     PlacementMap map;
     result.contestants.push_back(run_algorithm(problem, algorithm, map));
+    if (options.co_activation && is_planned(algorithm))
+      result.contestants.push_back(run_together(problem, algorithm, map));
     if (algorithm == options.algorithm.value_or(PlaceAlgorithm::moewe)) chosen = std::move(map);
   }
   add_unloaded_layers(problem, chosen);

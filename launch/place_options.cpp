@@ -62,16 +62,21 @@ po::options_description describe_place_options() {
       "score", value("FILE"), "other loads of the same experts, by which placements are judged")(
       "cost", value("FILE"),
       "what rows, weights and links cost in time: how long a step takes is predicted, and with --nodes, but "
-      "without --groups, on how many nodes a token has experts")(
-      "step-tokens", value("N"),
-      "that times are predicted for (default: as many as a window of the "
-      "loads has)")("experts", value("N"), "of a trace (default: as many as its ids need)")(
+      "without --groups, on how many nodes a token has experts; with slowness of ranks, moewe and robust "
+      "give "
+      "slow ones less")("step-tokens", value("N"),
+                        "that times are predicted for (default: as many as a window of the "
+                        "loads has)")("experts", value("N"), "of a trace (default: as many as its ids need)")(
       "seed", value("N"), "of the drift that robust prepares for (default 1)")("out", value("MAP"),
                                                                                "write the placement")(
       "out-format", value("NAME"),
       "moewe (the default); sglang: physical_to_logical_map [layers][slots]; tensorrt-llm: YAML with "
       "initial_global_assignments. In the last two rank = slot div S")("json", value("FILE"),
                                                                        "write all figures as JSON")(
+      "co-activation",
+      "bring experts that the same tokens choose to the same node, or rank where there is one node, while "
+      "the "
+      "largest rank load stays within --target (default then 1.02); --loads must be a trace")(
       "plot", value("FILE"), "write them as a picture (SVG), layer by layer")("help,h", "show this text");
   return all;
 }
@@ -104,6 +109,12 @@ void check_together(const PlaceOptions& options, const OptionValues& values) {
     throw InvalidInput(fmt::format("--ranks times --slots-per-rank must be at most {}", max_slots));
   require_even(options.ranks, options.nodes, "ranks", "nodes");
   if (values.count("out-format") > 0 && !options.out) throw InvalidInput("--out-format needs --out");
+  if (options.co_activation && options.from)
+    throw InvalidInput("--co-activation makes a placement anew and cannot be used with --from");
+  if (options.co_activation && options.groups > 1)
+    throw InvalidInput("--co-activation cannot be used with --groups, which already keep experts together");
+  if (options.co_activation && options.algorithm && !is_planned(*options.algorithm))
+    throw InvalidInput("--co-activation needs --algorithm moewe or robust");
   if (options.expert_bytes && !options.from) throw InvalidInput("--expert-bytes needs --from");
   if (options.step_tokens && !options.cost) throw InvalidInput("--step-tokens needs --cost");
   if (options.algorithm == PlaceAlgorithm::eplb_hierarchical &&
@@ -134,6 +145,7 @@ PlaceOptions parse_place_options(const std::vector<std::string>& arguments) {
   options.step_tokens = find_number(values, "step-tokens", 1, max_step_tokens);
   options.experts = find_number(values, "experts", 1, max_experts);
   options.seed = find_number(values, "seed", 0, UINT64_MAX).value_or(options.seed);
+  options.co_activation = values.count("co-activation") > 0;
   options.out = find_text(values, "out");
   options.out_format = find_choice(values, "out-format", format_choices);
   options.json = find_text(values, "json");
@@ -146,6 +158,10 @@ std::string place_help() {
   std::ostringstream text;
   text << describe_place_options();
   return text.str();
+}
+
+bool is_planned(PlaceAlgorithm algorithm) {
+  return algorithm == PlaceAlgorithm::moewe || algorithm == PlaceAlgorithm::robust;
 }
 
 const char* name_of(PlaceAlgorithm algorithm) { return name_of(algorithm_choices, algorithm); }

@@ -14,6 +14,9 @@ namespace moewe {
 /// How a layer's experts are placed.
 enum class PlaceAlgorithm { contiguous, eplb, eplb_hierarchical, moewe, robust };
 
+/// Whether it is one of our own, which can bring experts together.
+bool is_planned(PlaceAlgorithm algorithm);
+
 enum class MapFormat { moewe, sglang, tensorrt_llm };
 
 /// What `moewe place` was asked for.
@@ -36,6 +39,7 @@ struct PlaceOptions {
   std::optional<std::uint64_t> step_tokens;   ///< that times are predicted for; none: as many as a window has
   std::optional<Millionths> target;           ///< largest over mean rank load at which planning stops
   std::uint64_t seed = 1;                     ///< of drift
+  bool co_activation = false;                 ///< experts that tokens choose together come together
   bool help = false;
 
   /// Whether there are groups of experts to be kept on nodes.

@@ -9,6 +9,7 @@
 #include "launch/load_file.hpp"
 #include "placement/eplb.hpp"
 #include "placement/loads.hpp"
+#include "placement/plan_affinity.hpp"
 #include "placement/plan_groups.hpp"
 #include "placement/plan_incremental.hpp"
 #include "placement/plan_robust.hpp"
@@ -40,6 +41,7 @@ void require_same_shape(const LoadHistory& one, const LoadHistory& other, const 
 PlaceProblem::PlaceProblem(const PlaceOptions& options)
     : options_(options),
       space_(SlotSpace::equal(topology_of(options.ranks, options.nodes), options.slots_per_rank)),
+      speeds_({}, options.ranks),
       loads_(read_loads(options.loads, options.experts)) {
   const std::size_t num_slots = space_.num_slots();
   if (num_slots < num_experts()) {
@@ -58,7 +60,11 @@ PlaceProblem::PlaceProblem(const PlaceOptions& options)
   }
   if (loaded_.empty()) throw InvalidInput(options.loads.string() + ": no layer has any load");
   if (options.from) read_from();
-  if (options.cost) costs_ = read_costs(*options.cost, options.ranks);
+  if (options.co_activation) tokens_.emplace(options.loads, options.score, num_experts());
+  if (!options.cost) return;
+  costs_ = read_costs(*options.cost, options.ranks);
+  space_.slowness = costs_->slowness;
+  speeds_ = RankSpeeds(space_.slowness, options.ranks);
 }
 
 void PlaceProblem::read_from() {
@@ -88,11 +94,11 @@ std::vector<std::int64_t> PlaceProblem::step_counts(std::size_t layer) const {
   if (tokens > max_total_load / costs_->top_k)
     throw InvalidInput(fmt::format("--step-tokens times top_k must be at most {}", max_total_load));
   const std::int64_t assignments = tokens > 0 ? tokens * costs_->top_k : total / windows;
-  if (history.by_source().size() != options_.ranks)
-    return spread_over_sources(scale_shares(score(layer), assignments), options_.ranks);
   std::vector<std::int64_t> counts;
   for (const LoadTable& source : history.by_source())
     counts.insert(counts.end(), source[layer].begin(), source[layer].end());
+  if (history.by_source().size() != options_.ranks || !is_loaded(counts))
+    return spread_over_sources(scale_shares(score(layer), assignments), options_.ranks);
   return scale_shares(counts, assignments);
 }
 
@@ -135,11 +141,12 @@ Placement PlaceProblem::plan(std::size_t layer) const {
 Placement PlaceProblem::plan_from(const Placement& from, std::size_t layer) const {
   IncrementalOptions incremental;
   incremental.target = options_.target.value_or(incremental.target);
+  incremental.slowness = space_.slowness;
   Placement near = plan_incrementally(from, loads(layer), incremental);
   const std::int64_t total = checked_total(loads(layer), num_experts(), "loads");
-  const std::int64_t allowed = largest_allowed(total, incremental.target, options_.ranks);
+  const std::int64_t allowed = speeds_.allowed_time(total, incremental.target);
   const auto excess = [&](const Placement& placement) {
-    return std::max<std::int64_t>(0, split_loads(placement, loads(layer)).largest - allowed);
+    return std::max<std::int64_t>(0, least_time(placement, loads(layer), speeds_) - allowed);
   };
   return 2 * excess(near) <= excess(from) ? near : plan(layer);
 }
@@ -152,7 +159,15 @@ Placement PlaceProblem::plan_robust(std::size_t layer) const {
   for (std::size_t i = windows.size() > most ? windows.size() - most : 0; i < windows.size(); ++i) {
     if (windows.size() > 1 && is_loaded(windows[i][layer])) robust.seen.push_back(windows[i][layer]);
   }
+  if (from(layer) != nullptr) return plan_robustly_from(*from(layer), loads(layer), space_, robust);
   return plan_robustly(loads(layer), space_, robust);
+}
+
+Placement PlaceProblem::together(const Placement& placement, std::size_t layer) const {
+  AffinityOptions affinity;
+  affinity.target = options_.target.value_or(affinity.target);
+  affinity.slowness = space_.slowness;
+  return bring_together(placement, topology(), loads(layer), tokens_->co_activation(layer), affinity);
 }
 
 std::vector<PlaceAlgorithm> PlaceProblem::algorithms() const {

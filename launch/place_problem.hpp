@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "launch/place_options.hpp"
+#include "launch/place_tokens.hpp"
 #include "launch/placement_map.hpp"
 #include "placement/load_history.hpp"
+#include "placement/speeds.hpp"
 #include "placement/time_cost.hpp"
 
 namespace moewe {
@@ -21,6 +23,9 @@ class PlaceProblem {
 
   const PlaceOptions& options() const { return options_; }
   const Topology& topology() const { return space_.topology; }
+
+  /// Of the ranks, as --cost has them; else all alike.
+  const RankSpeeds& speeds() const { return speeds_; }
   std::size_t num_layers() const { return loads_.num_layers(); }
   std::size_t num_experts() const { return loads_.num_experts(); }
 
@@ -42,6 +47,15 @@ class PlaceProblem {
   /// A layer's placement as an algorithm would have it. Throws InvalidInput where it cannot.
   Placement place(PlaceAlgorithm algorithm, std::size_t layer) const;
 
+  /// `placement` of a layer after experts that tokens choose together came together; with --co-activation.
+  Placement together(const Placement& placement, std::size_t layer) const;
+
+  /// What tokens chose, or null without --co-activation.
+  const PlaceTokens* tokens() const { return tokens_ ? &*tokens_ : nullptr; }
+
+  /// The file of the tokens to judge by; empty without --co-activation.
+  std::string judged_tokens() const { return tokens_ ? tokens_->judged_file() : std::string(); }
+
   /// The algorithms that are compared: the one asked for, or all that can be had.
   std::vector<PlaceAlgorithm> algorithms() const;
 
@@ -53,9 +67,11 @@ class PlaceProblem {
 
   PlaceOptions options_;
   SlotSpace space_;
+  RankSpeeds speeds_;
   LoadHistory loads_;
   std::optional<LoadHistory> score_;
   std::optional<CostCoefficients> costs_;
+  std::optional<PlaceTokens> tokens_;
   PlacementMap from_;
   std::vector<std::size_t> loaded_;
 };

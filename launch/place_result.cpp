@@ -41,6 +41,11 @@ Summary equal_of(const PlaceContestant& c) {
 Summary optimal_of(const PlaceContestant& c) {
   return summary_of(c, [](const LayerScore& s) { return s.optimal; });
 }
+Summary in_time_of(const PlaceContestant& c) {
+  return summary_of(c, [](const LayerScore& s) { return s.in_time; });
+}
+bool has_speeds(const PlaceContestant& c) { return in_time_of(c).worst > 0; }
+
 Summary over_bound_of(const PlaceContestant& c) {
   return summary_of(c, [](const LayerScore& s) { return s.over_bound(); });
 }
@@ -62,14 +67,18 @@ Summary nodes_of(const PlaceContestant& c) {
   return summary_of(c, [](const LayerScore& s) { return s.nodes_per_token; });
 }
 
+Summary ranks_of(const PlaceContestant& c) {
+  return summary_of(c, [](const LayerScore& s) { return s.ranks_per_token; });
+}
+
 /// Of all layers.
 double total_step_s(const PlaceContestant& c) {
   return step_time_of(c).mean * static_cast<double>(c.layers.size());
 }
 
-/// Where tokens take few groups of experts, counts do not tell it.
+/// Counts do not tell it where tokens take few groups of experts.
 bool has_nodes_per_token(const PlaceOptions& options) {
-  return options.cost && options.nodes > 1 && options.groups == 1;
+  return options.co_activation || (options.cost && options.nodes > 1 && options.groups == 1);
 }
 
 std::uint64_t total_arrivals(const PlaceContestant& contestant) {
@@ -88,9 +97,11 @@ Json json_of(const LayerScore& layer, const PlaceOptions& options) {
             {"optimal_split", layer.optimal},
             {"bound", layer.bound},
             {"duplicates", layer.duplicates}};
+  if (layer.in_time > 0) json["in_time"] = layer.in_time;
   if (options.from) json["arrivals"] = layer.arrivals;
   if (options.cost) json["step_time_s"] = layer.step_s;
   if (has_nodes_per_token(options)) json["nodes_per_token"] = layer.nodes_per_token;
+  if (options.co_activation) json["ranks_per_token"] = layer.ranks_per_token;
   return json;
 }
 
@@ -102,12 +113,14 @@ Json json_of(const PlaceContestant& contestant, const PlaceOptions& options) {
       {"over_bound", json_of(over_bound_of(contestant))},
       {"duplicates_per_layer", duplicates_of(contestant).mean},
       {"planning_s", contestant.planning_s ? Json(*contestant.planning_s) : Json(nullptr)}};
+  if (has_speeds(contestant)) json["imbalance"]["in_time"] = json_of(in_time_of(contestant));
   if (options.has_homes()) json["foreign_slots_per_layer"] = foreign_of(contestant).mean;
   if (options.cost) {
     json["step_time_s"] = json_of(step_time_of(contestant));
     json["step_time_s"]["total"] = total_step_s(contestant);
   }
   if (has_nodes_per_token(options)) json["nodes_per_token"] = json_of(nodes_of(contestant));
+  if (options.co_activation) json["ranks_per_token"] = json_of(ranks_of(contestant));
   if (options.from) {
     json["arrivals"] = json_of(arrivals_of(contestant));
     json["arrivals"]["total"] = total_arrivals(contestant);
@@ -126,9 +139,11 @@ std::string foreign_text(const PlaceContestant& contestant, const PlaceOptions& 
 }
 
 std::string cost_text(const PlaceContestant& contestant, const PlaceOptions& options) {
-  if (!options.cost) return "";
-  const std::string time = fmt::format("{:>12}", human_time(total_step_s(contestant)));
-  return has_nodes_per_token(options) ? time + fmt::format("{:>13.3f}", nodes_of(contestant).mean) : time;
+  std::string text;
+  if (options.cost) text += fmt::format("{:>12}", human_time(total_step_s(contestant)));
+  if (has_nodes_per_token(options)) text += fmt::format("{:>13.3f}", nodes_of(contestant).mean);
+  if (options.co_activation) text += fmt::format("{:>13.3f}", ranks_of(contestant).mean);
+  return text;
 }
 
 std::string arrivals_text(const PlaceContestant& contestant, const PlaceOptions& options) {
@@ -148,6 +163,8 @@ std::string head_text(const PlaceResult& result) {
                   result.num_layers, result.num_experts, options.ranks, options.slots_per_rank, options.nodes,
                   options.nodes == 1 ? "" : "s", options.loads.string());
   if (options.score) text += fmt::format("judged by the loads of {}\n", options.score->string());
+  if (options.co_activation)
+    text += fmt::format("nodes and ranks per token counted on the tokens of {}\n", result.tokens);
   if (options.cost) {
     text += fmt::format("times predicted by the costs of {}, a step of {}\n", options.cost->string(),
                         options.step_tokens ? fmt::format("{} tokens", *options.step_tokens)
@@ -165,6 +182,20 @@ void predict_time(const PlaceProblem& problem, std::size_t layer, const Placemen
                           static_cast<double>(token_parts * std::max<std::int64_t>(time.num_tokens, 1));
 }
 
+void count_tokens(const PlaceProblem& problem, std::size_t layer, const Placement& placement,
+                  LayerScore& score) {
+  const TokenReach reach = problem.tokens()->reach(placement, problem.topology(), layer);
+  score.nodes_per_token = static_cast<double>(reach.nodes) / static_cast<double>(reach.tokens);
+  score.ranks_per_token = static_cast<double>(reach.ranks) / static_cast<double>(reach.tokens);
+}
+
+double imbalance_in_time(const PlaceProblem& problem, const std::vector<std::int64_t>& loads,
+                         const Placement& placement) {
+  const std::int64_t total = std::accumulate(loads.begin(), loads.end(), std::int64_t{0});
+  return static_cast<double>(least_time(placement, loads, problem.speeds())) /
+         static_cast<double>(problem.speeds().mean_time(total));
+}
+
 }  // namespace
 
 LayerScore score_layer(const PlaceProblem& problem, std::size_t layer, const Placement& placement) {
@@ -177,9 +208,11 @@ LayerScore score_layer(const PlaceProblem& problem, std::size_t layer, const Pla
   score.equal = equal_split_imbalance(loads, placement);
   score.optimal = static_cast<double>(split_loads(placement, loads).largest) / mean;
   score.bound = static_cast<double>(load_bounds(loads, slots).largest()) / mean;
+  if (!problem.speeds().are_equal()) score.in_time = imbalance_in_time(problem, loads, placement);
   score.duplicates = count_duplicates(placement);
   if (const Placement* from = problem.from(layer)) score.arrivals = count_arrivals(*from, placement);
   if (problem.costs() != nullptr) predict_time(problem, layer, placement, score);
+  if (problem.tokens() != nullptr) count_tokens(problem, layer, placement, score);
   if (!problem.options().has_homes()) return score;
   const auto homes = home_nodes(placement, problem.topology(), problem.options().groups);
   score.foreign = count_foreign(placement, problem.topology(), homes);
@@ -198,6 +231,7 @@ std::string place_json(const PlaceResult& result) {
             {"slots_per_rank", options.slots_per_rank},
             {"nodes", options.nodes},
             {"groups", options.groups},
+            {"tokens", options.co_activation ? Json(result.tokens) : Json(nullptr)},
             {"algorithms", Json::array()}};
   for (const PlaceContestant& contestant : result.contestants)
     json["algorithms"].push_back(json_of(contestant, options));
@@ -207,18 +241,21 @@ std::string place_json(const PlaceResult& result) {
 std::string place_text(const PlaceResult& result) {
   const PlaceOptions& options = result.options;
   std::string text = head_text(result);
-  text += fmt::format("  {:<18}{:>25}  {:>25}  {:>10}{:>12}", "", "equal split", "optimal split",
-                      "over bound", "duplicates");
+  const bool in_time = has_speeds(result.contestants.front());
+  text += fmt::format("  {:<18}{:>25}  {:>25}  {}{:>10}{:>12}", "", "equal split", "optimal split",
+                      in_time ? fmt::format("{:>25}  ", "in time") : "", "over bound", "duplicates");
   if (options.has_homes()) text += fmt::format("{:>10}", "foreign");
   if (options.from) text += fmt::format("{:>10}", "arrivals");
   if (options.from && options.expert_bytes) text += fmt::format("{:>11}", "bytes");
   if (options.cost) text += fmt::format("{:>12}", "step time");
   if (has_nodes_per_token(options)) text += fmt::format("{:>13}", "nodes/token");
+  if (options.co_activation) text += fmt::format("{:>13}", "ranks/token");
   text += fmt::format("{:>11}\n", "CPU time");
   for (const PlaceContestant& contestant : result.contestants) {
-    text += fmt::format("  {:<18}{}  {}  {:>10.4f}{:>12.2f}{}{:>11}\n", contestant.name,
+    text += fmt::format("  {:<18}{}  {}  {}{:>10.4f}{:>12.2f}{}{:>11}\n", contestant.name,
                         text_of(equal_of(contestant)), text_of(optimal_of(contestant)),
-                        over_bound_of(contestant).mean, duplicates_of(contestant).mean,
+                        in_time ? text_of(in_time_of(contestant)) + "  " : "", over_bound_of(contestant).mean,
+                        duplicates_of(contestant).mean,
                         foreign_text(contestant, options) + arrivals_text(contestant, options) +
                             cost_text(contestant, options),
                         contestant.planning_s ? human_time(*contestant.planning_s) : "-");
@@ -227,6 +264,9 @@ std::string place_text(const PlaceResult& result) {
          "over bound: mean over layers of the optimal split over what no placement on these slots is below; "
          "duplicates, foreign (slots of experts whose group is at home on another node) and arrivals per "
          "layer; CPU time of planning all layers" +
+         (in_time
+              ? "; in time: the slowest rank's time, split for their speeds, over the least there could be"
+              : "") +
          (options.cost ? "; step time of all layers, as if a token's experts were chosen independently\n"
                        : "\n");
 }

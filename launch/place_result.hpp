@@ -15,13 +15,19 @@ struct LayerScore {
   std::size_t layer = 0;
   double equal = 1;    ///< where copies share an expert's load equally
   double optimal = 1;  ///< where it is split among them at best
-  double bound = 1;    ///< what no placement on these slots is below
+  /// Time of the slowest rank over the least there could be, where load is split at best for ranks that are
+  /// not equally fast; 0 where they are.
+  double in_time = 0;
+  double bound = 1;  ///< what no placement on these slots is below
   std::size_t duplicates = 0;
   std::size_t arrivals = 0;  ///< 0 where there is no placement in use
   std::size_t foreign = 0;   ///< slots of experts whose group is at home on another node
 
-  double step_s = 0;           ///< that a step of the layer takes, as predicted; 0 without costs
-  double nodes_per_token = 0;  ///< on which it has experts, to be expected; 0 without costs
+  double step_s = 0;  ///< that a step of the layer takes, as predicted; 0 without costs
+  /// On which it has experts: counted where tokens are known, else to be expected; 0 without tokens and
+  /// costs.
+  double nodes_per_token = 0;
+  double ranks_per_token = 0;  ///< counted; 0 where tokens are not known
 
   double over_bound() const { return optimal / bound; }
 };
@@ -39,6 +45,7 @@ struct PlaceResult {
   PlaceOptions options;
   std::size_t num_layers = 0;  ///< with load
   std::size_t num_experts = 0;
+  std::string tokens;  ///< file of those that nodes and ranks were counted for
   std::vector<PlaceContestant> contestants;
 };
 

@@ -25,6 +25,7 @@ Arrangement::Arrangement(std::size_t num_experts, std::span<const std::size_t> s
   expert_in_.assign(rank_of_.size(), nobody);
   replicas_.resize(rank_of_.size());
   num_replicas_.assign(slots_per_rank.size(), 0);
+  base_loads_.assign(slots_per_rank.size(), 0);
   next_copy_.resize(rank_of_.size());
   for (std::size_t slot = 0; slot < next_copy_.size(); ++slot) {
     next_copy_[slot] = static_cast<std::uint32_t>(slot);

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "placement/placement.hpp"
@@ -55,6 +56,10 @@ class Arrangement {
 
   bool holds(std::size_t rank, std::uint32_t expert) const;
 
+  /// [num_ranks] load of each rank besides that of experts; at first none.
+  std::span<const std::int64_t> base_loads() const { return base_loads_; }
+  void set_base_loads(std::vector<std::int64_t> loads) { base_loads_ = std::move(loads); }
+
   /// Puts an expert into a slot that holds nobody, on a rank that holds no copy of it.
   void put(std::uint32_t slot, std::uint32_t expert);
   /// Puts an expert into a slot that holds nobody, on a rank that holds a copy of it: it is none itself.
@@ -86,6 +91,7 @@ class Arrangement {
   std::vector<std::uint32_t> num_copies_;    // [experts]
   std::vector<std::uint32_t> replicas_;      // [slots] replicas_on(), from a rank's first slot on
   std::vector<std::uint32_t> num_replicas_;  // [ranks]
+  std::vector<std::int64_t> base_loads_;     // [ranks]
 };
 
 }  // namespace moewe

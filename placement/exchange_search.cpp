@@ -21,7 +21,9 @@ bool ExchangeSearch::Exchange::operator<(const Exchange& other) const {
 
 ExchangeSearch::ExchangeSearch(Arrangement& arrangement, std::span<const std::int64_t> loads)
     : arrangement_(arrangement), loads_(loads), flow_(arrangement), is_hot_(arrangement.num_ranks()) {
-  const std::int64_t total = std::accumulate(loads.begin(), loads.end(), std::int64_t{0});
+  const auto base = arrangement.base_loads();
+  const std::int64_t total =
+      std::accumulate(loads.begin(), loads.end(), std::accumulate(base.begin(), base.end(), std::int64_t{0}));
   mean_ = ceil_div(total, static_cast<std::int64_t>(arrangement.num_ranks()));
 }
 

@@ -20,7 +20,7 @@ LoadFlow::LoadFlow(const Arrangement& arrangement)
 }
 
 void LoadFlow::fill(FlowState& state, std::span<const std::int64_t> loads) {
-  state.rank_loads.assign(arrangement_.num_ranks(), 0);
+  state.rank_loads.assign(arrangement_.base_loads().begin(), arrangement_.base_loads().end());
   state.shares.assign(arrangement_.num_slots(), 0);
   replicated_.clear();
   for (std::uint32_t expert = 0; expert < loads.size(); ++expert) {

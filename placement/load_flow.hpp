@@ -13,7 +13,7 @@ namespace moewe {
 
 /// How one table of loads flows to the slots of an arrangement.
 struct FlowState {
-  std::vector<std::int64_t> rank_loads;  ///< [ranks]
+  std::vector<std::int64_t> rank_loads;  ///< [ranks] with Arrangement::base_loads()
   std::vector<std::int64_t> shares;      ///< [slots] of the copies of experts that have several, else 0
 };
 

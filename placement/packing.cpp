@@ -43,15 +43,15 @@ std::vector<PerCopy> by_load_per_copy(std::span<const std::int64_t> loads,
 
 class Packer {
  public:
-  Packer(std::span<const std::int64_t> loads, const Topology& topology,
-         std::span<const std::size_t> slots_per_rank)
-      : topology_(topology),
-        arrangement_(loads.size(), slots_per_rank),
-        rank_loads_(slots_per_rank.size(), 0),
-        nodes_(topology.num_nodes()),
-        on_node_(topology.num_nodes()),
+  Packer(std::span<const std::int64_t> loads, const PackSpace& space)
+      : topology_(space.topology),
+        arrangement_(loads.size(), space.slots_per_rank),
+        rank_loads_(space.base_loads),
+        nodes_(topology_.num_nodes()),
+        on_node_(topology_.num_nodes()),
         shares_(loads.size(), 0) {
-    for (std::uint32_t rank = 0; rank < slots_per_rank.size(); ++rank) {
+    arrangement_.set_base_loads(space.base_loads);
+    for (std::uint32_t rank = 0; rank < rank_loads_.size(); ++rank) {
       next_slot_.push_back(arrangement_.slots_begin(rank));
       offer(rank);
     }
@@ -191,14 +191,14 @@ std::vector<std::size_t> usable_slots(const SlotSpace& space, std::size_t num_ex
   return slots;
 }
 
-Arrangement pack(std::span<const std::int64_t> loads, const Topology& topology,
-                 std::span<const std::size_t> slots_per_rank) {
+Arrangement pack(std::span<const std::int64_t> loads, const PackSpace& space) {
+  const std::span<const std::size_t> slots_per_rank = space.slots_per_rank;
   const std::size_t num_slots = std::accumulate(slots_per_rank.begin(), slots_per_rank.end(), std::size_t{0});
   const auto ranks = std::count_if(slots_per_rank.begin(), slots_per_rank.end(),
                                    [](std::size_t slots) { return slots > 0; });
   const std::vector<PerCopy> order =
       by_load_per_copy(loads, count_copies(loads, num_slots, static_cast<std::size_t>(ranks)));
-  Packer packer(loads, topology, slots_per_rank);
+  Packer packer(loads, space);
   for (const PerCopy& expert : order) packer.place(expert);
   return packer.finish(order);
 }

@@ -75,6 +75,16 @@ std::vector<std::int64_t> Placement::rank_loads(std::span<const std::int64_t> lo
   return loads;
 }
 
+std::vector<std::int64_t> Placement::expert_loads(std::span<const std::int64_t> load_per_slot) const {
+  std::vector<std::int64_t> loads;
+  for (std::size_t e = 0; e < num_experts(); ++e) {
+    const auto first = load_per_slot.begin() + static_cast<std::ptrdiff_t>(first_slot_of_expert_[e]);
+    const auto end = load_per_slot.begin() + static_cast<std::ptrdiff_t>(first_slot_of_expert_[e + 1]);
+    loads.push_back(std::accumulate(first, end, std::int64_t{0}));
+  }
+  return loads;
+}
+
 Placement contiguous_placement(std::size_t num_experts, std::size_t num_ranks) {
   std::vector<std::vector<ExpertId>> experts_of_rank(num_ranks);
   for (std::size_t expert = 0; expert < num_experts; ++expert) {

@@ -55,6 +55,9 @@ class Placement {
   /// nothing is replicated that is a load per expert.
   std::vector<std::int64_t> rank_loads(std::span<const std::int64_t> load_per_slot) const;
 
+  /// The same over an expert's slots, [num_experts].
+  std::vector<std::int64_t> expert_loads(std::span<const std::int64_t> load_per_slot) const;
+
  private:
   std::uint64_t epoch_;
   std::vector<std::vector<ExpertId>> experts_of_rank_;

@@ -10,11 +10,18 @@
 
 namespace moewe {
 
+/// A share of 10^6: 1'020'000 is 1.02.
+using Millionths = std::int64_t;
+
 /// Where the experts of one layer may lie.
 struct SlotSpace {
   Topology topology;
   std::vector<std::size_t> slots_per_rank;  ///< [num_ranks]
   std::uint64_t epoch = 0;                  ///< of the placements that are planned
+  /// [num_ranks] how much longer than the others a rank computes, above 0 and at most 1000; all alike where
+  /// empty. Loads are then planned to be the smaller the slower a rank is, and the largest rank load stands
+  /// for the time of the slowest rank, the mean for the least one possible (placement/speeds.hpp).
+  std::vector<Millionths> slowness = {};
 
   /// As many slots on every rank.
   static SlotSpace equal(Topology topology, std::size_t slots_per_rank);
@@ -24,9 +31,6 @@ struct SlotSpace {
 
   std::size_t num_slots() const;
 };
-
-/// A share of 10^6: 1'020'000 is 1.02.
-using Millionths = std::int64_t;
 
 struct PlanOptions {
   Millionths target = 1'000'500;      ///< largest over mean rank load at which the search stops

@@ -9,9 +9,12 @@
 #include "placement/loads.hpp"
 #include "placement/packing.hpp"
 #include "placement/slot_search.hpp"
+#include "placement/speeds.hpp"
 
 namespace moewe {
 namespace {
+
+constexpr Millionths one = 1'000'000;
 
 /// As equal as the slots of the nodes allow.
 std::vector<std::size_t> groups_per_node(const std::vector<std::size_t>& slots, std::size_t num_groups,
@@ -32,6 +35,20 @@ std::vector<std::size_t> groups_per_node(const std::vector<std::size_t>& slots, 
   return groups;
 }
 
+/// None where ranks are equally fast.
+std::vector<Millionths> slowness_of_nodes(const SlotSpace& space) {
+  constexpr std::int64_t parts = std::int64_t{1} << 20U;  // of the fastest rank's speed
+  const RankSpeeds speeds(space.slowness, space.slots_per_rank.size());
+  if (speeds.are_equal()) return {};
+  std::vector<std::int64_t> of_node(space.topology.num_nodes(), 0);
+  for (std::size_t rank = 0; rank < space.slots_per_rank.size(); ++rank)
+    of_node[space.topology.node_of(rank_at(rank))] += speeds.room(rank, parts);
+  const std::int64_t fastest = *std::max_element(of_node.begin(), of_node.end());
+  std::vector<Millionths> slowness;
+  for (const std::int64_t speed : of_node) slowness.push_back(std::min(fastest * one / speed, 1000 * one));
+  return slowness;
+}
+
 /// The groups as if they were experts, and the nodes as if they were ranks with a slot for each group.
 std::vector<std::size_t> choose_homes(std::span<const std::int64_t> loads, const SlotSpace& space,
                                       std::size_t num_groups) {
@@ -43,8 +60,8 @@ std::vector<std::size_t> choose_homes(std::span<const std::int64_t> loads, const
     room[space.topology.node_of(rank_at(rank))] += space.slots_per_rank[rank];
   }
   const std::vector<std::size_t> groups = groups_per_node(room, num_groups, size);
-  const Placement placement =
-      plan_placement(group_loads, {Topology::one_node(groups.size()), groups}, {.target = 1'000'000});
+  const SlotSpace nodes{Topology::one_node(groups.size()), groups, 0, slowness_of_nodes(space)};
+  const Placement placement = plan_placement(group_loads, nodes, {.target = 1'000'000});
   std::vector<std::size_t> homes;
   for (std::size_t group = 0; group < num_groups; ++group) {
     homes.push_back(index(placement.slot_of(expert_at(group)).rank));
@@ -90,13 +107,15 @@ class NodePlans {
     }
     std::vector<std::size_t> ranks;
     std::vector<std::size_t> slots;
+    std::vector<Millionths> slowness;
     for (std::size_t rank = 0; rank < space_.slots_per_rank.size(); ++rank) {
       if (space_.topology.node_of(rank_at(rank)) != node) continue;
       ranks.push_back(rank);
       slots.push_back(space_.slots_per_rank[rank]);
+      if (!space_.slowness.empty()) slowness.push_back(space_.slowness[rank]);
     }
     if (local.empty()) return;
-    const Placement placement = plan_placement(loads, {Topology::one_node(ranks.size()), slots});
+    const Placement placement = plan_placement(loads, {Topology::one_node(ranks.size()), slots, 0, slowness});
     for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
       std::uint32_t slot = arrangement_.slots_begin(ranks[rank]);
       for (const ExpertId e : placement.experts_of(rank_at(rank))) {
@@ -124,9 +143,12 @@ Placement plan_with_groups(std::span<const std::int64_t> loads, const SlotSpace&
   const std::vector<std::size_t> homes = choose_homes(loads, space, options.num_groups);
   const SlotCosts costs = foreign_costs(space, homes, loads.size());
   Arrangement arrangement = NodePlans(loads, space, homes).take();
+  const RankSpeeds speeds(space.slowness, slots.size());
+  const std::int64_t capacity = speeds.allowed_time(total, options.target);
+  arrangement.set_base_loads(speeds.base_loads(capacity));
   SlotSearch search(arrangement, loads, costs);
   const auto most = static_cast<std::int64_t>(std::min(options.most_foreign, arrangement.num_slots()));
-  search.run({.capacity = largest_allowed(total, options.target, slots.size()), .most_cost = most});
+  search.run({.capacity = capacity, .most_cost = most});
   return arrangement.to_placement(space.epoch);
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 #include <span>
+#include <vector>
 
 #include "placement/placement.hpp"
 #include "placement/plan.hpp"
@@ -16,6 +17,8 @@ struct IncrementalOptions {
   /// What an arrival costs, in assignments: it must relieve overloaded ranks of more than that. With the
   /// price of a byte, times the bytes of an expert.
   std::int64_t price = 0;
+  /// As SlotSpace has it.
+  std::vector<Millionths> slowness = {};
 };
 
 /// A placement near `from`, in its next epoch, whose exact split of `loads` brings no rank above the target:

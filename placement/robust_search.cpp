@@ -17,7 +17,7 @@ bool has(std::uint64_t bits, std::size_t k) { return ((bits >> k) & 1U) != 0; }
 }  // namespace
 
 RobustSearch::RobustSearch(Arrangement& arrangement, const std::vector<std::vector<std::int64_t>>& scenarios,
-                           std::uint64_t seed)
+                           std::uint64_t seed, RobustLimits limits)
     : arrangement_(arrangement),
       flow_(arrangement),
       draws_(seed),
@@ -28,13 +28,19 @@ RobustSearch::RobustSearch(Arrangement& arrangement, const std::vector<std::vect
       is_hot_(arrangement.num_ranks(), 0),
       bounds_(scenarios.size()),
       best_bounds_(scenarios.size()),
-      order_(scenarios.size()) {
+      order_(scenarios.size()),
+      limits_(std::move(limits)) {
+  for (const std::size_t node : limits_.node_of_rank) {
+    node_sizes_.resize(std::max(node_sizes_.size(), node + 1));
+    ++node_sizes_[node];
+  }
   std::iota(order_.begin(), order_.end(), std::size_t{0});
   const auto ranks = static_cast<std::int64_t>(arrangement.num_ranks());
+  const std::int64_t base =
+      std::accumulate(arrangement.base_loads().begin(), arrangement.base_loads().end(), std::int64_t{0});
   for (std::size_t k = 0; k < scenarios.size(); ++k) {
     for (std::size_t e = 0; e < scenarios[k].size(); ++e) loads_[e * scenarios_.size() + k] = scenarios[k][e];
-    means_.push_back(
-        ceil_div(std::accumulate(scenarios[k].begin(), scenarios[k].end(), std::int64_t{0}), ranks));
+    means_.push_back(ceil_div(std::accumulate(scenarios[k].begin(), scenarios[k].end(), base), ranks));
     flow_.fill(scenarios_[k].state, scenarios[k]);
     start(k);
   }
@@ -56,7 +62,7 @@ void RobustSearch::start(std::size_t k) {
 void RobustSearch::sum_singles(std::size_t rank) {
   const std::size_t num = scenarios_.size();
   const auto sums = singles_.begin() + static_cast<std::ptrdiff_t>(rank * num);
-  std::fill_n(sums, num, 0);
+  std::fill_n(sums, num, arrangement_.base_loads()[rank]);
   for (std::uint32_t slot = arrangement_.slots_begin(rank); slot < arrangement_.slots_end(rank); ++slot) {
     if (!arrangement_.is_single(slot)) continue;
     const std::size_t first = arrangement_.expert_in(slot) * num;
@@ -70,9 +76,10 @@ void RobustSearch::run(std::size_t iterations) {
     std::int64_t least = sum_;
     for (int drawn = 0, moves = 0; drawn < most_draws && moves < moves_per_trial; ++drawn) {
       Move move{};
-      if (!draw(move)) continue;
+      if (!draw(move) || !is_allowed(move)) continue;
       ++moves;
-      const std::int64_t bounds = bound_sum(move);
+      const std::int64_t due = limits_.price * std::max<std::int64_t>(move.cost, 0);
+      const std::int64_t bounds = bound_sum(move) + due * static_cast<std::int64_t>(scenarios_.size());
       if (bounds >= least) continue;
       least = bounds;
       best = move;
@@ -81,6 +88,38 @@ void RobustSearch::run(std::size_t iterations) {
     }
     if (least < sum_) try_exactly(best, least);
   }
+}
+
+bool RobustSearch::is_allowed(Move& move) {
+  move.cost = limits_.costs == nullptr ? 0 : cost_of(move);
+  if (move.cost > 0 && move.cost > limits_.most_cost - cost_) return false;
+  return move.is_exchange || node_sizes_.size() < 2 || keeps_spread(move);
+}
+
+std::int64_t RobustSearch::cost_of(const Move& move) const {
+  const std::uint32_t taken = arrangement_.expert_in(move.from);
+  const std::uint32_t given = arrangement_.expert_in(move.to);
+  const auto cost = [&](std::uint32_t slot, std::uint32_t expert) {
+    return limits_.costs->of(arrangement_.rank_of(slot), expert);
+  };
+  const std::int64_t there = cost(move.to, taken) - cost(move.to, given);
+  return move.is_exchange ? there + cost(move.from, given) - cost(move.from, taken) : there;
+}
+
+bool RobustSearch::keeps_spread(const Move& move) {
+  const std::size_t node = limits_.node_of_rank[arrangement_.rank_of(move.to)];
+  count_on_nodes(arrangement_.expert_in(move.to));
+  if (on_node_[node] < *std::max_element(on_node_.begin(), on_node_.end())) return false;
+  count_on_nodes(arrangement_.expert_in(move.from));
+  for (std::size_t other = 0; other < on_node_.size(); ++other)
+    if (on_node_[other] < on_node_[node] && on_node_[other] < node_sizes_[other]) return false;
+  return true;
+}
+
+void RobustSearch::count_on_nodes(std::uint32_t expert) {
+  on_node_.assign(node_sizes_.size(), 0);
+  arrangement_.for_each_copy(
+      expert, [&](std::uint32_t slot) { ++on_node_[limits_.node_of_rank[arrangement_.rank_of(slot)]]; });
 }
 
 bool RobustSearch::draw(Move& move) {
@@ -178,6 +217,7 @@ void RobustSearch::try_exactly(const Move& move, std::int64_t bounds) {
     arrangement_.put(move.to, taken);
   }
   if (solve(move, given, bounds)) {
+    cost_ += move.cost;
     keep(taken, given);
   } else if (move.is_exchange) {
     arrangement_.exchange(move.from, move.to);

@@ -19,7 +19,9 @@ struct Pick {
 class SingleSearch {
  public:
   SingleSearch(Arrangement& arrangement, std::span<const std::int64_t> loads)
-      : arrangement_(arrangement), loads_(loads), rank_loads_(arrangement.num_ranks(), 0) {
+      : arrangement_(arrangement),
+        loads_(loads),
+        rank_loads_(arrangement.base_loads().begin(), arrangement.base_loads().end()) {
     for (std::uint32_t slot = 0; slot < arrangement.num_slots(); ++slot) {
       if (holds_one(slot)) rank_loads_[arrangement.rank_of(slot)] += load_in(slot);
     }

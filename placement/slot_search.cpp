@@ -11,6 +11,16 @@ constexpr std::size_t all = std::numeric_limits<std::size_t>::max();
 
 }  // namespace
 
+SlotCosts arrival_costs(const Placement& from) {
+  SlotCosts costs{std::vector<std::uint8_t>(from.num_ranks() * from.num_experts(), 1), from.num_experts()};
+  for (std::size_t rank = 0; rank < from.num_ranks(); ++rank) {
+    for (const ExpertId expert : from.experts_of(rank_at(rank))) {
+      costs.values[rank * from.num_experts() + index(expert)] = 0;
+    }
+  }
+  return costs;
+}
+
 SlotSearch::SlotSearch(Arrangement& arrangement, std::span<const std::int64_t> loads, const SlotCosts& costs)
     : arrangement_(arrangement),
       loads_(loads),
@@ -135,9 +145,10 @@ bool SlotSearch::improve(const SlotLimits& limits, const Effort& effort) {
 std::int64_t SlotSearch::relief_of(const Move& move, std::int64_t capacity) {
   trial_ = state_;
   const std::uint32_t replaced = arrangement_.expert_in(move.to);
+  const bool was_copy = arrangement_.is_copy(move.to);
   change(trial_, move);
   const std::int64_t excess = flow_.route(trial_, capacity);
-  undo(move, replaced);
+  undo(move, replaced, was_copy);
   return excess_ - excess;
 }
 
@@ -156,17 +167,17 @@ void SlotSearch::change(FlowState& state, const Move& move) {
   arrangement_.put(move.to, move.expert);
 }
 
-void SlotSearch::undo(const Move& move, std::uint32_t replaced) {
+void SlotSearch::undo(const Move& move, std::uint32_t replaced, bool was_copy) {
   if (move.is_exchange) {
     arrangement_.exchange(move.from, move.to);
     return;
   }
   arrangement_.clear(move.to);
   if (replaced == Arrangement::nobody) return;
-  if (arrangement_.holds(arrangement_.rank_of(move.to), replaced)) {
-    arrangement_.put_aside(move.to, replaced);
-  } else {
+  if (was_copy) {
     arrangement_.put(move.to, replaced);
+  } else {
+    arrangement_.put_aside(move.to, replaced);
   }
 }
 

@@ -23,6 +23,9 @@ struct SlotCosts {
   }
 };
 
+/// One for each expert that is not on a rank in `from`.
+SlotCosts arrival_costs(const Placement& from);
+
 struct SlotLimits {
   std::int64_t capacity = 0;  ///< that no rank load shall exceed
   std::int64_t most_cost = std::numeric_limits<std::int64_t>::max();
@@ -71,7 +74,7 @@ class SlotSearch {
   void consider(const Move& move, std::size_t first, std::size_t most, const SlotLimits& limits);
   std::int64_t relief_of(const Move& move, std::int64_t capacity);
   void change(FlowState& state, const Move& move);
-  void undo(const Move& move, std::uint32_t replaced);
+  void undo(const Move& move, std::uint32_t replaced, bool was_copy);
 
   Arrangement& arrangement_;
   std::span<const std::int64_t> loads_;

@@ -39,6 +39,7 @@ TEST(PlaceOptions, HaveTheDefaultsThatHelpTells) {
   EXPECT_FALSE(options.from || options.score || options.out || options.json || options.plot);
   EXPECT_FALSE(options.expert_bytes || options.experts || options.cost || options.step_tokens);
   EXPECT_EQ(options.out_format, MapFormat::moewe);
+  EXPECT_FALSE(options.co_activation);
 }
 
 TEST(PlaceOptions, AreRead) {
@@ -72,6 +73,17 @@ TEST(PlaceOptions, AreRead) {
   EXPECT_EQ(options.seed, 7U);
   EXPECT_EQ(options.cost, "F");
   EXPECT_EQ(options.step_tokens, 4096U);
+}
+
+TEST(PlaceOptions, BringExpertsTogetherOnRequest) {
+  EXPECT_TRUE(parse({"--co-activation"}).co_activation);
+  EXPECT_TRUE(parse({"--co-activation", "--algorithm", "robust", "--nodes", "2"}).co_activation);
+  EXPECT_EQ(refusal({"--co-activation", "--algorithm", "eplb"}),
+            "--co-activation needs --algorithm moewe or robust");
+  EXPECT_EQ(refusal({"--co-activation", "--from", "A"}),
+            "--co-activation makes a placement anew and cannot be used with --from");
+  EXPECT_EQ(refusal({"--co-activation", "--groups", "2"}),
+            "--co-activation cannot be used with --groups, which already keep experts together");
 }
 
 TEST(PlaceOptions, NameEveryAlgorithm) {

@@ -181,6 +181,73 @@ TEST_F(Place, PredictsTimesFromCosts) {
   EXPECT_EQ(figures("moewe", shape + " --nodes 3 --groups 6").count("nodes_per_token"), 0U);
 }
 
+TEST_F(Place, GivesSlowRanksLess) {
+  Json costs = Json::parse(some_costs);
+  write("costs", costs.dump());
+  costs["slowness"] = {1'000'000, 2'000'000, 1'000'000, 1'000'000, 1'000'000, 1'000'000};
+  write("slow", costs.dump());
+  const std::string shape = "--slots-per-rank 5 --algorithm moewe --out " + path("map") + " --cost ";
+  EXPECT_EQ(figures("moewe", shape + path("costs"))["imbalance"].count("in_time"), 0U);
+  const std::string judge = "--slots-per-rank 5 --cost " + path("slow") + " --from " + path("map");
+  EXPECT_GT(figures("in use", judge)["imbalance"]["in_time"]["mean"], 1.02);
+  for (const char* name : {"moewe", "robust"}) {
+    const Json of = figures(name, "--slots-per-rank 5 --cost " + path("slow"))["imbalance"];
+    EXPECT_LE(of["in_time"]["mean"], 1.02) << name;
+    EXPECT_GE(of["in_time"]["mean"], 1) << name;
+  }
+  EXPECT_LE(figures("moewe", judge)["imbalance"]["in_time"]["worst"], 1.03);
+}
+
+/// A trace of one layer: tokens choose three of eight experts that belong together, one of every third.
+std::string trace_of_blocks(std::uint32_t seed) {
+  std::mt19937 random(seed);
+  std::string ids;
+  constexpr std::size_t tokens = 3000;
+  for (std::size_t token = 0; token < tokens; ++token) {
+    std::vector<char> block;
+    for (char i = 0; i < 8; ++i) block.push_back(static_cast<char>(3 * i + static_cast<char>(token % 3)));
+    std::shuffle(block.begin(), block.end(), random);
+    ids.append(block.begin(), block.begin() + 3);
+  }
+  const std::string head = "{'descr': '|u1', 'fortran_order': False, 'shape': (3000, 1, 3), }";
+  std::string bytes("\x93NUMPY\x01", 7);
+  bytes += '\0';
+  bytes += static_cast<char>(head.size());
+  bytes += '\0';
+  return bytes + head + ids;
+}
+
+TEST_F(Place, BringsExpertsTogetherThatTokensChooseTogether) {
+  write("trace", trace_of_blocks(1));
+  write("later", trace_of_blocks(2));
+  const std::string shape = "--co-activation --target 1.1 --slots-per-rank 4 --nodes 3 --loads " +
+                            path("trace") + " --score " + path("later") + " --json " + path("json");
+  const ProgramResult result = run_moewe("place --ranks 6 " + shape + " --out " + path("map"));
+  ASSERT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_NE(result.output.find("counted on the tokens of " + path("later")), std::string::npos);
+  Json of;
+  const Json json = test::read_json(folder_ / "json");
+  EXPECT_EQ(json["tokens"], path("later"));
+  for (const Json& algorithm : json["algorithms"]) of[algorithm["name"].get<std::string>()] = algorithm;
+  EXPECT_EQ(of.size(), 6U);
+  for (const std::string name : {"moewe", "robust"}) {
+    const Json& with = of[name + " co-active"];
+    EXPECT_GT(of[name]["nodes_per_token"]["mean"], 1.7);
+    EXPECT_LE(with["nodes_per_token"]["mean"], 1.1);
+    EXPECT_GE(with["ranks_per_token"]["mean"], with["nodes_per_token"]["mean"]);
+    EXPECT_LE(with["imbalance"]["optimal_split"]["mean"], 1.15);
+  }
+  const Placement written = read_placement_map(folder_ / "map", {6, 24}).at(0);
+  for (std::size_t e = 3; e < 24; ++e)
+    EXPECT_EQ(index(written.slot_of(expert_at(e)).rank) / 2,
+              index(written.slot_of(expert_at(e % 3)).rank) / 2);
+  // What is judged by counts is counted on the tokens that are placed for.
+  write("counts", Json{{"logical_count", {std::vector<int>(24, 5)}}}.dump());
+  const ProgramResult counts = run_moewe("place --ranks 6 --co-activation --slots-per-rank 4 --loads " +
+                                         path("trace") + " --score " + path("counts"));
+  EXPECT_NE(counts.output.find("counted on the tokens of " + path("trace")), std::string::npos);
+}
+
 TEST_F(Place, DrawsAPictureThatStandsAlone) {
   ASSERT_EQ(place("--slots-per-rank 5 --plot " + path("plot")).exit_code, 0);
   const std::string svg = test::read_file(folder_ / "plot");
@@ -194,9 +261,10 @@ TEST_F(Place, DrawsAPictureThatStandsAlone) {
 TEST_F(Place, TellsOfAllItsOptions) {
   const ProgramResult help = run_moewe("place --help");
   EXPECT_EQ(help.exit_code, 0);
-  for (const char* option : {"--loads", "--ranks", "--slots-per-rank", "--nodes", "--groups", "--algorithm",
-                             "--from", "--target", "--expert-bytes", "--score", "--cost", "--step-tokens",
-                             "--experts", "--seed", "--out", "--out-format", "--json", "--plot"}) {
+  for (const char* option :
+       {"--loads", "--ranks", "--slots-per-rank", "--nodes", "--groups", "--algorithm", "--from", "--target",
+        "--expert-bytes", "--score", "--cost", "--step-tokens", "--experts", "--seed", "--out",
+        "--out-format", "--json", "--plot", "--co-activation"}) {
     EXPECT_NE(help.output.find(std::string("  ") + option + " "), std::string::npos) << option;
   }
   EXPECT_NE(run_moewe("--help").output.find("  place"), std::string::npos);
@@ -226,10 +294,12 @@ TEST_F(Place, AnswersWhatItCannotUseInOneSentence) {
            {loads("missing"), "No such file or directory"},
            {loads("loads"), "24 experts do not fit into 2 ranks with 1 slots each"},
            {loads("map"), "is this a safetensors file?"},
+           {"place --co-activation --ranks 6 --slots-per-rank 5 --loads " + path("loads"),
+            "--co-activation needs what each token chose"},
            {"place --ranks 6 --slots-per-rank 5 --groups 5 --loads " + path("loads"),
             "--groups 5 must divide the 24"},
            {"place --ranks 6 --slots-per-rank 5 --experts 23 --loads " + path("loads"),
-            "but --experts is 23"},
+            "has 24 experts, not 23"},
            {"place --ranks 6 --slots-per-rank 5 --from " + path("map") + " --loads " + path("loads"),
             "2 slots cannot be"},
            {"place --ranks 6 --slots-per-rank 5 --score " + path("none") + " --loads " + path("loads"),

@@ -78,6 +78,18 @@ std::vector<Loads> recorded(const char* name) {
   return layers;
 }
 
+/// Slots that hold another expert.
+std::size_t count_changed(const Placement& from, const Placement& to) {
+  std::size_t changed = 0;
+  for (std::size_t rank = 0; rank < from.num_ranks(); ++rank) {
+    const auto before = from.experts_of(rank_at(rank));
+    const auto after = to.experts_of(rank_at(rank));
+    EXPECT_EQ(before.size(), after.size());
+    for (std::size_t at = 0; at < before.size(); ++at) changed += before[at] == after[at] ? 0U : 1U;
+  }
+  return changed;
+}
+
 SlotSpace slots_288_on_32() { return SlotSpace::equal(Topology::one_node(32), 9); }
 
 TEST(Plan, FillsAllSlotsWithoutDuplicates) {
@@ -187,20 +199,26 @@ TEST(IncrementalPlan, KeepsWhatIsGoodEnoughAndNeverGetsWorse) {
   }
 }
 
+TEST(IncrementalPlan, LosesNoExpertWhereRanksHoldSomeTwice) {
+  test::RandomCases cases(20);
+  for (int i = 0; i < 20000; ++i) {
+    const std::size_t ranks = cases.number(3, 8);
+    const std::size_t slots = cases.number(2, 6);
+    const std::size_t experts = cases.number(ranks, ranks * slots * 3 / 4);
+    const test::PlacementCase c{SlotSpace::equal(Topology::one_node(ranks), slots),
+                                cases.loads(experts, 100'000)};
+    const Placement from = cases.placement(c);
+    EXPECT_NO_THROW(plan_incrementally(from, c.loads)) << c.name();
+  }
+}
+
 TEST(IncrementalPlan, LeavesExpertsThatStayInTheirSlots) {
   test::RandomCases cases(15);
   for (int i = 0; i < 300; ++i) {
     const test::PlacementCase c = cases.next();
     const Placement from = cases.placement(c);
     const Placement placement = plan_incrementally(from, c.loads);
-    std::size_t changed = 0;
-    for (std::size_t rank = 0; rank < from.num_ranks(); ++rank) {
-      const auto before = from.experts_of(rank_at(rank));
-      const auto after = placement.experts_of(rank_at(rank));
-      ASSERT_EQ(before.size(), after.size());
-      for (std::size_t at = 0; at < before.size(); ++at) changed += before[at] == after[at] ? 0U : 1U;
-    }
-    EXPECT_LE(changed, 2 * count_arrivals(from, placement) + count_duplicates(from));
+    EXPECT_LE(count_changed(from, placement), 2 * count_arrivals(from, placement) + count_duplicates(from));
   }
 }
 
@@ -268,6 +286,79 @@ TEST(RobustPlan, TakesLoadsThatWereSeen) {
   EXPECT_LE(imbalance_of(plan_robustly(loads, space, options), seen), 1.01);
   EXPECT_THROW(plan_robustly(loads, space, {.scenarios = 1, .iterations = 1, .seed = 1, .seen = {Loads{1}}}),
                InvalidInput);
+}
+
+TEST(RobustPlan, KeepsReplicasSpreadOverNodes) {
+  test::RandomCases cases(21);
+  const SlotSpace space = SlotSpace::equal(Topology({0, 0, 0, 0, 1, 1, 1, 1}), 5);
+  int num_changed = 0;
+  for (int i = 0; i < 10; ++i) {
+    Loads loads(30);
+    for (std::int64_t& load : loads) load = static_cast<std::int64_t>(cases.number(10, 1000));
+    const RobustOptions options{.scenarios = 16, .iterations = 300, .seed = 1, .seen = {}};
+    const Placement placement = plan_robustly(loads, space, options);
+    num_changed += placement.digest() == plan_placement(loads, space).digest() ? 0 : 1;
+    for (std::size_t e = 0; e < loads.size(); ++e) {
+      std::ptrdiff_t difference = 0;
+      for (const Slot& slot : placement.slots_of(expert_at(e)))
+        difference += space.topology.node_of(slot.rank) == 0 ? 1 : -1;
+      EXPECT_LE(std::abs(difference), 1);
+    }
+  }
+  EXPECT_GE(num_changed, 5);
+}
+
+TEST(RobustPlan, FromAPlacementSpendsNoMoreThanItMay) {
+  test::RandomCases cases(22);
+  for (int i = 0; i < 100; ++i) {
+    const test::PlacementCase c = cases.next();
+    SCOPED_TRACE(c.name());
+    const Placement from = cases.placement(c);
+    RobustOptions options{.scenarios = 8, .iterations = 30, .seed = 1, .seen = {}};
+    options.most_arrivals = cases.number(0, 4);
+    const Placement placement = plan_robustly_from(from, c.loads, c.space, options);
+    EXPECT_LE(count_arrivals(from, placement), options.most_arrivals);
+    EXPECT_EQ(placement.epoch(), from.epoch() + 1);
+    EXPECT_EQ(placement.num_slots(), from.num_slots());
+    EXPECT_LE(count_duplicates(placement), count_duplicates(from));
+    EXPECT_LE(count_changed(from, placement), count_arrivals(from, placement) + count_duplicates(from));
+    options.most_arrivals = 1000;
+    options.price = std::accumulate(c.loads.begin(), c.loads.end(), std::int64_t{1});
+    EXPECT_EQ(count_arrivals(from, plan_robustly_from(from, c.loads, c.space, options)), 0U);
+  }
+  EXPECT_THROW(plan_robustly_from(contiguous_placement(4, 2), Loads{1, 1, 1, 1},
+                                  SlotSpace::equal(Topology::one_node(2), 3)),
+               InvalidInput);
+}
+
+TEST(RobustPlan, FromAPlacementPaysWhatItGains) {
+  test::RandomCases cases(23);
+  const SlotSpace space = SlotSpace::equal(Topology::one_node(8), 5);
+  std::vector<std::size_t> arrivals(3, 0);
+  for (int i = 0; i < 5; ++i) {
+    Loads loads(32);
+    for (std::int64_t& load : loads) load = static_cast<std::int64_t>(cases.number(1000, 100'000));
+    const auto total = std::accumulate(loads.begin(), loads.end(), std::int64_t{0});
+    const Placement from = plan_placement(Loads(32, 1), space);
+    const auto scenarios = drift_scenarios(loads, 16, 1);
+    const auto mean_of =
+        [&](const Placement& placement) {  // of largest rank loads, in assignments of `loads`
+          double of = 0;
+          for (const Loads& scenario : scenarios) of += imbalance_of(placement, scenario);
+          return of / 16 * static_cast<double>(total) / 8;
+        };
+    RobustOptions options{.scenarios = 16, .iterations = 300, .seed = 1, .seen = {}};
+    for (std::size_t kind = 0; kind < arrivals.size(); ++kind) {
+      options.price = total / 8 * static_cast<std::int64_t>(kind) / 100;  // percents of the mean
+      const Placement placement = plan_robustly_from(from, loads, space, options);
+      const std::size_t arrived = count_arrivals(from, placement);
+      const double paid = static_cast<double>(options.price) * static_cast<double>(arrived);
+      EXPECT_LT(mean_of(placement), mean_of(from) - paid);
+      arrivals[kind] += arrived;
+    }
+  }
+  EXPECT_LT(2 * arrivals[1], arrivals[0]);
+  EXPECT_LT(arrivals[2], arrivals[1]);
 }
 
 TEST(GroupPlan, KeepsWholeGroupsAtHomeWhereNothingMayBeForeign) {
