@@ -19,6 +19,7 @@
 #include "comm/mpi/check.hpp"
 #include "comm/mpi/mpi_backend.hpp"
 #include "comm/together.hpp"
+#include "launch/deadline.hpp"
 #include "launch/kept_notice.hpp"
 #include "launch/option_values.hpp"
 #include "launch/state_signal.hpp"
@@ -48,30 +49,6 @@ std::optional<std::uint64_t> find_launcher_rank() {
   return std::nullopt;
 }
 
-/// MPI from start to end of the process.
-class MpiSession {
- public:
-  MpiSession() {
-    int provided = MPI_THREAD_SINGLE;
-    check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided));
-    if (provided < MPI_THREAD_FUNNELED) {
-      throw InvalidInput("this MPI cannot be used by a process with threads (MPI_THREAD_FUNNELED)");
-    }
-  }
-  ~MpiSession() { report_mpi(MPI_Finalize()); }
-  MpiSession(const MpiSession&) = delete;
-  MpiSession& operator=(const MpiSession&) = delete;
-
-  /// Ends all ranks at once.
-  [[noreturn]] static void abort(ExitCode code) {
-    remove_unfinished_files();
-    tell_kept();
-    std::fflush(nullptr);
-    MPI_Abort(MPI_COMM_WORLD, static_cast<int>(code));
-    std::_Exit(static_cast<int>(code));
-  }
-};
-
 /// One line of bounded length, whatever names and values it quotes.
 std::string printable(const std::string& what) {
   constexpr std::size_t max_length = 1000;
@@ -88,6 +65,51 @@ void print_error(const std::string& what) {
   std::fflush(stdout);
   std::fputs(fmt::format("moewe: {}\n", printable(what)).c_str(), stderr);  // throws nothing where it cannot
 }
+
+/// A rank that holds up the others may never come back to be ended.
+[[noreturn]] void end_process() {
+  remove_unfinished_files();
+  tell_kept();
+  std::_Exit(static_cast<int>(ExitCode::watchdog));
+}
+
+/// MPI from start to end of the process. Both wait for all ranks, at most for `timeout`.
+class MpiSession {
+ public:
+  explicit MpiSession(std::chrono::duration<double> timeout) : timeout_(timeout) {
+    const Deadline deadline(timeout_, [this] { give_up("the other ranks have not all started MPI"); });
+    int provided = MPI_THREAD_SINGLE;
+    check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided));
+    if (provided < MPI_THREAD_FUNNELED) {
+      throw InvalidInput("this MPI cannot be used by a process with threads (MPI_THREAD_FUNNELED)");
+    }
+  }
+  ~MpiSession() {
+    const Deadline deadline(timeout_, [this] { give_up("the other ranks have not all ended MPI"); });
+    report_mpi(MPI_Finalize());
+  }
+  MpiSession(const MpiSession&) = delete;
+  MpiSession& operator=(const MpiSession&) = delete;
+
+  /// Ends all ranks at once.
+  [[noreturn]] static void abort(ExitCode code) {
+    remove_unfinished_files();
+    tell_kept();
+    std::fflush(nullptr);
+    MPI_Abort(MPI_COMM_WORLD, static_cast<int>(code));
+    std::_Exit(static_cast<int>(code));
+  }
+
+ private:
+  /// MPI cannot be asked for anything now; the launcher ends the other ranks.
+  [[noreturn]] void give_up(const char* what) const {
+    print_error(fmt::format("rank {} on {} has waited for {:g} s: {}", find_launcher_rank().value_or(0),
+                            host_name(), timeout_.count(), what));
+    end_process();
+  }
+
+  std::chrono::duration<double> timeout_;
+};
 
 void print_lines(const std::string& lines) { std::fputs(lines.c_str(), stderr); }
 
@@ -118,10 +140,11 @@ class MpiWatch {
 };
 
 int run_as_mpi_rank(double timeout_s, const std::function<void(Communicator&, const Backend&)>& work) {
-  const MpiSession session;
+  const std::chrono::duration<double> timeout(timeout_s);
+  const MpiSession session(timeout);
   bool is_first = true;  // of those that print what is shared
   try {
-    const auto communicator = make_mpi_communicator(MPI_COMM_WORLD, std::chrono::duration<double>(timeout_s));
+    const auto communicator = make_mpi_communicator(MPI_COMM_WORLD, timeout);
     is_first = communicator->rank() == Rank{0};
     const MpiWatch watch(*communicator);
     work(*communicator, mpi_backend());
@@ -135,13 +158,6 @@ int run_as_mpi_rank(double timeout_s, const std::function<void(Communicator&, co
     return static_cast<int>(code);
   }
   return static_cast<int>(ExitCode::done);
-}
-
-/// A rank that holds up the others may never come back to be ended.
-void end_process() {
-  remove_unfinished_files();
-  tell_kept();
-  std::_Exit(static_cast<int>(ExitCode::watchdog));
 }
 
 int run_as_threads(std::size_t num_ranks, double timeout_s,

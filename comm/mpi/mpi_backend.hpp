@@ -11,7 +11,8 @@
 namespace moewe {
 
 /// Collective over `parent`, which is duplicated, never used again and stays the caller's. MPI must be
-/// initialised and must not be finalised before the result is destroyed.
+/// initialised for processes with threads (MPI_THREAD_FUNNELED, else a shared InvalidInput) and must not be
+/// finalised before the result is destroyed.
 std::unique_ptr<Communicator> make_mpi_communicator(MPI_Comm parent, std::chrono::duration<double> timeout);
 
 /// How ranks that are MPI processes reach one another: messages over MPI, shared memory inside a node.

@@ -8,6 +8,7 @@
 #include "comm/mpi/check.hpp"
 #include "comm/mpi/mpi_backend.hpp"
 #include "comm/mpi/node_identity.hpp"
+#include "comm/together.hpp"
 
 namespace moewe {
 namespace {
@@ -36,6 +37,14 @@ Topology learn_topology(MPI_Comm comm, const Waiter& waiter) {
   check_mpi(MPI_Iallgather(&mine, 1, MPI_UINT64_T, all.data(), 1, MPI_UINT64_T, comm, &request));
   MpiCommunicator::wait(request, waiter, "the ranks' node names");
   return Topology(all);
+}
+
+void check_thread_level() {
+  int level = MPI_THREAD_SINGLE;
+  check_mpi(MPI_Query_thread(&level));
+  if (level >= MPI_THREAD_FUNNELED) return;
+  throw InvalidInput(
+      "MPI was started for processes without threads; call MPI_Init_thread with MPI_THREAD_FUNNELED");
 }
 
 }  // namespace
@@ -133,7 +142,9 @@ std::unique_ptr<Communicator> MpiCommunicator::child() {
 
 std::unique_ptr<Communicator> make_mpi_communicator(MPI_Comm parent, std::chrono::duration<double> timeout) {
   const Waiter waiter(timeout);
-  return std::make_unique<MpiCommunicator>(duplicate(parent, waiter), waiter);
+  auto communicator = std::make_unique<MpiCommunicator>(duplicate(parent, waiter), waiter);
+  together(*communicator, check_thread_level);
+  return communicator;
 }
 
 }  // namespace moewe

@@ -82,7 +82,8 @@ int run(MPI_Comm comm) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  MPI_Init(&argc, &argv);
+  int thread_level = MPI_THREAD_SINGLE;
+  MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &thread_level);
   const int num_wrong = run(MPI_COMM_WORLD);
   std::printf("%d values are wrong\n", num_wrong);
   MPI_Finalize();

@@ -5,6 +5,7 @@
 //  - makes MPI_Isend of rank $MOEWE_TEST_FAIL_RANK fail from its call number $MOEWE_TEST_FAIL_CALL on;
 //  - makes MPI_Isend of rank $MOEWE_TEST_SLEEP_RANK take a minute from its call number $MOEWE_TEST_SLEEP_CALL
 //  on;
+//  - makes MPI_Finalize of rank $MOEWE_TEST_LINGER_RANK take a minute;
 //  - makes every MPI_Isend of rank $MOEWE_TEST_SLOW_RANK, or of all where that is "all", take
 //  $MOEWE_TEST_SLOW_US longer.
 
@@ -49,9 +50,10 @@ bool is_to_fail() {
   return chosen.is_reached();
 }
 
+constexpr unsigned minute = 60;
+
 void sleep_if_chosen() {
   static ChosenCall chosen("MOEWE_TEST_SLEEP_RANK", "MOEWE_TEST_SLEEP_CALL");
-  constexpr unsigned minute = 60;
   if (chosen.is_reached()) sleep(minute);
 }
 
@@ -104,5 +106,6 @@ extern "C" int MPI_Finalize() {
     }
     std::fclose(file);
   }
+  if (own_rank() == number_from("MOEWE_TEST_LINGER_RANK")) sleep(minute);
   return PMPI_Finalize();
 }
