@@ -116,7 +116,6 @@ Lane& Engine::begin_step(std::size_t layer) {
                     "with more lanes",
                     lanes_.size()));
   }
-  if (chunk_carrier_) chunk_carrier_->progress();
   return **idle;
 }
 

@@ -106,6 +106,12 @@ class Engine {
 
   /// Begins the next step on a lane that is not busy. Throws InvalidInput if all are.
   Lane& begin_step(std::size_t layer);
+
+  /// Once in every step, when its rows are on their way: weights that are sent now travel behind them, and
+  /// not before what other ranks wait for.
+  void move_experts() {
+    if (chunk_carrier_) chunk_carrier_->progress();
+  }
   StepPosition& position() { return position_; }
 
   /// Steps begun so far.

@@ -18,13 +18,16 @@ enum class MigrationState {
   cancelled,  ///< the old epoch goes on serving
 };
 
+/// Whether it is on its way; then no other may begin.
+constexpr bool is_under_way(MigrationState state) {
+  return state == MigrationState::copying || state == MigrationState::ready ||
+         state == MigrationState::agreed;
+}
+
 /// What a rank says of a migration in the agreement of a step; the lowest word of all ranks counts.
 using MigrationWord = std::int64_t;
 inline constexpr MigrationWord word_of_no_migration = std::numeric_limits<MigrationWord>::max();
 inline constexpr MigrationWord word_of_failure = -1;
-
-/// When a rank goes on to the new epoch. Anything but the default is wrong, and there to be found by tests.
-enum class SwitchRule { all_are_ready, own_readiness };
 
 /// One rank's part of the change from one epoch of a layer to the next, as a pure value: events in, decisions
 /// out. All decisions but that to fail follow from the lowest words of agreements, which all ranks see alike,
@@ -38,19 +41,13 @@ enum class SwitchRule { all_are_ready, own_readiness };
 /// a rank has no part in is done at once. All ranks begin a migration before the same step.
 class EpochState {
  public:
-  explicit EpochState(std::uint64_t epoch, SwitchRule rule = SwitchRule::all_are_ready)
-      : rule_(rule), epoch_(epoch), next_(epoch) {}
+  explicit EpochState(std::uint64_t epoch) : epoch_(epoch), next_(epoch) {}
 
   /// Of the steps that begin now.
   std::uint64_t epoch() const { return epoch_; }
   std::uint64_t next_epoch() const { return next_; }
   MigrationState state() const { return state_; }
-
-  /// Whether a migration is under way; then no other may begin.
-  bool is_under_way() const {
-    return state_ == MigrationState::copying || state_ == MigrationState::ready ||
-           state_ == MigrationState::agreed;
-  }
+  bool is_under_way() const { return moewe::is_under_way(state_); }
   bool has_failed() const { return has_failed_; }
 
   /// Pieces that this rank has done, and those that all ranks have.
@@ -60,7 +57,7 @@ class EpochState {
   /// It is cancelled once so many agreements in a row have seen no progress of the slowest rank.
   void begin(std::uint64_t next, std::int64_t total, std::size_t patience) {
     expects(!is_under_way(), "one migration of a layer at a time");
-    *this = EpochState(epoch_, rule_);
+    *this = EpochState(epoch_);
     state_ = MigrationState::copying;
     next_ = next;
     total_ = total;
@@ -104,9 +101,7 @@ class EpochState {
 
   /// Before everything else of a step: whether it is the first of the new epoch.
   bool begin_step() {
-    const bool may_switch = state_ == MigrationState::agreed ||
-                            (rule_ == SwitchRule::own_readiness && state_ == MigrationState::ready);
-    if (!may_switch) return false;
+    if (state_ != MigrationState::agreed) return false;
     state_ = MigrationState::switched;
     epoch_ = next_;
     return true;
@@ -115,7 +110,6 @@ class EpochState {
   bool operator==(const EpochState&) const = default;
 
  private:
-  SwitchRule rule_;
   std::uint64_t epoch_;
   std::uint64_t next_;
   MigrationState state_ = MigrationState::idle;

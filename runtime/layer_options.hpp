@@ -9,6 +9,12 @@
 
 namespace moewe {
 
+/// How a replicated expert's assignments are shared among its slots.
+enum class SplitMode {
+  exact,   ///< in every step so that the largest load of a rank is the least, for a small exchange of counts
+  stored,  ///< for some steps in the proportions of an exact split before them, with no such exchange
+};
+
 /// How a layer is run, as opposed to what it is. The same on every rank.
 struct LayerOptions {
   Dtype dtype = Dtype::f32;
@@ -26,6 +32,10 @@ struct LayerOptions {
   /// Else one thing is done after the other: shared expert, rows to experts, experts, outputs back. A matter
   /// of speed alone; where tokens go through the experts in chunks, these overlap all the same.
   bool overlap = true;
+
+  /// `stored` is for small steps between nodes, where loads are much the same from step to step; dropless
+  /// only. Not a matter of outputs, but with Combine::fast.
+  SplitMode split = SplitMode::exact;
 
   /// Slots for experts on each rank beyond those that the layer's first placement takes: so many more experts
   /// a later placement may give to a rank.

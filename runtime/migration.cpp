@@ -1,6 +1,7 @@
 #include "runtime/migration.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <fmt/format.h>
 #include <utility>
 
@@ -44,6 +45,7 @@ void Migration::begin(Task task) {
              .received_bytes = 0,
              .num_steps = 0,
              .reason = {},
+             .seconds = report_.seconds,
              .num_switched = report_.num_switched,
              .num_cancelled = report_.num_cancelled,
              .switched_moves = report_.switched_moves,
@@ -53,13 +55,19 @@ void Migration::begin(Task task) {
 
 void Migration::progress() {
   if (!state_.is_under_way() || state_.has_failed()) return;
+  const auto begun = std::chrono::steady_clock::now();
+  move_on_or_fail();
+  report_.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+  report_.state = state_.state();
+}
+
+void Migration::move_on_or_fail() {
   try {
     move_on();
   } catch (...) {
     if (ends_the_engine(std::current_exception())) throw;
     fail(std::current_exception());
   }
-  report_.state = state_.state();
 }
 
 void Migration::move_on() {

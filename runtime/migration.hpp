@@ -46,6 +46,7 @@ struct MigrationReport {
   std::string reason;              ///< why it was cancelled
 
   // Of all so far.
+  double seconds = 0;  ///< that this rank spent in sending and taking weights, in all steps
   std::size_t num_switched = 0;
   std::size_t num_cancelled = 0;
   std::size_t switched_moves = 0;
@@ -107,6 +108,7 @@ class Migration {
   bool is_open() const;
   bool has_finished_round() const;
   void move_on();
+  void move_on_or_fail();
   void finish_rounds();
   std::int64_t pieces_done() const;
 

@@ -1,24 +1,13 @@
 #include "runtime/moe_layer.hpp"
 
 #include <algorithm>
-#include <array>
-#include <fmt/format.h>
-#include <limits>
-#include <numeric>
 #include <utility>
 
 #include "comm/error.hpp"
-#include "comm/together.hpp"
 #include "runtime/combine.hpp"
 
 namespace moewe {
 namespace {
-
-TokenRange tokens_of_round(const LayerStep& step) {
-  const std::size_t first = step.num_tokens * step.round / step.num_rounds;
-  const std::size_t end = step.num_tokens * (step.round + 1) / step.num_rounds;
-  return {first, end - first};
-}
 
 /// As many tokens in a chunk as have about the wanted bytes of outputs from one rank, if they go to all
 /// alike; and enough chunks in the ring that ranks need not wait for one another's sums after every one.
@@ -31,10 +20,6 @@ Flow default_flow(const LayerOptions& options, std::size_t output_bytes_of_token
 
 /// Whether more rows come only once others are summed, which needs the shared expert.
 bool must_sum(const LayerStep& step) { return step.shape.flow.ring_chunks > 0; }
-
-std::int64_t sum(std::span<const std::int64_t> values) {
-  return std::accumulate(values.begin(), values.end(), std::int64_t{0});
-}
 
 }  // namespace
 
@@ -78,6 +63,7 @@ void MoeLayer::route_and_dispatch(LayerStep& step, const Routing* given) {
   step.lane->is_busy = true;
   engine_.add_in_flight(step.number);
   begin_round(step, clock);
+  engine_.move_experts();
 }
 
 void MoeLayer::finish(LayerStep& step) {
@@ -108,7 +94,7 @@ void MoeLayer::run_rounds(LayerStep& step) {
 }
 
 MoeLayer::RoundRows MoeLayer::rows_of_round(const LayerStep& step) const {
-  const auto [first, count] = tokens_of_round(step);
+  const auto [first, count] = step.tokens_of_round();
   const std::size_t hidden = spec_.expert.hidden;
   return {step.x.rows(first, count, row_format().bytes()), step.y.subspan(first * hidden, count * hidden)};
 }
@@ -116,7 +102,7 @@ MoeLayer::RoundRows MoeLayer::rows_of_round(const LayerStep& step) const {
 void MoeLayer::begin_round(LayerStep& step, PhaseClock& clock) {
   clock.begin(Phase::plan);
   Lane& lane = *step.lane;
-  const TokenRange tokens = tokens_of_round(step);
+  const TokenRange tokens = step.tokens_of_round();
   const std::span<const std::byte> x = rows_of_round(step).x.bytes;
   lane.plan.build(step.routing.tokens(tokens.first, tokens.count), step.epoch->placement, step.choice);
   const std::uint64_t generation = engine_.next_generation();
@@ -127,7 +113,7 @@ void MoeLayer::begin_round(LayerStep& step, PhaseClock& clock) {
                     options_, spec_.router.top_k * row_format().bytes(), engine_.communicator().size())),
                 .overlap = options_.overlap,
                 .expected_per_slot = step.expected_per_slot,
-                .num_expected = static_cast<std::size_t>(sum(step.expected_per_slot)),
+                .num_expected = step.num_expected,
                 .num_expected_on_node = step.num_expected_on_node,
                 .tokens_place = engine_.token_buffers().find(x),
                 .audit = audit_of(generation)};
@@ -177,7 +163,7 @@ void MoeLayer::finish_round(LayerStep& step, PhaseClock& clock) {
 }
 
 std::size_t MoeLayer::num_left_to_share(const LayerStep& step) const {
-  return shared_expert_ ? tokens_of_round(step).count - step.num_shared : 0;
+  return shared_expert_ ? step.tokens_of_round().count - step.num_shared : 0;
 }
 
 void MoeLayer::run_shared_expert_on(LayerStep& step, std::size_t most_tokens, PhaseClock& clock) {
@@ -193,7 +179,7 @@ void MoeLayer::run_shared_expert_on(LayerStep& step, std::size_t most_tokens, Ph
 }
 
 void MoeLayer::combine_tokens(LayerStep& step, TokenRange tokens) {
-  const TokenRange round = tokens_of_round(step);
+  const TokenRange round = step.tokens_of_round();
   const Routing routing = step.routing.tokens(round.first, round.count);
   const CombineInput input{routing, step.lane->exchange().returned(), row_format(),
                            shared_expert_.has_value()};
@@ -219,136 +205,6 @@ void MoeLayer::settle(LayerStep& step) {
   step.epoch.reset();  // a caller may keep the step for longer than the layer's weights
   last_routing_ = step.routing;
   report_ = std::move(step.report);
-}
-
-StepProposal MoeLayer::route(LayerStep& step, const Routing* given) {
-  StepProposal proposal;
-  proposal.header = header(Operation::run_step, step.epoch->placement, step.number);
-  proposal.counts_length = engine_.max_counts();
-  if (migration_) proposal.migration = migration_->word();
-  try {
-    check_sizes(step);
-    step.epoch->audited.check(engine_.threads());
-    step.num_tokens = step.y.size() / spec_.expert.hidden;
-    if (given != nullptr) {
-      check_given(step, *given);
-      step.routing = *given;
-    } else {
-      if (!router_)
-        throw InvalidInput(fmt::format("layer {} has no router: a step needs a routing", number_));
-      step.is_routed_here = true;
-      make_room_for_routing(step);
-      router_->route(step.x, step.num_tokens, step.lane->routed, engine_.workspace());
-      step.routing = step.lane->routed.view();
-    }
-    proposal.num_tokens = step.num_tokens;
-    proposal.counts =
-        count_assignments(step.routing, spec_.num_experts,
-                          proposal.counts_length - spec_.num_experts + StepProposal::num_appended);
-  } catch (...) {
-    proposal.failure = std::current_exception();
-  }
-  return proposal;
-}
-
-void MoeLayer::decide(LayerStep& step, Agreement agreement) {
-  step.report.assignments_per_expert = std::move(agreement.counts);
-  const auto& assigned = step.report.assignments_per_expert;
-  if (options_.capacity) {
-    const std::size_t capacity = expert_capacity(options_.capacity->rule, options_.capacity->factor,
-                                                 agreement.num_tokens, spec_.router.top_k, spec_.num_experts);
-    step.is_decided = true;
-    together(engine_.communicator(), [&] { make_room_for_routing(step); });
-    step.report.overflow = resolve_overflow(engine_.communicator(), *options_.capacity, capacity, assigned,
-                                            step.routing, step.lane->decided);
-    step.routing = step.lane->decided.view();
-  }
-  split(step);
-  step.num_rounds = decide_rounds(step, agreement);
-  step.lane->ledger.open(engine_.verify(), step.expected_per_slot);
-  if (step.num_rounds > 1) agree_on_round(step);
-}
-
-void MoeLayer::split(LayerStep& step) {
-  const Placement& placement = step.epoch->placement;
-  const StepSplit split =
-      split_step(engine_.communicator(), placement, step.routing, step.report.kept_per_expert());
-  last_split_ = split.digest;
-  step.choice = SlotChoice(split.quotas);
-  step.report.assignments_per_rank = placement.rank_loads(split.per_slot);
-  expect(step, split.per_slot);
-}
-
-void MoeLayer::expect(LayerStep& step, std::span<const std::int64_t> assignments_per_slot) const {
-  const Communicator& communicator = engine_.communicator();
-  const Placement& placement = step.epoch->placement;
-  const Topology& topology = communicator.topology();
-  step.expected_per_slot = assignments_of(communicator.rank(), placement, assignments_per_slot);
-  step.num_expected_on_node = static_cast<std::size_t>(
-      topology.num_nodes() == 1
-          ? sum(assignments_per_slot)
-          : num_assignments_of(topology.node_ranks(communicator.rank()), placement, assignments_per_slot));
-}
-
-std::size_t MoeLayer::decide_rounds(const LayerStep& step, const Agreement& agreement) {
-  if (!engine_.has_memory_limit()) return 1;
-  Communicator& communicator = engine_.communicator();
-  const StepBounds bounds{.num_tokens = agreement.num_tokens,
-                          .most_tokens_of_rank = agreement.most_tokens_of_rank,
-                          .num_ranks = communicator.size(),
-                          .top_k = spec_.router.top_k,
-                          .num_expected = static_cast<std::size_t>(sum(step.expected_per_slot)),
-                          .num_expected_on_node = step.num_expected_on_node,
-                          .row_bytes = row_format().bytes(),
-                          .is_audited = engine_.verify() == VerifyLevel::audit};
-  std::array<std::int64_t, 1> most_rounds{1};
-  together(communicator, [&] {
-    std::size_t rounds = fewest_rounds(*step.lane, bounds, engine_.lane_budget());
-    if (rounds != 1) {
-      // What earlier steps left may be of no use to this one.
-      step.lane->release_memory();
-      rounds = fewest_rounds(*step.lane, bounds, engine_.lane_budget());
-    }
-    if (rounds == 0) throw does_not_fit(step, bounds);
-    most_rounds[0] = static_cast<std::int64_t>(rounds);
-  });
-  communicator.all_reduce({.sums = {}, .minima = {}, .maxima = most_rounds});
-  return static_cast<std::size_t>(most_rounds[0]);
-}
-
-void MoeLayer::agree_on_round(LayerStep& step) {
-  const TokenRange tokens = tokens_of_round(step);
-  const Routing routing = step.routing.tokens(tokens.first, tokens.count);
-  StepProposal proposal;
-  proposal.header = header(Operation::run_round, step.epoch->placement, step.number);
-  proposal.header.add("round", static_cast<std::int64_t>(step.round));
-  proposal.counts_length = engine_.max_counts();
-  proposal.num_tokens = tokens.count;
-  proposal.counts = count_slots(routing, step.epoch->placement, step.choice);
-  const Agreement agreement = agree(engine_.communicator(), std::move(proposal));
-  expect(step, agreement.counts);
-}
-
-void MoeLayer::make_room_for_routing(const LayerStep& step) {
-  MemoryPlan memory;
-  plan_routing_memory(step, memory);
-  const auto needed = [&] {
-    MemoryPlan with_held = step.lane->held();
-    with_held.cover(memory);
-    return with_held.total();
-  };
-  if (engine_.has_memory_limit() && needed() > engine_.lane_budget()) {
-    // What earlier steps left may be of no use to this one.
-    if (!step.is_decided) step.lane->routed.release_memory();
-    step.lane->decided.release_memory();
-    step.lane->release_memory();
-    if (needed() > engine_.lane_budget()) {
-      throw InvalidInput(
-          fmt::format("layer {}: the routing of {} tokens needs {} bytes, and the memory limit leaves {}",
-                      number_, step.num_tokens, needed(), engine_.lane_budget()));
-    }
-  }
-  step.lane->add_planned(memory);
 }
 
 void MoeLayer::plan_memory_of_round(const LayerStep& step) {

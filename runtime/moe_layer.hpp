@@ -16,7 +16,7 @@
 #include "runtime/rounds.hpp"
 #include "runtime/router.hpp"
 #include "runtime/slot_pool.hpp"
-#include "runtime/step_split.hpp"
+#include "runtime/stored_split.hpp"
 #include "runtime/token_rows.hpp"
 #include "runtime/weight_source.hpp"
 
@@ -37,10 +37,18 @@ struct LayerStep {
   std::size_t num_rounds = 1;
   std::size_t num_shared = 0;  ///< tokens of the round that the shared expert has computed
   RoundShape shape;
+  bool is_split_as_stored = false;              ///< by each rank, before they agreed
+  std::vector<std::int64_t> per_slot;           ///< assignments of all ranks, of all rounds
   SlotChoice choice;                            ///< of the tokens of the rounds that are not begun
-  std::vector<std::int64_t> expected_per_slot;  ///< in this round
+  std::vector<std::int64_t> expected_per_slot;  ///< of this rank, in this round
+  std::size_t num_expected = 0;                 ///< in sum
   std::size_t num_expected_on_node = 0;         ///< the same, of all ranks of this rank's node
   StepReport report;
+
+  TokenRange tokens_of_round() const {
+    const std::size_t first = num_tokens * round / num_rounds;
+    return {first, num_tokens * (round + 1) / num_rounds - first};
+  }
 };
 
 /// One Mixture-of-Experts layer, spread over the ranks of its engine. Borrows the engine, which outlives it.
@@ -137,6 +145,8 @@ class MoeLayer {
   void check_sizes(const LayerStep& step) const;
   void check_given(const LayerStep& step, const Routing& given) const;
   void decide(LayerStep& step, Agreement agreement);
+  std::vector<std::int64_t> count_own(LayerStep& step, std::size_t room);
+  void take_counts(LayerStep& step, std::vector<std::int64_t> counts) const;
   void split(LayerStep& step);
   void expect(LayerStep& step, std::span<const std::int64_t> assignments_per_slot) const;
   std::size_t decide_rounds(const LayerStep& step, const Agreement& agreement);
@@ -178,8 +188,10 @@ class MoeLayer {
   ExpertWeights shared_weights_;
   std::unique_ptr<SlotPool> pool_;
   std::vector<std::size_t> first_slots_;     // of each rank under the first placement
+  std::uint64_t layout_digest_ = 0;          // of packed weights, where experts can migrate
   std::shared_ptr<const LayerEpoch> epoch_;  // a step holds the one that it began with
   std::unique_ptr<Migration> migration_;     // null where no expert can migrate
+  StoredSplit stored_split_;                 // of this rank, where splits are stored
   std::uint64_t last_split_ = 0;             // its digest; ranks compare it when they agree on the next step
   Routing last_routing_;
   StepReport report_;

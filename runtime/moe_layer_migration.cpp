@@ -10,6 +10,7 @@ void MoeLayer::prepare_migration() {
   if (!options_.can_migrate()) return;
   for (std::size_t rank = 0; rank < engine_.communicator().size(); ++rank)
     first_slots_.push_back(placement().experts_of(rank_at(rank)).size());
+  layout_digest_ = experts_->layout_digest();
   const Migration::Place place{engine_.communicator(), engine_.require_chunk_carrier(), *pool_, number_};
   migration_ = std::make_unique<Migration>(
       place, placement().epoch(),
@@ -56,7 +57,7 @@ void MoeLayer::add_migration(const MigrationPlan& plan, const MigrationOptions& 
   add("migration's plan (its digest)", plan.digest());
   add("migration's bytes per step", options.bytes_per_step);
   add("migration's patience", options.patience_steps);
-  add("layout of packed weights (its digest)", experts_->layout_digest());
+  add("layout of packed weights (its digest)", layout_digest_);
 }
 
 void MoeLayer::begin_epoch() {

@@ -45,10 +45,14 @@ void MoeLayer::construct(Placement placement, const WeightSource* source) {
   proposal.counts_length = engine_.max_counts();
   try {
     check_layer_spec(spec_, "a layer");
+    if (options_.capacity) check_capacity(*options_.capacity);
     check_placement(spec_, placement, communicator.size());
     if (source == nullptr && !function_) throw InvalidInput("a layer needs weights or an expert function");
     if (source == nullptr && options_.can_migrate())
       throw InvalidInput("a layer whose experts are a caller's function has no spare and no staging slots");
+    if (options_.split == SplitMode::stored && options_.capacity)
+      throw InvalidInput(
+          "a layer with a capacity splits exactly: what it drops is known once all have agreed");
   } catch (...) {
     proposal.failure = std::current_exception();
   }

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "comm/error.hpp"
+#include "runtime/fair_capacity.hpp"
 
 namespace moewe {
 namespace {
@@ -29,6 +30,17 @@ class Resolver {
         dropped_(num_experts, 0),
         from_(num_experts, 0),
         to_(num_experts, 0) {}
+
+  void drop(const CapacityOptions& options, std::span<const std::int64_t> assigned) {
+    const bool by_weight = options.policy == OverflowPolicy::drop_lowest_weight;
+    if (options.is_fair) {
+      dropped_ = keep_fair_shares(communicator_, {capacity_, assigned, by_weight}, routing_, decided_);
+    } else if (by_weight) {
+      drop_lowest_weight(assigned);
+    } else {
+      drop_last();
+    }
+  }
 
   void drop_last() {
     const std::vector<std::size_t> all = all_assignments();
@@ -279,18 +291,6 @@ void renormalise(const Routing& routing, RoutingTable& decided) {
 
 }  // namespace
 
-void OverflowReport::add(const OverflowReport& other) {
-  capacity = other.capacity;
-  for (const auto counts :
-       {&OverflowReport::assigned, &OverflowReport::kept, &OverflowReport::over_capacity,
-        &OverflowReport::no_room, &OverflowReport::rerouted_from, &OverflowReport::rerouted_to}) {
-    Counts& mine = this->*counts;
-    const Counts& others = other.*counts;
-    mine.resize(std::max(mine.size(), others.size()), 0);
-    std::transform(others.begin(), others.end(), mine.begin(), mine.begin(), std::plus<>());
-  }
-}
-
 OverflowReport resolve_overflow(Communicator& communicator, const CapacityOptions& options,
                                 std::size_t capacity, std::span<const std::int64_t> assigned,
                                 const Routing& routing, RoutingTable& decided) {
@@ -312,11 +312,8 @@ OverflowReport resolve_overflow(Communicator& communicator, const CapacityOption
     case OverflowPolicy::error:
       throw_overflow(report);
     case OverflowPolicy::drop_last:
-      resolver.drop_last();
-      resolver.add_counts(report, &OverflowReport::over_capacity);
-      break;
     case OverflowPolicy::drop_lowest_weight:
-      resolver.drop_lowest_weight(assigned);
+      resolver.drop(options, assigned);
       resolver.add_counts(report, &OverflowReport::over_capacity);
       break;
     case OverflowPolicy::next_choice:

@@ -20,8 +20,15 @@ struct CapacityOptions {
   /// Whether the weights that a token keeps are scaled to the sum that all of them had.
   bool renormalise = false;
 
+  /// Whether each rank gets its fair share of an expert's capacity first, so that no rank's tokens crowd out
+  /// those of others. What is kept then depends on which rank has which tokens. Not with next_choice.
+  bool is_fair = false;
+
   bool operator==(const CapacityOptions&) const = default;
 };
+
+/// Throws InvalidInput where the options contradict one another.
+void check_capacity(const CapacityOptions& options);
 
 /// What became of assignments, per logical expert and over all ranks; the same on every rank.
 struct OverflowReport {
@@ -39,7 +46,7 @@ struct OverflowReport {
 
 /// Collective. Decides which assignments are kept when no expert takes more than `capacity`, in the order of
 /// global tokens (rank by rank, token by token, k by k), so that the decision is the same on any number of
-/// ranks:
+/// ranks, but for fair shares:
 ///
 ///   drop_last           an expert keeps its first `capacity` assignments
 ///   drop_lowest_weight  ... those of the largest weights, among equal ones the first
@@ -48,6 +55,8 @@ struct OverflowReport {
 ///                       otherwise; experts take bids in order, as far as they have room; round after round,
 ///                       until nobody finds an expert to bid for. A weight is scaled by the ratio of the
 ///                       selection values
+///   drop_..., is_fair   each rank keeps as many as its fair share (runtime/fair_capacity.hpp), of its own
+///                       the first, or those of the largest weights; all shares together are the capacity
 ///   error               throws a shared Error(overflow) that names expert, load and capacity
 ///
 /// `assigned` is agreed: assignments per expert over all ranks. `decided` becomes a copy of this rank's

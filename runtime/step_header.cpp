@@ -43,6 +43,7 @@ void StepHeader::add(const LayerOptions& options) {
   add("dtype", as_number(options.dtype));
   add("way to combine", as_number(options.combine));
   add("overlap", as_number(options.overlap));
+  add("way to split", as_number(options.split));
   add("spare slots", as_number(options.spare_slots));
   add("staging slots", as_number(options.staging_slots));
   add("bounded capacity", as_number(options.capacity.has_value()));
@@ -50,6 +51,7 @@ void StepHeader::add(const LayerOptions& options) {
   add("capacity factor (bits of an f64)", std::bit_cast<std::int64_t>(capacity.factor));
   add("capacity rule", as_number(capacity.rule));
   add("overflow policy", as_number(capacity.policy));
+  add("fair shares of the capacity", as_number(capacity.is_fair));
   add("renormalisation of kept weights", as_number(capacity.renormalise));
 }
 

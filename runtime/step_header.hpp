@@ -37,6 +37,6 @@ class StepHeader {
 };
 
 /// Raised whenever what travels between ranks changes its meaning.
-inline constexpr std::int64_t protocol_version = 5;
+inline constexpr std::int64_t protocol_version = 6;
 
 }  // namespace moewe

@@ -16,6 +16,7 @@ void add_each(const Values& from, Values& to) {
 void StepReport::add(const StepReport& other) {
   add_each(other.seconds, seconds);
   add_each(other.assignments_per_expert, assignments_per_expert);
+  add_each(other.own_per_expert, own_per_expert);
   add_each(other.assignments_per_rank, assignments_per_rank);
   if (epoch == other.epoch) {
     add_each(other.computed_per_slot, computed_per_slot);

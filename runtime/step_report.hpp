@@ -49,6 +49,7 @@ struct StepReport {
   /// Time in each phase; waiting for rows counts as dispatch, waiting for outputs as combine.
   std::array<double, num_phases> seconds{};
   std::vector<std::int64_t> assignments_per_expert;  ///< over all ranks, as routed
+  std::vector<std::int64_t> own_per_expert;          ///< of this rank's tokens, as routed
   std::vector<std::int64_t> assignments_per_rank;    ///< that it computes; of all ranks, the same on each
   std::vector<std::int64_t> computed_per_slot;       ///< on this rank
   std::uint64_t epoch = 0;                           ///< of the placement

@@ -95,6 +95,44 @@ TEST(LayerReplicasContract, HaveTheBitsOfSingleExpertsUnderACapacity) {
   });
 }
 
+/// In more steps than one exact split serves for. Loads that stay the same are split at best by what is
+/// stored, too.
+TEST(LayerReplicasContract, HaveTheBitsOfSingleExpertsWhereSplitsAreStored) {
+  const std::vector<RoutingCase> cases = test::routing_cases();
+  on_every_exchange([&](Engine& engine) {
+    const LayerSpec& spec = cases.front().spec;
+    MoeLayer single = make_layer(engine, spec);
+    LayerOptions options;
+    options.split = SplitMode::stored;
+    MoeLayer replicated = replicated_layer(engine, cases.front(), 4, options);
+    for (std::size_t step = 0; step < StoredSplit::most_uses + 3; ++step) {
+      RoutingCase c = cases.front();
+      c.num_tokens = 10 + step % 3 * 7;
+      const Part part(c, engine.communicator());
+      EXPECT_EQ(part.forward(replicated), part.forward(single));
+      const StepReport& report = replicated.report();
+      EXPECT_EQ(report.assignments_per_expert, single.report().assignments_per_expert);
+      EXPECT_EQ(sum(report.computed_per_slot),
+                report.assignments_per_rank[index(engine.communicator().rank())]);
+    }
+    const Part part(cases.front(), engine.communicator());
+    MoeLayer steady = replicated_layer(engine, cases.front(), 5, options);
+    for (int step = 0; step < 3; ++step) {
+      part.forward(steady);
+      expect_best_split(steady, engine.communicator());
+    }
+  });
+}
+
+TEST(LayerReplicasContract, AreNotSplitAsStoredUnderACapacity) {
+  on_every_exchange([](Engine& engine) {
+    LayerOptions options;
+    options.split = SplitMode::stored;
+    options.capacity.emplace();
+    EXPECT_THROW(replicated_layer(engine, test::routing_cases().front(), 4, options), Error);
+  });
+}
+
 TEST(LayerReplicasContract, HaveTheBitsOfSingleExpertsInRounds) {
   RoutingCase c = test::routing_cases().front();
   c.num_tokens = 1000;  // whose rows take more than what does not depend on them

@@ -24,7 +24,7 @@ constexpr int none = -1;
 
 /// What is explored, and what may be wrong with it.
 struct Rules {
-  SwitchRule switching = SwitchRule::all_are_ready;
+  bool waits_for_all = true;     ///< else a rank that is ready takes its own word for that of all
   bool steps_hold_slots = true;  ///< else a slot is free as soon as the next epoch has begun
   std::size_t patience = 100;    ///< steps
   std::size_t lanes = 2;
@@ -85,9 +85,7 @@ class Hash {
 class Explorer {
  public:
   explicit Explorer(const Rules& rules) : rules_(rules) {
-    World world;
-    for (RankModel& rank : world.ranks) rank.state = EpochState(0, rules.switching);
-    visit(std::move(world));
+    visit({});
     while (!open_.empty() && !defect_) {
       const World next = open_.back();
       open_.pop_back();
@@ -155,6 +153,7 @@ class Explorer {
 
   /// All ranks ask for a migration before the same steps: where none is under way.
   void begin_step(World& world, RankModel& me, std::size_t r) {
+    if (!rules_.waits_for_all && me.state.state() == MigrationState::ready) me.state.agree(me.state.word());
     if (!me.state.is_under_way() && me.num_begun < static_cast<int>(num_migrations)) {
       ++me.num_begun;
       me.has_sent = false;
@@ -275,7 +274,7 @@ TEST(EpochModel, NorWhereSlowMigrationsAreCancelled) {
 }
 
 TEST(EpochModel, FindsThatRanksMayNotSwitchOnTheirOwn) {
-  const Explorer explorer({.switching = SwitchRule::own_readiness});
+  const Explorer explorer({.waits_for_all = false});
   EXPECT_EQ(explorer.defect().value_or(""), "two ranks run one step under different epochs");
 }
 

@@ -46,7 +46,8 @@ std::vector<std::function<void(LayerOptions&)>> option_changes() {
           [](LayerOptions& o) { o.capacity.emplace().factor = 1.0000000000000002; },
           [](LayerOptions& o) { o.capacity.emplace().rule = CapacityRule::vmoe; },
           [](LayerOptions& o) { o.capacity.emplace().policy = OverflowPolicy::error; },
-          [](LayerOptions& o) { o.capacity.emplace().renormalise = true; }};
+          [](LayerOptions& o) { o.capacity.emplace().renormalise = true; },
+          [](LayerOptions& o) { o.capacity.emplace().is_fair = true; }};
 }
 
 /// Names of the fields that two headers differ in.
