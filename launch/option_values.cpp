@@ -132,4 +132,17 @@ std::optional<std::uint64_t> find_bytes(const OptionValues& values, const char* 
       fmt::format("--{} must be a size such as 1500000000, 1.5GB or 1.5GiB, not '{}'", name, *text));
 }
 
+void require_with(const OptionValues& values, bool needed, const char* what,
+                  std::initializer_list<const char*> names) {
+  for (const char* name : names) {
+    if (!needed && values.count(name) > 0) throw InvalidInput(fmt::format("--{} needs {}", name, what));
+  }
+}
+
+void exclude_both(const OptionValues& values, const char* one, const char* other) {
+  if (values.count(one) > 0 && values.count(other) > 0) {
+    throw InvalidInput(fmt::format("--{} and --{} contradict each other", one, other));
+  }
+}
+
 }  // namespace moewe

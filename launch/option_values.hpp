@@ -5,6 +5,7 @@
 #include <boost/program_options/variables_map.hpp>
 #include <cstdint>
 #include <fmt/format.h>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <vector>
@@ -44,6 +45,13 @@ std::optional<double> find_positive(const OptionValues& values, const char* name
 
 /// Bytes: "1500000", "1.5GB", "512MiB".
 std::optional<std::uint64_t> find_bytes(const OptionValues& values, const char* name);
+
+/// Throws where one of `names` is given although `what`, which they need, is not.
+void require_with(const OptionValues& values, bool needed, const char* what,
+                  std::initializer_list<const char*> names);
+
+/// Throws where both are given.
+void exclude_both(const OptionValues& values, const char* one, const char* other);
 
 template <typename T>
 struct Choice {

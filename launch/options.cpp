@@ -8,8 +8,8 @@
 
 #include "launch/environment.hpp"
 #include "launch/option_values.hpp"
+#include "launch/placement_options.hpp"
 #include "launch/run_help.hpp"
-#include "runtime/chunk_carrier.hpp"
 #include "runtime/model_config.hpp"
 #include "runtime/presets.hpp"
 
@@ -23,7 +23,6 @@ constexpr std::size_t max_layers = 10'000;
 constexpr std::size_t max_size = std::size_t{1} << 20;
 constexpr double max_timeout_s = 1e6;
 constexpr double max_capacity_factor = 1e6;
-constexpr std::size_t max_spare_slots = 65536;
 
 // The first of each is the default.
 const Choices<PathRequest> path_choices{{"auto", PathRequest::automatic},
@@ -40,6 +39,7 @@ const Choices<VerifyLevel> verify_choices{
     {"ledger", VerifyLevel::ledger}, {"audit", VerifyLevel::audit}, {"off", VerifyLevel::off}};
 const Choices<Dtype> dtype_choices{{"f32", Dtype::f32}, {"bf16", Dtype::bf16}};
 const Choices<Combine> combine_choices{{"reproducible", Combine::reproducible}, {"fast", Combine::fast}};
+const Choices<SplitMode> split_choices{{"exact", SplitMode::exact}, {"stored", SplitMode::stored}};
 const Choices<Activation> activation_choices{
     {"silu", Activation::silu}, {"gelu", Activation::gelu}, {"relu", Activation::relu}};
 const Choices<CapacityRule> rule_choices{{"megatron", CapacityRule::megatron},
@@ -55,20 +55,6 @@ const Choices<OverflowPolicy> overflow_choices{{"drop-last", OverflowPolicy::dro
 [[noreturn]] void reject_layers(const std::string& text) {
   throw InvalidInput(
       fmt::format("--layers must be numbers and ranges such as 0,2-3, each layer once, not '{}'", text));
-}
-
-/// Throws where one of `names` is given although `needed` is not.
-void require_with(const OptionValues& values, bool needed, const char* what,
-                  std::initializer_list<const char*> names) {
-  for (const char* name : names) {
-    if (!needed && values.count(name) > 0) throw InvalidInput(fmt::format("--{} needs {}", name, what));
-  }
-}
-
-void exclude_both(const OptionValues& values, const char* one, const char* other) {
-  if (values.count(one) > 0 && values.count(other) > 0) {
-    throw InvalidInput(fmt::format("--{} and --{} contradict each other", one, other));
-  }
 }
 
 LayerSpec parse_custom(const OptionValues& values) {
@@ -116,10 +102,21 @@ ModelChoice parse_model(const OptionValues& values) {
 
 std::optional<CapacityOptions> parse_capacity(const OptionValues& values) {
   const auto factor = find_positive(values, "capacity-factor", max_capacity_factor);
-  require_with(values, factor.has_value(), "--capacity-factor", {"capacity-rule", "overflow", "renormalise"});
+  require_with(values, factor.has_value(), "--capacity-factor",
+               {"capacity-rule", "overflow", "renormalise", "fair-capacity"});
   if (!factor) return std::nullopt;
-  return CapacityOptions{find_choice(values, "capacity-rule", rule_choices), *factor,
-                         find_choice(values, "overflow", overflow_choices), values.count("renormalise") > 0};
+  CapacityOptions capacity{find_choice(values, "capacity-rule", rule_choices), *factor,
+                           find_choice(values, "overflow", overflow_choices), values.count("renormalise") > 0,
+                           values.count("fair-capacity") > 0};
+  const bool drops =
+      capacity.policy == OverflowPolicy::drop_last || capacity.policy == OverflowPolicy::drop_lowest_weight;
+  if (capacity.is_fair && !drops) {
+    throw InvalidInput(
+        "--fair-capacity needs --overflow drop-last or drop-lowest-weight: bids of next-choice go on from "
+        "round "
+        "to round, so that no rank's share could be kept, and error keeps nothing");
+  }
+  return capacity;
 }
 
 void parse_tokens(const OptionValues& values, RunOptions& options) {
@@ -130,28 +127,14 @@ void parse_tokens(const OptionValues& values, RunOptions& options) {
   if (!is_known) throw InvalidInput("one of --input FILE, --tokens N and --tokens-per-rank N is required");
 }
 
-/// Chunks as small as these are mostly headers; more than the others cannot be under way.
-void check_budget(std::size_t bytes) {
-  constexpr std::size_t least = 4096;
-  constexpr std::size_t most = ChunkCarrier::window * ChunkCarrier::most_payload;
-  if (bytes == 0 || (bytes >= least && bytes <= most)) return;
-  throw InvalidInput(
-      fmt::format("--migration-budget must be from {} to {} bytes, not {}", least, most, bytes));
-}
-
-void parse_rebalance(const OptionValues& values, RunOptions& options) {
-  options.rebalance = moewe::parse_rebalance(find_text(values, "rebalance").value_or("off"));
-  require_with(values, options.rebalance.is_on(), "--rebalance auto or every:N", {"migration-budget"});
-  options.rebalance.spare_slots =
-      find_number(values, "spare-slots", 0, max_spare_slots).value_or(options.rebalance.is_on() ? 1 : 0);
-  options.rebalance.budget_bytes = find_bytes(values, "migration-budget").value_or(0);
-  options.layer.staging_slots = options.rebalance.is_on() ? 1 : 0;
-  check_budget(options.rebalance.budget_bytes);
-  if (options.resume && options.rebalance.is_on() && options.layer.combine == Combine::fast) {
+void check_split(const RunOptions& options) {
+  if (options.layer.split == SplitMode::exact) return;
+  if (options.layer.capacity)
+    throw InvalidInput("--split stored and --capacity-factor contradict each other");
+  if (options.resume && options.layer.combine == Combine::fast) {
     throw InvalidInput(
-        "--resume and --rebalance contradict each other with --combine fast, whose sums depend on where "
-        "experts "
-        "were");
+        "--resume and --split stored contradict each other with --combine fast, whose sums depend on the "
+        "steps before");
   }
 }
 
@@ -213,6 +196,7 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
   options.seed = find_number(values, "seed", 0, UINT64_MAX).value_or(options.seed);
   options.layer = {find_choice(values, "dtype", dtype_choices),
                    find_choice(values, "combine", combine_choices), parse_capacity(values)};
+  options.layer.split = find_choice(values, "split", split_choices);
   options.ranks = find_number(values, "ranks", 1, max_ranks);
   options.threads = find_number(values, "threads", 1, max_threads);
   options.memory_limit = find_bytes(values, "memory-limit");
@@ -225,9 +209,8 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
   options.timeout_s = find_positive(values, "timeout", max_timeout_s).value_or(options.timeout_s);
   options.resume = values.count("resume") > 0;
   require_with(values, options.output.has_value(), "--output FILE", {"resume"});
-  options.placement = find_text(values, "placement");
-  if (options.placement == "contiguous") options.placement.reset();
-  parse_rebalance(values, options);
+  parse_placement_options(values, options);
+  check_split(options);
   require_scores(options);
   require_whole_steps(options);
   return options;
@@ -264,8 +247,14 @@ std::vector<std::string> RunOptions::shared_settings() const {
           fmt::format("--calibrate {}", name_of(exchange.calibrate)),
           fmt::format("--overlap {}", name_of(overlap)),
           fmt::format("--verify {}", name_of(verify)),
+          fmt::format("--split {}", name_of(split_choices, layer.split)),
           fmt::format("--timeout {}", timeout_s),
-          fmt::format("--placement {}", placement ? "FILE" : "contiguous"),
+          fmt::format("--placement {}", placement         ? "FILE"
+                                        : plans_placement ? "(planned)"
+                                                          : "contiguous"),
+          file("loads", loads),
+          file("save-placement", save_placement),
+          file("save-loads", save_loads),
           fmt::format("--rebalance {}", describe(rebalance)),
           fmt::format("--spare-slots {}", rebalance.spare_slots),
           fmt::format("--migration-budget {}", rebalance.budget_bytes),
@@ -288,9 +277,10 @@ std::string describe(const RoutingChoice& routing) {
 
 std::string describe(const std::optional<CapacityOptions>& capacity) {
   if (!capacity) return "none (dropless)";
-  return fmt::format("--capacity-factor {} --capacity-rule {} --overflow {}{}", capacity->factor,
+  return fmt::format("--capacity-factor {} --capacity-rule {} --overflow {}{}{}", capacity->factor,
                      name_of(capacity->rule), name_of(capacity->policy),
-                     capacity->renormalise ? " --renormalise" : "");
+                     capacity->renormalise ? " --renormalise" : "",
+                     capacity->is_fair ? " --fair-capacity" : "");
 }
 
 const char* name_of(CapacityRule rule) { return name_of(rule_choices, rule); }

@@ -40,7 +40,11 @@ struct RunOptions {
   std::optional<std::filesystem::path> input;
   std::optional<std::filesystem::path> output;
   std::optional<std::filesystem::path> json;
-  std::optional<std::filesystem::path> placement;  ///< none: contiguous
+  std::optional<std::filesystem::path> placement;  ///< none: contiguous, or planned
+  bool plans_placement = false;                    ///< for the loads
+  std::optional<std::filesystem::path> loads;      ///< of earlier runs
+  std::optional<std::filesystem::path> save_placement;
+  std::optional<std::filesystem::path> save_loads;
 
   std::optional<std::vector<std::size_t>> layers;  ///< ascending
   std::optional<std::size_t> tokens;               ///< per step, over all ranks
@@ -61,6 +65,9 @@ struct RunOptions {
   bool resume = false;  ///< from what an earlier run with the same output kept
 
   bool help = false;
+
+  /// Whether the loads of the run are counted beside what its steps need of them.
+  bool keeps_loads() const { return save_loads || rebalance.is_on(); }
 
   /// All that must be equal on every rank, each as it would be typed.
   std::vector<std::string> shared_settings() const;

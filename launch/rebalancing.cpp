@@ -43,11 +43,6 @@ RebalanceOptions rebalance_options(const RebalanceRequest& request, const MoeLay
   return options;
 }
 
-bool is_under_way(MigrationState state) {
-  return state == MigrationState::copying || state == MigrationState::ready ||
-         state == MigrationState::agreed;
-}
-
 }  // namespace
 
 std::size_t expert_bytes(const LayerSpec& spec, Dtype dtype) {
@@ -76,10 +71,7 @@ double Rebalancing::step_done(std::uint64_t step, std::span<const std::vector<st
   std::vector<std::size_t> deciding;
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     RebalanceDecision decision = rebalancers_[i].observe(step, loads[i], plans_[i]);
-    if (!decision.note.empty()) note(decision.note);
-    if (rebalancers_[i].disabled_because() && decision.note == *rebalancers_[i].disabled_because())
-      warn(decision.note);
-    decision.note.clear();
+    if (!decision.note.empty()) tell(i, std::exchange(decision.note, ""));
     if (!decision.is_move()) continue;
     if (num_given_up_[i] >= most_given_up) {
       rebalancers_[i].cancel();
@@ -137,6 +129,13 @@ void Rebalancing::begin(std::vector<RebalanceDecision> decisions, std::span<cons
 void Rebalancing::begin_stage() {
   MoeLayer& layer = *layers_[way_->i];
   layer.migrate(next_stage(layer.placement(), way_->plan, room_for_arrivals), migration_options(request_));
+}
+
+/// Of one layer: what a move has gained, or why there are no more.
+void Rebalancing::tell(std::size_t i, const std::string& line) {
+  const bool is_last = rebalancers_[i].disabled_because() == line;
+  note(is_last ? line : fmt::format("layer {}: {}", numbers_[i], line));
+  if (is_last) warn(line);
 }
 
 void Rebalancing::warn(const std::string& line) const {

@@ -56,6 +56,7 @@ class Rebalancing {
   /// is done.
   void begin(std::vector<RebalanceDecision> decisions, std::span<const std::size_t> deciding);
   void begin_stage();
+  void tell(std::size_t i, const std::string& line);
   void warn(const std::string& line) const;
   void note(const std::string& line);
 

@@ -51,7 +51,11 @@ po::options_description describe_tokens() {
       "how the factor becomes a capacity: megatron (the default), deepspeed, vmoe, flaxformer, mesh")(
       "overflow", value_named("POLICY"),
       "what becomes of the rest: drop-last (the default), drop-lowest-weight, next-choice, error")(
-      "renormalise", "scale the weights that a token keeps to the sum that all had");
+      "renormalise", "scale the weights that a token keeps to the sum that all had")(
+      "fair-capacity",
+      "each rank gets its fair share of an expert's capacity, so that no rank's tokens crowd out those of "
+      "others; "
+      "what is dropped then depends on the number of ranks");
   return tokens;
 }
 
@@ -67,14 +71,21 @@ po::options_description describe_ranks() {
               "what moewe place wrote for as many ranks, with copies or without; or contiguous: expert e of "
               "E on rank "
               "floor(e * ranks / E) (the default)")(
+      "loads", value_named("FILE"),
+      "what --save-loads of an earlier run, or another system, recorded: begin with the placement planned "
+      "for "
+      "it, unless --placement is given, and add this run's loads to it")(
       "spare-slots", value_named("N"),
       "slots of each rank for copies of experts, beyond those that the placement takes (default: 1 with "
       "--rebalance, else 0)")(
       "rebalance", value_named("MODE"),
       "let experts migrate between ranks while steps go on: auto: where loads are uneven and it saves more "
       "than it costs; every:N: every N steps one layer, as far as it makes loads more even; off (the "
-      "default)")("migration-budget", value_named("SIZE"),
-                  "of weights that a rank sends in each step of any layer (default 1MiB)")(
+      "default)")(
+      "migration-budget", value_named("SIZE"),
+      "of weights that a rank sends in each step of any layer (default 1MiB). Between nodes steps "
+      "become longer by what these take: choose a twentieth of what a node's link carries "
+      "in a step, divided by the node's ranks")(
       "path", value_named("NAME"),
       "auto: direct inside a node, between nodes message or two-level, whichever is quicker (the default); "
       "direct; message; two-level: between nodes, each row once per node")(
@@ -91,6 +102,9 @@ po::options_description describe_ranks() {
                                                "and what has arrived are computed (the default); "
                                                "half: the same, and each step is two half-batches, one "
                                                "computed while the other travels; off: nothing")(
+      "split", value_named("MODE"),
+      "how copies of an expert share its tokens: exact: in every step at best, for one more exchange of "
+      "counts (the default); stored: for 31 steps in the proportions of an exact split before them")(
       "timeout", value_named("SECONDS"),
       "end the job when a rank waits longer than this, and say who holds it up (default 120); SIGUSR1 asks "
       "where all ranks are");
@@ -108,6 +122,12 @@ po::options_description describe_results() {
       "verify", value_named("LEVEL"),
       "ledger: prove in every step that no assignment is lost (the default); audit: also compare checksums "
       "of all rows and outputs that travel, and of the weights, before they are used; off")(
+      "save-placement", value_named("FILE"),
+      "keep the placement that the run ends with, for --placement of another; kept as it changes, so that an "
+      "interrupted run leaves its latest")("save-loads", value_named("FILE"),
+                                           "keep how often each expert was chosen, in all, by each rank and "
+                                           "lately, for --loads of another run and of "
+                                           "moewe place; kept every 16 steps")(
       "json", value_named("FILE"), "write all results as JSON")("help,h", "show this text");
   return results;
 }

@@ -20,7 +20,8 @@ bool decides_results(std::string_view setting, Combine combine) {
       "--two-matrix ", "--steps ",  "--seed ",         "--dtype ",   "--combine ", "--capacity-factor "};
   const auto is_of = [&](std::string_view name) { return setting.substr(0, name.size()) == name; };
   return std::any_of(names.begin(), names.end(), is_of) ||
-         (combine == Combine::fast && (is_of("--path ") || is_of("--placement ") || is_of("--spare-slots ")));
+         (combine == Combine::fast &&
+          (is_of("--path ") || is_of("--placement ") || is_of("--loads ") || is_of("--spare-slots ")));
 }
 
 /// A trace is known by its length, wherever it lies.
@@ -50,7 +51,8 @@ std::string identity_of(const RunInputs& inputs, const RunOptions& options, cons
   lines.push_back(fmt::format("{} tokens per step", inputs.tokens().num_tokens()));
   lines.push_back(routing_line(inputs, options));
   lines.push_back("instructions " + instruction_set());
-  if (options.layer.combine == Combine::fast) {
+  const bool is_fair = options.layer.capacity && options.layer.capacity->is_fair;
+  if (options.layer.combine == Combine::fast || is_fair) {
     lines.push_back(fmt::format("{} ranks on {} nodes", topology.num_ranks(), topology.num_nodes()));
   }
   return fmt::format("{}\n", fmt::join(lines, "\n"));

@@ -5,10 +5,10 @@
 
 #include "comm/error.hpp"
 #include "comm/together.hpp"
-#include "launch/run_keeper.hpp"
+#include "launch/run_files.hpp"
+#include "launch/run_loads.hpp"
 #include "launch/shared_options.hpp"
 #include "placement/stages.hpp"
-#include "runtime/write_target.hpp"
 
 namespace moewe {
 namespace {
@@ -35,7 +35,7 @@ void check_placement(const PlacementMap& map, std::size_t layer, std::size_t fir
 
 RunInputs::RunInputs(Communicator& communicator, const RunOptions& options, std::size_t num_threads) {
   require_same_options(communicator, options.shared_settings());
-  together(communicator, [&] { open(communicator.size(), options, num_threads); });
+  together(communicator, [&] { open(communicator.topology(), options, num_threads); });
   require_same_text(communicator, fmt::format("{:016x}", model_->digest()), [&](const auto&) {
     return fmt::format("{}: configuration or tensor headers are not those of rank 0's checkpoint",
                        model_->name());
@@ -46,21 +46,24 @@ RunInputs::RunInputs(Communicator& communicator, const RunOptions& options, std:
   require_same_text(communicator, std::to_string(tokens_->num_tokens()), [&](const auto& of_rank_0) {
     return fmt::format("{} tokens per step here, but {} on rank 0", tokens_->num_tokens(), of_rank_0);
   });
+  require_same_text(communicator, loads_ ? digest(*loads_) : "", [&](const auto&) {
+    return fmt::format("{}: is not what rank 0 reads as --loads", options.loads.value_or("").string());
+  });
   require_same_text(communicator, digest(placements_), [&](const auto&) {
     return fmt::format("{}: is not the placement of rank 0", options.placement.value_or("").string());
   });
 }
 
-void RunInputs::open(std::size_t num_ranks, const RunOptions& options, std::size_t num_threads) {
+void RunInputs::open(const Topology& topology, const RunOptions& options, std::size_t num_threads) {
   model_ = open_model(options, num_threads);
   if (options.input) input_ = std::make_unique<SafetensorsFile>(*options.input);
   has_reference_ = !options.routing.is_forced() && !options.layer.capacity;
   layers_ = choose_layers(options);
   for (const std::size_t layer : layers_) model_->check_layer(layer);
   routing_ = open_routing(options, model_->config(), layers_);
-  open_tokens(num_ranks, options);
-  open_placements(num_ranks, options);
-  refuse_to_overwrite(options);
+  open_tokens(topology.num_ranks(), options);
+  check_run_files(options, files_read());
+  open_placements(topology, options);
 }
 
 void RunInputs::open_tokens(std::size_t num_ranks, const RunOptions& options) {
@@ -84,42 +87,32 @@ void RunInputs::open_tokens(std::size_t num_ranks, const RunOptions& options) {
   tokens_ = std::make_unique<RecordedTokens>(*input_, layers_, num_tokens, hidden);
 }
 
-void RunInputs::open_placements(std::size_t num_ranks, const RunOptions& options) {
+void RunInputs::open_placements(const Topology& topology, const RunOptions& options) {
   num_spares_ = options.rebalance.spare_slots;
+  if (options.loads) loads_ = read_loads_of(model_->config(), *options.loads);
+  if (options.plans_placement) plans_ = plan_for(loads_.value(), topology, num_spares_);
   if (!options.placement) return;
-  placements_ = read_placement_map(*options.placement, {num_ranks, spec().num_experts});
+  placements_ = read_placement_map(*options.placement, {topology.num_ranks(), spec().num_experts});
   for (const std::size_t layer : layers_) {
     check_placement(placements_, layer, layers_.front(), options.placement->string());
   }
 }
 
 Placement RunInputs::placement(std::size_t layer, std::size_t num_ranks) const {
+  const auto plan = plans_.find(layer);
+  if (plan != plans_.end()) return plan->second;
   const auto found = placements_.find(layer);
   return with_spare_copies(
       found == placements_.end() ? contiguous_placement(spec().num_experts, num_ranks) : found->second,
       num_spares_);
 }
 
-void RunInputs::refuse_to_overwrite(const RunOptions& options) const {
+std::vector<std::filesystem::path> RunInputs::files_read() const {
   std::vector<std::filesystem::path> read = model_->files_read();
   if (routing_) {
     for (const auto& file : routing_->files_read()) read.push_back(file);
   }
-  if (options.input) read.push_back(*options.input);
-  if (options.placement) read.push_back(*options.placement);
-  std::optional<std::filesystem::path> kept;
-  if (options.output) kept = kept_path(*options.output);
-  for (const auto& written : {options.output, options.json, kept}) {
-    for (const auto& file : read) {
-      if (written && name_one_file(*written, file)) {
-        throw InvalidInput(fmt::format("{}: is read by this run and cannot be written", written->string()));
-      }
-    }
-  }
-  for (const auto& written : {options.output, kept}) {
-    if (!written || !options.json || !name_one_file(*written, *options.json)) continue;
-    throw InvalidInput(fmt::format("{}: --output and --json name the same file", written->string()));
-  }
+  return read;
 }
 
 std::uint64_t digest_of(const SafetensorsFile& file) {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "launch/placement_map.hpp"
 #include "launch/routing_source.hpp"
 #include "launch/token_source.hpp"
+#include "placement/load_history.hpp"
 
 namespace moewe {
 
@@ -34,6 +36,9 @@ class RunInputs {
   /// slots on a rank.
   Placement placement(std::size_t layer, std::size_t num_ranks) const;
 
+  /// What earlier runs recorded, or null. The same on every rank.
+  const LoadHistory* loads() const { return loads_ ? &*loads_ : nullptr; }
+
   /// Null where the router chooses.
   const RoutingSource* routing() const { return routing_.get(); }
 
@@ -42,10 +47,10 @@ class RunInputs {
   const SafetensorsFile* reference() const { return has_reference_ ? input_.get() : nullptr; }
 
  private:
-  void open(std::size_t num_ranks, const RunOptions& options, std::size_t num_threads);
+  void open(const Topology& topology, const RunOptions& options, std::size_t num_threads);
   void open_tokens(std::size_t num_ranks, const RunOptions& options);
-  void open_placements(std::size_t num_ranks, const RunOptions& options);
-  void refuse_to_overwrite(const RunOptions& options) const;
+  void open_placements(const Topology& topology, const RunOptions& options);
+  std::vector<std::filesystem::path> files_read() const;
   std::vector<std::size_t> choose_layers(const RunOptions& options) const;
 
   std::unique_ptr<ModelSource> model_;
@@ -54,6 +59,8 @@ class RunInputs {
   std::unique_ptr<RoutingSource> routing_;
   std::unique_ptr<TokenSource> tokens_;
   PlacementMap placements_;  // none: contiguous
+  PlacementMap plans_;       // for the loads; layers without are contiguous
+  std::optional<LoadHistory> loads_;
   std::size_t num_spares_ = 0;
   bool has_reference_ = false;
 };

@@ -7,6 +7,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+Json text_or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
+
 Json exchange_json(const RunResult& result) {
   Json pairs = Json::array();
   for (const PairPath& pair : result.exchange) {
@@ -93,6 +95,24 @@ Json migration_json(const RunResult& result) {
           {"log", totals.log}};
 }
 
+Json alarms_json(const RunResult& result) {
+  constexpr double millionth = 1e-6;
+  Json alarms = Json::array();
+  for (const RaisedAlarm& raised : result.alarms) {
+    const LoadAlarm& alarm = raised.alarm;
+    const bool is_of_source = alarm.kind == LoadAlarmKind::source;
+    const bool is_of_expert = is_of_source || alarm.kind == LoadAlarmKind::cold;
+    alarms.push_back({{"layer", raised.layer},
+                      {"step", raised.step + 1},
+                      {"kind", name_of(alarm.kind)},
+                      {"expert", is_of_expert ? Json(alarm.expert) : Json(nullptr)},
+                      {"source", is_of_source ? Json(alarm.source) : Json(nullptr)},
+                      {"value", static_cast<double>(alarm.value) * millionth},
+                      {"limit", static_cast<double>(alarm.threshold) * millionth}});
+  }
+  return alarms;
+}
+
 Json memory_json(const RunResult& result) {
   return {{"planned_bytes", RunResult::most(result.planned_bytes_per_rank)},
           {"peak_bytes", RunResult::most(result.peak_bytes_per_rank)},
@@ -154,6 +174,9 @@ std::string to_json(const RunResult& result) {
             {"steps", result.steps},
             {"steps_before", result.steps_before},
             {"seed", result.seed}};
+  json["loads"] = text_or_null(result.loads);
+  json["saved"] = {{"placement", text_or_null(result.saved_placement)},
+                   {"loads", text_or_null(result.saved_loads)}};
   json["exchange"] = exchange_json(result);
   json["overlap"] = {{"mode", result.overlap}, {"lanes", result.lanes}};
   json["output_sha256"] = result.output_sha256;
@@ -168,6 +191,7 @@ std::string to_json(const RunResult& result) {
                        {"last", mean(result.last_imbalance)},
                        {"per_layer", result.last_imbalance}};
   json["migration"] = migration_json(result);
+  json["alarms"] = alarms_json(result);
   json["memory"] = memory_json(result);
   json["verify"] = verify_json(result);
   constexpr int indent = 2;  // names of files may hold what is no UTF-8

@@ -130,6 +130,7 @@ void add_totals(Communicator& communicator, const StepLoop& loop, RunResult& res
 /// Collective.
 void add_migration(Communicator& communicator, const StepLoop& loop, RunResult& result) {
   result.migration = loop.rebalanced();
+  result.alarms = loop.learnt().alarms();
   result.migration.stall_s = slowest(communicator, {result.migration.stall_s}).front();
 }
 
@@ -156,6 +157,17 @@ void add_memory(Communicator& communicator, const Engine& engine, const RunPlan&
   for (const auto& [name, use] : engine.memory().by_name()) result.peak_bytes_by_name[name] = use.peak_bytes;
 }
 
+/// What the run began with, and what it leaves.
+void describe_start(const RunOptions& options, RunResult& result) {
+  const auto name = [](const auto& path) { return path ? path->string() : std::string(); };
+  result.loads = name(options.loads);
+  result.placement = options.placement         ? name(options.placement)
+                     : options.plans_placement ? fmt::format("planned for {}", result.loads)
+                                               : "contiguous";
+  result.saved_placement = name(options.save_placement);
+  result.saved_loads = name(options.save_loads);
+}
+
 RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptions& options,
                          const RunPlan& plan, StepLoop& loop) {
   Communicator& communicator = engine.communicator();
@@ -172,7 +184,7 @@ RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptio
   result.lanes = engine.num_lanes();
   result.routing = describe(options.routing);
   result.capacity = describe(options.layer.capacity);
-  result.placement = options.placement ? options.placement->string() : "contiguous";
+  describe_start(options, result);
   result.rebalance = describe(options.rebalance);
   result.tolerance = options.layer.dtype == Dtype::f32 ? f32_tolerance : bf16_tolerance;
   result.tokens = inputs.tokens().num_tokens();

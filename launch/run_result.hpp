@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "launch/load_recorder.hpp"
 #include "launch/rebalancing.hpp"
 #include "launch/reference_check.hpp"
 #include "launch/slow_rank.hpp"
@@ -36,10 +37,13 @@ struct RunResult {
   std::string overlap;    ///< as it would be typed
   std::size_t lanes = 1;  ///< parts of a step that are in flight at a time
   std::string routing;
-  std::string capacity;     ///< as it would be typed
-  std::string placement;    ///< likewise
-  std::string matmul_rows;  ///< how the matmul library is used so that bits do not depend on the batch
-  std::size_t tokens = 0;   ///< per step
+  std::string capacity;         ///< as it would be typed
+  std::string placement;        ///< that it began with: "contiguous", a file, "planned for FILE"
+  std::string loads;            ///< the file that its history goes on from, or empty
+  std::string saved_placement;  ///< where it is kept, or empty
+  std::string saved_loads;      ///< likewise
+  std::string matmul_rows;      ///< how the matmul library is used so that bits do not depend on the batch
+  std::size_t tokens = 0;       ///< per step
   std::size_t steps = 0;
   std::uint64_t seed = 0;
   std::vector<std::size_t> layers;
@@ -56,15 +60,16 @@ struct RunResult {
   std::size_t most_rounds = 1;           ///< of any step
   std::vector<std::int64_t> computed_per_rank;
 
-  std::vector<double> step_times;                         ///< slowest rank of each step
-  std::array<double, num_phases> phase_times{};           ///< per step, slowest rank of each phase
-  std::vector<RankWait> waits;                            ///< in these steps, the longest first
-  std::optional<SlowRank> slow_rank;                      ///< if there is one
-  double expert_flops = 0;                                ///< of the steps that have times
-  std::vector<double> first_imbalance;                    ///< per layer, first step
-  std::vector<double> last_imbalance;                     ///< per layer, last step
-  std::string rebalance;                                  ///< as it would be typed
-  RebalanceTotals migration;                              ///< time of the slowest rank
+  std::vector<double> step_times;                ///< slowest rank of each step
+  std::array<double, num_phases> phase_times{};  ///< per step, slowest rank of each phase
+  std::vector<RankWait> waits;                   ///< in these steps, the longest first
+  std::optional<SlowRank> slow_rank;             ///< if there is one
+  double expert_flops = 0;                       ///< of the steps that have times
+  std::vector<double> first_imbalance;           ///< per layer, first step
+  std::vector<double> last_imbalance;            ///< per layer, last step
+  std::string rebalance;                         ///< as it would be typed
+  RebalanceTotals migration;                     ///< time of the slowest rank
+  std::vector<RaisedAlarm> alarms;
   std::vector<std::int64_t> peak_bytes_per_rank;          ///< counted
   std::vector<std::int64_t> planned_bytes_per_rank;       ///< what was planned for them
   std::vector<std::int64_t> process_bytes_per_rank;       ///< in RAM at the end, of the rank's whole process

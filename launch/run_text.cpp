@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <fmt/format.h>
@@ -105,11 +106,33 @@ std::string describe_migration(const RunResult& result) {
   const RebalanceTotals& totals = result.migration;
   const double steps = std::accumulate(result.step_times.begin(), result.step_times.end(), 0.0);
   constexpr double percent = 100;
-  return fmt::format("{}: {}, {}, {}{}; deciding and beginning took {:.2f} % of the steps", result.rebalance,
-                     count(totals.epochs, "epoch"), count(totals.moves, "move"),
+  return fmt::format("{}: {}, {}, {}{}; deciding and beginning took {}, {:.2f} % of the steps",
+                     result.rebalance, count(totals.epochs, "epoch"), count(totals.moves, "move"),
                      human(static_cast<double>(totals.bytes), "B"),
                      totals.cancelled == 0 ? "" : fmt::format(", {} given up", totals.cancelled),
-                     steps > 0 ? percent * totals.stall_s / steps : 0.0);
+                     human_time(totals.stall_s), steps > 0 ? percent * totals.stall_s / steps : 0.0);
+}
+
+/// The latest decisions, and what moves have gained.
+std::vector<std::string> move_lines(const RunResult& result) {
+  constexpr std::size_t most_lines = 6;
+  const std::vector<std::string>& log = result.migration.log;
+  const std::size_t first = log.size() - std::min(log.size(), most_lines);
+  std::vector<std::string> lines(log.begin() + static_cast<std::ptrdiff_t>(first), log.end());
+  if (first > 0) lines.push_back(fmt::format("and {} before them, in --json", count(first, "line")));
+  return lines;
+}
+
+std::string start_text(const RunResult& result) {
+  const std::string text = "placement " + printable(result.placement);
+  return result.loads.empty() ? text : text + "; knows the loads of " + printable(result.loads);
+}
+
+std::string saved_text(const RunResult& result) {
+  std::vector<std::string> saved;
+  if (!result.saved_placement.empty()) saved.push_back("placement in " + printable(result.saved_placement));
+  if (!result.saved_loads.empty()) saved.push_back("loads in " + printable(result.saved_loads));
+  return fmt::format("{}", fmt::join(saved, ", "));
 }
 
 }  // namespace
@@ -151,6 +174,7 @@ std::string to_text(const RunResult& result) {
                             count(result.steps, "step")));
   line("dispatch", fmt::format("routing {}, capacity {}, combine {}, overlap {}", printable(result.routing),
                                result.capacity, result.combine, result.overlap));
+  line("begins with", start_text(result));
   line("ranks", fmt::format("{} on {}, {} each, {}", result.ranks, count(result.nodes, "node"),
                             threads_text(result), result.isa));
   line("paths", path_counts(result));
@@ -166,8 +190,11 @@ std::string to_text(const RunResult& result) {
   line("throughput", fmt::format("{}, experts {}", human(result.tokens_per_s(), "tokens/s"),
                                  human(result.expert_flops_per_s(), "FLOP/s")));
   if (result.rebalance != "off") line("migration", describe_migration(result));
+  for (const std::string& move : move_lines(result)) line("", move);
+  if (!result.alarms.empty()) line("alarms", count(result.alarms.size(), "warning") + " about loads, above");
   line("imbalance", fmt::format("{:.3f} first step, {:.3f} last (1 is perfect)", mean(result.first_imbalance),
                                 mean(result.last_imbalance)));
+  if (const std::string saved = saved_text(result); !saved.empty()) line("saved", saved);
   line("memory", memory_text(result));
   line("ledger", ledger_text(result));
   line("reference", reference_text(result));

@@ -54,6 +54,7 @@ StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& op
   if (options_.rebalance.is_on()) {
     rebalancing_.emplace(communicator, options_.rebalance, layers_, inputs_.layers());
   }
+  learning_.emplace(communicator, inputs_, options_, layers_);
 }
 
 TotalsShape StepLoop::shape_of_totals() const {
@@ -121,13 +122,16 @@ void StepLoop::run() {
     for (std::size_t i = 0; i < layers_.size(); ++i) run_layer(step, i);
     if (rebalancing_ && step + 1 < options_.steps)
       totals_.step_times.back() += rebalancing_->step_done(step, loads_);
+    totals_.step_times.back() += learning_->step_done(step);
     if (step == 0) totals_.first_imbalance = totals_.last_imbalance;
     if (keeper_ && step + 1 < options_.steps) keep(step + 1);
     together(engine_.communicator(), [&] {
       if (progress) progress->step_done(totals_.step_times.back(), mean(totals_.last_imbalance));
+      learning_->keep();
     });
   }
   if (rebalancing_) rebalancing_->finish();
+  learning_->finish(options_.steps - 1);
   if (output_) output_->commit();
 }
 
@@ -145,6 +149,7 @@ void StepLoop::run_layer(std::size_t step, std::size_t i) {
   const StepOutcome outcome = compute_layer(step, i);
   totals_.step_times.back() += outcome.seconds;
   account(outcome.report, i);
+  learning_->count(i, outcome);
 
   position_.enter("results");
   const std::span<const float> y = y_.as<float>(own_tokens_.count * hidden);

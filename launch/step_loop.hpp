@@ -14,6 +14,7 @@
 #include "launch/reference_check.hpp"
 #include "launch/run_inputs.hpp"
 #include "launch/run_keeper.hpp"
+#include "launch/run_learning.hpp"
 #include "launch/run_position.hpp"
 #include "runtime/moe_layer.hpp"
 
@@ -56,6 +57,8 @@ class StepLoop {
   const LayerSpec& spec() const { return inputs_.spec(); }
   const MoeLayer& any_layer() const { return *layers_.front(); }
 
+  const RunLearning& learnt() const { return *learning_; }
+
   /// Nothing where no expert can move.
   RebalanceTotals rebalanced() const { return rebalancing_ ? rebalancing_->totals() : RebalanceTotals{}; }
 
@@ -79,6 +82,7 @@ class StepLoop {
   TokenRange own_tokens_;
   std::vector<std::unique_ptr<MoeLayer>> layers_;
   std::optional<Rebalancing> rebalancing_;
+  std::optional<RunLearning> learning_;
   std::vector<std::vector<std::int64_t>> loads_;  // of each layer, per expert, in the present step
   std::optional<ReferenceCheck> reference_;
   std::optional<OutputFile> output_;

@@ -131,6 +131,8 @@ TEST(RunOptions, SayWhatBecomesOfOverflow) {
                    "--renormalise"})
                 .layer.capacity,
             (CapacityOptions{CapacityRule::mesh, 2, OverflowPolicy::next_choice, true}));
+  EXPECT_EQ(parse({"--capacity-factor", "2", "--fair-capacity"}).layer.capacity,
+            (CapacityOptions{CapacityRule::megatron, 2, OverflowPolicy::drop_last, false, true}));
 }
 
 TEST(RunOptions, TellInOneListWhatMustAgreeBetweenRanks) {

@@ -175,5 +175,23 @@ TEST(Capacity, RenormalisesTheWeightsThatATokenKeeps) {
   EXPECT_GT(num_scaled, 0U);
 }
 
+TEST(Capacity, FairSharesKeepAsMuchAndDependOnTheRanksAlone) {
+  const std::string run = bounded(shipped(), "0.75 --fair-capacity");
+  const json three = results_of(threads(3), run);
+  EXPECT_EQ(results_of(processes(3), run + " --path message")["output_sha256"], three["output_sha256"]);
+  const json unfair = results_of(threads(3), bounded(shipped(), "0.75"));
+  EXPECT_EQ(three["overflow"], unfair["overflow"]);  // experts keep as much, of other ranks
+  EXPECT_NE(three["output_sha256"], unfair["output_sha256"]);
+  EXPECT_EQ(results_of(threads(1), run)["output_sha256"], unfair["output_sha256"]);
+}
+
+TEST(Capacity, FairSharesAreRefusedWhereTheyCannotBe) {
+  const char* const why = "--fair-capacity needs --overflow drop-last or drop-lowest-weight";
+  test::expect_refusals(
+      {{shipped().run_recorded() + " --fair-capacity", "--fair-capacity needs --capacity-factor"},
+       {bounded(shipped(), "1 --fair-capacity --overflow next-choice"), why},
+       {bounded(shipped(), "1 --fair-capacity --overflow error"), why}});
+}
+
 }  // namespace
 }  // namespace moewe

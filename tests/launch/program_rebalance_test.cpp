@@ -31,7 +31,7 @@ TEST(Rebalance, MovesExpertsAndLosesNothing) {
   const json still = results_of(threads(1), uneven_run());
   EXPECT_EQ(still["migration"]["epochs"], 0);
   for (const test::Ranks ranks : {threads(2), threads(3), threads(4), processes(2), processes(4)}) {
-    for (const std::string more : {"", " --spare-slots 0 --verify audit", " --overlap half --dtype f32"}) {
+    for (const std::string more : {"", " --spare-slots 0 --verify audit", " --overlap half --split stored"}) {
       SCOPED_TRACE(describe(ranks) + more);
       const json results = results_of(ranks, uneven_run() + "--rebalance every:1" + more);
       const json& migration = results["migration"];
@@ -54,6 +54,12 @@ TEST(Rebalance, MakesLoadsEven) {
   EXPECT_GT(still["imbalance"]["last"], 1.1);
   EXPECT_LT(moved["imbalance"]["last"], 1.05);
   EXPECT_EQ(moved["output_sha256"], still["output_sha256"]);
+}
+
+TEST(Rebalance, TellsWhatAMoveWasPredictedToGainAndWhatItGained) {
+  const std::string text = run_moewe(threads(2), uneven_run() + "--rebalance auto").output;
+  for (const char* part : {": move; imbalance 1.", " -> 1.", "the move planned in step ", " predicted "})
+    EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
 }
 
 TEST(Rebalance, LeavesEvenLoadsAlone) {
@@ -83,6 +89,10 @@ TEST(Rebalance, RefusesWhatCannotBe) {
       {run + "--rebalance auto --migration-budget 1GiB", "--migration-budget must be from 4096 to"},
       {run + "--rebalance auto --combine fast --resume --output x",
        "contradict each other with --combine fast"},
+      {run + "--split stored --combine fast --resume --output x",
+       "contradict each other with --combine fast"},
+      {run + "--split stored --capacity-factor 1", "--split stored and --capacity-factor contradict"},
+      {run + "--split best", "--split best is not available"},
   });
 }
 

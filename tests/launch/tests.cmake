@@ -5,6 +5,7 @@ moewe_add_test(forced_routing_test SOURCES launch/forced_routing_test.cpp USES m
 moewe_add_test(kept_file_test SOURCES launch/kept_file_test.cpp USES moewe_launch moewe_test_program)
 moewe_add_test(link_cache_test SOURCES launch/link_cache_test.cpp USES moewe_launch)
 moewe_add_test(load_file_test SOURCES launch/load_file_test.cpp USES moewe_launch)
+moewe_add_test(load_recorder_test SOURCES launch/load_recorder_test.cpp USES moewe_launch LABELS threads)
 moewe_add_test(place_options_test SOURCES launch/place_options_test.cpp USES moewe_launch)
 moewe_add_test(placement_map_test SOURCES launch/placement_map_test.cpp USES moewe_launch)
 moewe_add_test(options_test SOURCES launch/options_test.cpp USES moewe_launch)
@@ -22,7 +23,7 @@ target_compile_definitions(moewe_test_interposer PRIVATE OMPI_SKIP_MPICXX)
 add_library(moewe_test_program STATIC support/program.cpp support/tensor_files.cpp)
 target_link_libraries(moewe_test_program PUBLIC moewe::runtime nlohmann_json::nlohmann_json fmt::fmt GTest::gtest PRIVATE moewe_build_flags)
 moewe_add_test_headers(moewe_program_test_headers LIBRARIES nlohmann_json::nlohmann_json HEADERS <nlohmann/json.hpp>)
-foreach(subject IN ITEMS "" _avx2 _bench _calibration _capacity _carrier _checkpoint _failures _files _hash _input _memory _overlap _place _rebalance _refusal _resume
+foreach(subject IN ITEMS "" _avx2 _bench _calibration _capacity _carrier _checkpoint _failures _files _hash _history _input _memory _overlap _place _rebalance _refusal _resume
     _routing _shared_memory _slow _watchdog _wire)
   if((MOEWE_SANITIZE OR MOEWE_COVERAGE) AND NOT subject MATCHES "^(|_checkpoint|_failures)$")
     continue()  # slow, and no other code than that of quicker tests
@@ -34,15 +35,17 @@ endforeach()
 if(TEST program_watchdog_test)  # long, and mostly wait: begun beside the contracts, which compute
   set_tests_properties(program_watchdog_test program_resume_test PROPERTIES COST 900)
 endif()
-if(TARGET program_place_test)
-  target_link_libraries(program_place_test PRIVATE moewe_launch)
-endif()
+foreach(test IN ITEMS program_history_test program_place_test)
+  if(TARGET ${test})
+    target_link_libraries(${test} PRIVATE moewe_launch)
+  endif()
+endforeach()
 
 moewe_add_test(overlap_nodes_test SOURCES launch/overlap_nodes_test.cpp USES moewe_launch moewe_test_program LABELS threads TIMEOUT 300)
 
 # Several hosts, where this machine can make them up.
 if(NOT MOEWE_SANITIZE AND NOT MOEWE_COVERAGE)
-  moewe_add_test(virtual_cluster_test SOURCES virtual_cluster/virtual_cluster_test.cpp USES moewe_test_program HEADERS moewe_program_test_headers
+  moewe_add_test(virtual_cluster_test SOURCES virtual_cluster/virtual_cluster_test.cpp virtual_cluster/migration_test.cpp USES moewe_test_program HEADERS moewe_program_test_headers
     LABELS program mpi cluster TIMEOUT 300)
   set_tests_properties(virtual_cluster_test PROPERTIES RESOURCE_LOCK virtual_cluster SKIP_RETURN_CODE 77
     COST 1000)  # the same, for links

@@ -1,0 +1,58 @@
+#include "launch/run_files.hpp"
+
+#include <fmt/format.h>
+#include <optional>
+#include <string>
+
+#include "comm/error.hpp"
+#include "launch/run_keeper.hpp"
+#include "runtime/write_target.hpp"
+
+namespace moewe {
+namespace {
+
+/// A file that a run writes.
+struct Written {
+  const char* option;
+  std::optional<std::filesystem::path> path;
+  std::optional<std::filesystem::path> from;  ///< which it may take the place of
+};
+
+std::vector<Written> files_written(const RunOptions& options) {
+  std::optional<std::filesystem::path> kept;
+  if (options.output) kept = kept_path(*options.output);
+  std::vector<Written> all{{"output", options.output, {}},
+                           {"output", kept, {}},
+                           {"json", options.json, {}},
+                           {"save-placement", options.save_placement, options.placement},
+                           {"save-loads", options.save_loads, options.loads}};
+  std::erase_if(all, [](const Written& written) { return !written.path; });
+  return all;
+}
+
+void require_unread(const Written& written, const std::filesystem::path& file) {
+  if (!name_one_file(*written.path, file) || (written.from && name_one_file(*written.path, *written.from)))
+    return;
+  throw InvalidInput(fmt::format("{}: is read by this run and cannot be written", written.path->string()));
+}
+
+void require_other(const Written& one, const Written& other) {
+  if (!name_one_file(*one.path, *other.path)) return;
+  throw InvalidInput(
+      fmt::format("{}: --{} and --{} name the same file", one.path->string(), one.option, other.option));
+}
+
+}  // namespace
+
+void check_run_files(const RunOptions& options, std::vector<std::filesystem::path> read) {
+  for (const auto& file : {options.input, options.placement, options.loads}) {
+    if (file) read.push_back(*file);
+  }
+  const std::vector<Written> written = files_written(options);
+  for (std::size_t i = 0; i < written.size(); ++i) {
+    for (const auto& file : read) require_unread(written[i], file);
+    for (std::size_t j = i + 1; j < written.size(); ++j) require_other(written[i], written[j]);
+  }
+}
+
+}  // namespace moewe
