@@ -14,10 +14,14 @@ moewe_add_test_headers(moewe_test_headers)
 #
 # HEADERS precompiles what is included; moewe_test_headers unless given.
 #
-# Run with ARGS. Without RANKS: a plain program with GoogleTest's main. With RANKS: one MPI program, and a test
-# NAME.Nranks for each number of ranks, oversubscribed where there are fewer cores.
+# Without RANKS: a plain program with GoogleTest's main. With RANKS: one MPI program, and a test NAME.Nranks for each
+# number of ranks, oversubscribed where there are fewer cores. Run with ARGS. What is labelled `once` is not built with
+# sanitizers: other tests run the same code there.
 function(moewe_add_test name)
   cmake_parse_arguments(arg "" "TIMEOUT;HEADERS" "SOURCES;USES;RANKS;ARGS;LABELS" ${ARGN})
+  if(MOEWE_SANITIZE AND "once" IN_LIST arg_LABELS)
+    return()
+  endif()
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 60)
   endif()

@@ -3,40 +3,25 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
-#include <cstdlib>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 #include <set>
-#include <stdexcept>
 #include <thread>
 
-#include "tests/support/program.hpp"
-#include "tests/support/temporary_folder.hpp"
 #include "tests/support/tensor_files.hpp"
+#include "tests/virtual_cluster/cluster.hpp"
 
 namespace moewe {
 namespace {
 
+using test::Hosts;
+using test::over;
 using test::ProgramResult;
+using test::run_moewe_over;
 using test::shipped;
 using test::TemporaryFolder;
-
-/// Ranks of each host.
-using Hosts = std::vector<std::size_t>;
-
-std::string tool() {
-  return (shipped().folder / "../../tests/virtual_cluster/virtual_cluster").lexically_normal().string();
-}
-
-std::string over(const Hosts& hosts) { return fmt::format("{} --hosts {}", tool(), fmt::join(hosts, ",")); }
-
-ProgramResult run_moewe_over(const Hosts& hosts, const std::string& arguments,
-                             const std::string& options = "", const std::string& environment = "") {
-  return test::run_command(
-      fmt::format("{} {} {} -- {} {}", environment, over(hosts), options, test::program(), arguments));
-}
+using test::tool;
+using VirtualCluster = test::ClusterTest;
 
 /// The host of each rank.
 std::vector<std::size_t> hosts_of_ranks(const Hosts& hosts) {
@@ -44,30 +29,6 @@ std::vector<std::size_t> hosts_of_ranks(const Hosts& hosts) {
   for (std::size_t host = 0; host < hosts.size(); ++host) result.insert(result.end(), hosts[host], host);
   return result;
 }
-
-class VirtualCluster : public testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    constexpr int cannot_run = 77;
-    const ProgramResult trial = test::run_command(over({1, 1}) + " -- true");
-    if (trial.exit_code != cannot_run) return;
-    std::fputs(trial.output.c_str(), stdout);
-    std::fflush(stdout);
-    std::_Exit(cannot_run);
-  }
-
-  nlohmann::json results_over(const Hosts& hosts, const std::string& arguments,
-                              const std::string& options = "", const std::string& environment = "") {
-    const std::filesystem::path json = folder_ / "json";
-    const ProgramResult result =
-        run_moewe_over(hosts, arguments + " --json " + json.string(), options, environment);
-    EXPECT_EQ(result.exit_code, 0) << result.output;
-    if (result.exit_code != 0) throw std::runtime_error("no results");
-    return test::read_json(json);
-  }
-
-  const TemporaryFolder folder_;
-};
 
 void expect_paths(const nlohmann::json& exchange, const Hosts& hosts) {
   const std::vector<std::size_t> host_of = hosts_of_ranks(hosts);

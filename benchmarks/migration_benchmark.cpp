@@ -1,0 +1,234 @@
+#include <cstdio>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "benchmarks/command_line.hpp"
+#include "benchmarks/harness.hpp"
+#include "benchmarks/migration/gain.hpp"
+#include "benchmarks/migration/stall.hpp"
+#include "benchmarks/mpi_program.hpp"
+#include "comm/error.hpp"
+#include "launch/options.hpp"
+
+namespace moewe::bench {
+namespace {
+
+namespace po = boost::program_options;
+using Json = nlohmann::ordered_json;
+
+constexpr const char* program = "migration_benchmark";
+
+struct Options {
+  MigrationCase migration;
+  bool measures_stall = false;
+  bool measures_gain = false;
+  std::size_t link = 0;   ///< bytes in a second that leave a node; 0: not told
+  std::size_t ranks = 0;  ///< that are threads of this process
+  std::optional<std::ofstream> json;
+};
+
+po::options_description describe_options() {
+  po::options_description options(
+      "migration_benchmark: the time of a step while experts migrate against that of one in which they rest\n"
+      "(stall), and of one with skewed loads, with and without moves, against even loads (gain). Start it\n"
+      "with mpirun, or alone with --ranks.\n\nOptions");
+  const auto text = [](const char* name, const char* otherwise) {
+    return po::value<std::string>()->default_value(otherwise)->value_name(name);
+  };
+  auto add = options.add_options();
+  add("parts", text("LIST", "stall,gain"), "stall, gain");
+  add("ranks", text("N", "2"), "ranks that are threads, each pinned; without a launcher");
+  add("tokens-per-rank", text("N", "512"), "tokens of each rank");
+  add("hidden", text("N", "1024"), "hidden size");
+  add("intermediate", text("N", "1024"), "intermediate size");
+  add("experts", text("N", "32"), "experts of the layer");
+  add("topk", text("N", "2"), "experts of each token");
+  add("dtype", text("NAME", "f32"), "of weights and rows: f32, bf16");
+  add("path", text("PATH", "auto"), "auto, direct, message, two-level");
+  add("budgets", text("LIST", "1048576"), "bytes that a rank may send in a step; the first for the gain");
+  add("pairs", text("N", "20"), "runs of each contestant");
+  add("steps-per-run", text("N", "40"), "steps of a run");
+  add("settle-steps", text("N", "50"), "gain: of each contestant, before any is counted");
+  add("sigma-percent", text("N", "80"), "gain: of the lognormal loads, in hundredths");
+  add("spare-slots", text("N", "1"), "gain: of each rank for copies, where experts may move");
+  add("link", text("N", "0"), "bytes in a second that leave a node: says how much of them budgets are");
+  add("seed", text("N", "1"), "gain: of loads and choices");
+  return options;
+}
+
+Dtype parse_dtype(const CommandLine& line) {
+  const std::vector<Dtype> dtypes = line.dtypes("dtype");
+  if (dtypes.size() != 1) throw InvalidInput("--dtype takes one of f32 and bf16");
+  return dtypes.front();
+}
+
+MigrationCase parse_case(const CommandLine& line) {
+  constexpr std::size_t most_budget = ChunkCarrier::window * ChunkCarrier::most_payload;
+  MigrationCase c;
+  c.spec.expert = {.hidden = line.number("hidden", 1, 65536),
+                   .intermediate = line.number("intermediate", 1, 65536)};
+  c.spec.num_experts = line.number("experts", 1, 4096);
+  c.spec.router.top_k = line.number("topk", 1, c.spec.num_experts);
+  c.dtype = parse_dtype(line);
+  c.path = parse_path(line.text("path"));
+  c.tokens_per_rank = line.number("tokens-per-rank", 1, 1U << 20U);
+  c.pairs = line.number("pairs", 1, 100000);
+  c.steps = line.number("steps-per-run", 1, 100000);
+  c.settle_steps = line.number("settle-steps", 5, 100000);
+  c.budgets = line.numbers("budgets", 4096, most_budget);
+  c.sigma = static_cast<double>(line.number("sigma-percent", 1, 1000)) / 100;
+  c.spares = line.number("spare-slots", 0, c.spec.num_experts);
+  c.seed = line.number("seed", 0, 1U << 30U);
+  return c;
+}
+
+Options parse(const CommandLine& line) {
+  Options options;
+  options.migration = parse_case(line);
+  for (const std::string& part : line.parts("parts")) {
+    if (part != "stall" && part != "gain")
+      throw InvalidInput(fmt::format("--parts takes stall and gain, not '{}'", part));
+    (part == "stall" ? options.measures_stall : options.measures_gain) = true;
+  }
+  options.link = line.number("link", 0, std::size_t{1} << 40U);
+  options.ranks = line.number("ranks", 1, 1024);
+  if (is_first_of_launched()) options.json = line.open_json();
+  return options;
+}
+
+Json to_json(const Spread& spread) {
+  return {{"least", spread.least}, {"p10", spread.p10}, {"median", spread.median}, {"p90", spread.p90}};
+}
+
+std::string milliseconds(double seconds) { return fmt::format("{:.3f}", seconds * 1e3); }
+std::string range(const Spread& spread) { return fmt::format("{:.3f}-{:.3f}", spread.p10, spread.p90); }
+std::string percent(double share) { return fmt::format("{:.2f}%", 100 * share); }
+
+/// Of what a node's link carries in a step, by what its ranks may send of weights.
+double link_share(std::size_t budget, double step_s, const Options& options, const Topology& topology) {
+  if (options.link == 0) return 0;
+  const std::size_t sent = budget * topology.node_ranks(Rank{0}).size();
+  return static_cast<double>(sent) / (step_s * static_cast<double>(options.link));
+}
+
+Json print_stall(const StallContest& contest, const Options& options, const Topology& topology) {
+  const Table table({{"steps", 18, false},
+                     {"median ms", 9},
+                     {"p90 ms", 9},
+                     {"ratio", 6},
+                     {"p10-p90", 11},
+                     {"of median", 9},
+                     {"moves", 6},
+                     {"MiB", 7},
+                     {"KiB per step", 12},
+                     {"of link", 7},
+                     {"sending", 7}});
+  const std::vector<StallContest::Result> all = contest.results();
+  Json results = Json::array();
+  for (const StallContest::Result& result : all) {
+    const double of_link = link_share(result.budget, all.front().median_s.median, options, topology);
+    table.print(std::vector<std::string>{
+        result.name, milliseconds(result.median_s.median), milliseconds(result.p90_s.median),
+        fmt::format("{:.3f}", result.p90_ratio.median), range(result.p90_ratio),
+        fmt::format("{:.3f}", result.median_ratio.median), fmt::format("{}", result.moves),
+        fmt::format("{:.1f}", static_cast<double>(result.bytes) / 0x1p20),
+        fmt::format("{:.1f}", result.bytes_per_step / 0x1p10), percent(of_link),
+        percent(result.progress_share)});
+    results.push_back({{"name", result.name},
+                       {"budget", result.budget},
+                       {"median_s", to_json(result.median_s)},
+                       {"p90_s", to_json(result.p90_s)},
+                       {"p90_ratio", to_json(result.p90_ratio)},
+                       {"median_ratio", to_json(result.median_ratio)},
+                       {"moves", result.moves},
+                       {"bytes", result.bytes},
+                       {"bytes_per_rank_and_step", result.bytes_per_step},
+                       {"link_share", of_link},
+                       {"progress_share", result.progress_share}});
+  }
+  return results;
+}
+
+Json print_gain(const GainContest& contest) {
+  const Table table({{"loads", 20, false},
+                     {"median ms", 9},
+                     {"ratio", 6},
+                     {"p10-p90", 11},
+                     {"imbalance", 9},
+                     {"first moves", 11},
+                     {"moves", 6},
+                     {"deciding", 8}});
+  Json results = Json::array();
+  for (const GainContest::Result& result : contest.results()) {
+    table.print(std::vector<std::string>{result.name, milliseconds(result.median_s.median),
+                                         fmt::format("{:.3f}", result.ratio.median), range(result.ratio),
+                                         fmt::format("{:.3f}", result.imbalance),
+                                         fmt::format("{}", result.settling_moves),
+                                         fmt::format("{}", result.moves), percent(result.deciding_share)});
+    results.push_back({{"name", result.name},
+                       {"median_s", to_json(result.median_s)},
+                       {"ratio", to_json(result.ratio)},
+                       {"imbalance", result.imbalance},
+                       {"settling_moves", result.settling_moves},
+                       {"moves", result.moves},
+                       {"deciding_share", result.deciding_share},
+                       {"log", result.log}});
+  }
+  return results;
+}
+
+void print_case(const Communicator& communicator, const Backend& backend, const MigrationCase& c) {
+  fmt::print(
+      "{} ranks on {} node(s) ({}), {} tokens each, top {} of {} experts {} x {}, {}; {} runs of {} steps\n",
+      communicator.size(), communicator.topology().num_nodes(), backend.carrier, c.tokens_per_rank,
+      c.spec.router.top_k, c.spec.num_experts, c.spec.expert.hidden, c.spec.expert.intermediate,
+      name_of(c.dtype), c.pairs, c.steps);
+}
+
+/// One rank's part.
+void run_rank(Communicator& communicator, const Backend& backend, const Options& options, Json& results) {
+  const bool is_first = communicator.rank() == Rank{0};
+  if (is_first) print_case(communicator, backend, options.migration);
+  if (options.measures_stall) {
+    StallContest contest(communicator, backend, options.migration);
+    contest.run();
+    if (is_first) fmt::print("\n");
+    if (is_first) results["stall"] = print_stall(contest, options, communicator.topology());
+  }
+  if (options.measures_gain) {
+    GainContest contest(communicator, backend, options.migration);
+    contest.run();
+    if (is_first) fmt::print("\n");
+    if (is_first) results["gain"] = print_gain(contest);
+  }
+  communicator.barrier();  // nobody leaves under the others' messages
+}
+
+int run(int argc, char** argv) {
+  const CommandLine line(argc, argv, describe_options());
+  if (line.wants_help()) {
+    if (is_first_of_launched()) fmt::print("{}", line.help());
+    return 0;
+  }
+  Options options = parse(line);
+  Json results{{"version", 1}};
+  run_pinned_ranks(program, options.ranks, 1, [&](Communicator& communicator, const Backend& backend) {
+    run_rank(communicator, backend, options, results);
+  });
+  if (!options.json) return 0;
+  *options.json << results.dump(2) << '\n';
+  options.json->close();
+  if (!*options.json) throw Error(ErrorKind::internal, "--json: the file could not be written to its end");
+  return 0;
+}
+
+}  // namespace
+}  // namespace moewe::bench
+
+int main(int argc, char** argv) {
+  try {
+    return moewe::bench::run(argc, argv);
+  } catch (...) {
+    return moewe::bench::report_failure(moewe::bench::program, true);
+  }
+}
