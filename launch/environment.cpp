@@ -73,11 +73,19 @@ void print_error(const std::string& what) {
   std::_Exit(static_cast<int>(ExitCode::watchdog));
 }
 
-/// MPI from start to end of the process. Both wait for all ranks, at most for `timeout`.
+/// One rank after the other gives up, the first one for all: Open MPI's mpirun may crash or hang where
+/// several leave at once before MPI has ended.
+std::chrono::duration<double> turn_to_give_up() {
+  constexpr std::uint64_t last_turn = 20;
+  return std::chrono::milliseconds(500) * std::min(find_launcher_rank().value_or(0), last_turn);
+}
+
+/// MPI from start to end of the process. Both wait for all ranks, at most for `timeout` and a turn.
 class MpiSession {
  public:
   explicit MpiSession(std::chrono::duration<double> timeout) : timeout_(timeout) {
-    const Deadline deadline(timeout_, [this] { give_up("the other ranks have not all started MPI"); });
+    const Deadline deadline(timeout_ + turn_to_give_up(),
+                            [this] { give_up("the other ranks have not all started MPI"); });
     int provided = MPI_THREAD_SINGLE;
     check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided));
     if (provided < MPI_THREAD_FUNNELED) {
@@ -85,7 +93,8 @@ class MpiSession {
     }
   }
   ~MpiSession() {
-    const Deadline deadline(timeout_, [this] { give_up("the other ranks have not all ended MPI"); });
+    const Deadline deadline(timeout_ + turn_to_give_up(),
+                            [this] { give_up("the other ranks have not all ended MPI"); });
     report_mpi(MPI_Finalize());
   }
   MpiSession(const MpiSession&) = delete;
