@@ -22,7 +22,8 @@ target_link_libraries(moewe_test_interposer PRIVATE MPI::MPI_C ${CMAKE_DL_LIBS} 
 target_compile_definitions(moewe_test_interposer PRIVATE OMPI_SKIP_MPICXX)
 add_library(moewe_test_program STATIC support/program.cpp support/tensor_files.cpp)
 target_link_libraries(moewe_test_program PUBLIC moewe::runtime nlohmann_json::nlohmann_json fmt::fmt GTest::gtest PRIVATE moewe_build_flags)
-moewe_add_test_headers(moewe_program_test_headers LIBRARIES nlohmann_json::nlohmann_json HEADERS <nlohmann/json.hpp>)
+moewe_add_test_headers(moewe_program_test_headers LIBRARIES nlohmann_json::nlohmann_json HEADERS <nlohmann/json.hpp>
+  OPTIMIZE -O0)  # they start processes, and wait
 foreach(subject IN ITEMS "" _avx2 _bench _calibration _capacity _carrier _checkpoint _failures _files _hash _history _input _memory _overlap _place _rebalance _refusal _resume
     _routing _shared_memory _slow _watchdog _wire)
   if((MOEWE_SANITIZE OR MOEWE_COVERAGE) AND NOT subject MATCHES "^(|_checkpoint|_failures)$")
