@@ -111,8 +111,8 @@ TEST_F(DeviceTest, FlagsOrderQueuesAndTellTheHost) {
     first->set_flag(on_device, 5);
     const auto is_set = [&] { return std::atomic_ref(flags[8]).load(std::memory_order_acquire) == 1; };
     Waiter(std::chrono::seconds(20)).until(is_set, {"a flag"});
-    EXPECT_EQ(read(*second, a), std::vector<std::byte>(length, std::byte{7}));
     wait(*first);
+    EXPECT_EQ(read(*second, a), std::vector<std::byte>(length, std::byte{7}));
   }
   std::free(flags);
 }
