@@ -1,5 +1,6 @@
 #include "runtime/kernels/activate_rows.hpp"
 #include "runtime/kernels/activation_element.hpp"
+#include "runtime/kernels/launch.cuh"
 #include "runtime/kernels/packs.cuh"
 #include "runtime/kernels/portable.hpp"
 
@@ -32,12 +33,8 @@ __global__ void activate(ActivateRows work) {
 template <Activation activation>
 int launch_with(const ActivateRows& work, StreamHandle stream) {
   const auto blocks = static_cast<unsigned int>((work.length + threads * values - 1) / (threads * values));
-  if (work.dtype == Dtype::f32) {
-    activate<activation, float><<<blocks, threads, 0, stream>>>(work);
-  } else {
-    activate<activation, Bf16><<<blocks, threads, 0, stream>>>(work);
-  }
-  return cudaGetLastError();
+  auto* const kernel = work.dtype == Dtype::f32 ? activate<activation, float> : activate<activation, Bf16>;
+  return start(kernel, blocks, threads, 0, stream, work);
 }
 
 }  // namespace

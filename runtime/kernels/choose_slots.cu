@@ -1,5 +1,6 @@
 #include "runtime/kernels/block_scan.cuh"
 #include "runtime/kernels/choose_slots.hpp"
+#include "runtime/kernels/launch.cuh"
 #include "runtime/kernels/portable.hpp"
 #include "runtime/kernels/slot_of_order.hpp"
 
@@ -32,8 +33,7 @@ __global__ void choose(ChooseSlots work) {
 
 int launch_choose_slots(const ChooseSlots& work, StreamHandle stream) {
   if (work.num_assignments == 0) return cudaSuccess;
-  choose<<<work.num_experts + 1, threads, 0, stream>>>(work);
-  return cudaGetLastError();
+  return start(choose, work.num_experts + 1, threads, 0, stream, work);
 }
 
 }  // namespace moewe

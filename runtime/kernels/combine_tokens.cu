@@ -1,4 +1,5 @@
 #include "runtime/kernels/combine_tokens.hpp"
+#include "runtime/kernels/launch.cuh"
 #include "runtime/kernels/packs.cuh"
 #include "runtime/kernels/portable.hpp"
 
@@ -40,8 +41,7 @@ template <typename Value>
 int launch_as(const CombineTokens& work, StreamHandle stream) {
   constexpr unsigned int columns = threads * values_per_pack<Value>;
   const dim3 grid(work.num_tokens, (work.hidden + columns - 1) / columns);
-  combine<Value><<<grid, threads, 0, stream>>>(work);
-  return cudaGetLastError();
+  return start(combine<Value>, grid, threads, 0, stream, work);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "runtime/kernels/assignments_to.hpp"
 #include "runtime/kernels/count_destinations.hpp"
+#include "runtime/kernels/launch.cuh"
 #include "runtime/kernels/portable.hpp"
 
 namespace moewe {
@@ -33,8 +34,7 @@ __global__ void count(CountDestinations work) {
 
 int launch_count_destinations(const CountDestinations& work, StreamHandle stream) {
   if (work.num_ranks == 0) return cudaSuccess;
-  count<<<work.num_ranks, threads, 0, stream>>>(work);
-  return cudaGetLastError();
+  return start(count, work.num_ranks, threads, 0, stream, work);
 }
 
 }  // namespace moewe

@@ -1,6 +1,7 @@
 #include "runtime/kernels/assignments_to.hpp"
 #include "runtime/kernels/block_scan.cuh"
 #include "runtime/kernels/fill_plan.hpp"
+#include "runtime/kernels/launch.cuh"
 #include "runtime/kernels/plan_token.hpp"
 #include "runtime/kernels/portable.hpp"
 
@@ -46,8 +47,7 @@ __global__ void fill(FillPlan work) {
 
 int launch_fill_plan(const FillPlan& work, StreamHandle stream) {
   if (work.num_ranks == 0) return cudaSuccess;
-  fill<<<work.num_ranks, threads, 0, stream>>>(work);
-  return cudaGetLastError();
+  return start(fill, work.num_ranks, threads, 0, stream, work);
 }
 
 }  // namespace moewe

@@ -1,3 +1,4 @@
+#include "runtime/kernels/launch.cuh"
 #include "runtime/kernels/packs.cuh"
 #include "runtime/kernels/portable.hpp"
 #include "runtime/kernels/push_rows.hpp"
@@ -58,8 +59,7 @@ __global__ void push(PushRows work) {
 int launch_push_rows(const PushRows& work, StreamHandle stream) {
   if (work.max_rows == 0 || work.row_bytes == 0) return cudaSuccess;
   const auto pieces = static_cast<unsigned int>((work.row_bytes + bytes_per_block - 1) / bytes_per_block);
-  push<<<dim3(work.max_rows, pieces), threads, 0, stream>>>(work);
-  return cudaGetLastError();
+  return start(push, dim3(work.max_rows, pieces), threads, 0, stream, work);
 }
 
 }  // namespace moewe

@@ -1,3 +1,4 @@
+#include "runtime/kernels/launch.cuh"
 #include "runtime/kernels/route_tokens.hpp"
 #include "runtime/kernels/token_choice.hpp"
 
@@ -75,7 +76,7 @@ __device__ void choose(const RouteTokens& work, const Token& token, ExpertId* ex
 
 /// One token per block, which is a warp.
 __global__ void route(RouteTokens work) {
-  extern __shared__ float memory[];
+  float* const memory = shared_bytes<float>();
   const Token token{memory, memory + work.num_experts, memory + 2 * work.num_experts, threadIdx.x};
   const std::size_t first = static_cast<std::size_t>(blockIdx.x) * work.num_experts;
   ExpertId* const experts = work.experts + blockIdx.x * work.spec.top_k;
@@ -101,8 +102,7 @@ __global__ void route(RouteTokens work) {
 int launch_route_tokens(const RouteTokens& work, StreamHandle stream) {
   if (work.num_tokens == 0) return cudaSuccess;
   const std::size_t bytes = (2 * work.num_experts + work.spec.num_groups) * sizeof(float);
-  route<<<work.num_tokens, lanes, bytes, stream>>>(work);
-  return cudaGetLastError();
+  return start(route, work.num_tokens, lanes, bytes, stream, work);
 }
 
 }  // namespace moewe

@@ -150,9 +150,9 @@ inline std::vector<PlanCase> plan_cases() {
   std::vector<PlanCase> cases;
   cases.emplace_back(PlanShape{0, 2, 4, 3, 1, 0, 16}, 1);
   cases.emplace_back(PlanShape{1, 1, 1, 1, 1, 0, 1}, 2);
-  cases.emplace_back(PlanShape{300, 4, 16, 3, 1, 10, 32}, 3);
-  cases.emplace_back(PlanShape{517, 8, 37, 5, 3, 5, 46}, 4);
-  cases.emplace_back(PlanShape{64, 6, 6, 8, 8, 0, 4112}, 5);
+  cases.emplace_back(PlanShape{50, 4, 16, 5, 1, 10, 32}, 3);
+  cases.emplace_back(PlanShape{261, 3, 9, 3, 3, 5, 46}, 4);
+  cases.emplace_back(PlanShape{9, 6, 6, 8, 8, 0, 16400}, 5);
   cases.emplace_back(PlanShape{40, 3, 9, 2, 2, 100, 8}, 6);
   return cases;
 }
