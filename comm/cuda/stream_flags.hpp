@@ -12,7 +12,9 @@ namespace moewe {
 /// Behind everything on the stream, for whoever sees it.
 void set_flag_on(cudaStream_t stream, std::uint64_t* flag, std::uint64_t value);
 
-/// Until the flag is `value` or more.
+/// Until the flag is `value` or more. Holds up other streams of the process that CUDA puts into the same
+/// queue of the GPU: where those set the flag, CUDA_DEVICE_MAX_CONNECTIONS has to be larger than the number
+/// of streams.
 void wait_for_flag_on(cudaStream_t stream, const std::uint64_t* flag, std::uint64_t value);
 
 }  // namespace moewe

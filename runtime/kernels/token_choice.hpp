@@ -1,5 +1,6 @@
 #pragma once
 
+#include "placement/expert_id.hpp"
 #include "runtime/kernels/activation_element.hpp"
 #include "runtime/kernels/expert_choice.hpp"
 #include "runtime/kernels/portable.hpp"

@@ -47,7 +47,7 @@ class DeviceWork {
     return values;
   }
 
- private:
+  /// Until all that was enqueued is done. Throws after a minute.
   void wait() {
     const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
     while (!queue_->is_idle()) {
@@ -56,6 +56,7 @@ class DeviceWork {
     }
   }
 
+ private:
   Device& device_;
   MemoryMeter meter_;
   std::unique_ptr<Queue> queue_;
