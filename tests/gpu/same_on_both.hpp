@@ -7,6 +7,7 @@
 #include "tests/gpu/activate_run.hpp"
 #include "tests/gpu/combine_run.hpp"
 #include "tests/gpu/plan_run.hpp"
+#include "tests/gpu/quantise_run.hpp"
 #include "tests/gpu/route_run.hpp"
 
 namespace moewe::test {
@@ -29,6 +30,10 @@ inline bool is_same(const RouteResult& a, const RouteResult& b) {
          is_same(a.weights, b.weights);
 }
 
+inline bool is_same(const QuantiseResult& a, const QuantiseResult& b) {
+  return is_same(a.quantised, b.quantised) && is_same(a.scales, b.scales) && is_same(a.back, b.back);
+}
+
 /// How many of a kernel's cases yield other bytes on the device than from the twin.
 struct Comparison {
   const char* kernels;
@@ -49,7 +54,8 @@ inline std::vector<Comparison> compare_all(Device& device, Device& twin) {
   return {compare("combine_tokens", combine_cases(), device, twin),
           compare("choose_slots, count_destinations, fill_plan, push_rows", plan_cases(), device, twin),
           compare("route_tokens", route_cases(), device, twin),
-          compare("activate_rows", activate_cases(), device, twin)};
+          compare("activate_rows", activate_cases(), device, twin),
+          compare("quantise_rows, dequantise_rows", quantise_cases(), device, twin)};
 }
 
 }  // namespace moewe::test
