@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "tests/gpu/activate_run.hpp"
+#include "tests/gpu/checksum_run.hpp"
 #include "tests/gpu/combine_run.hpp"
 #include "tests/gpu/plan_run.hpp"
 #include "tests/gpu/quantise_run.hpp"
@@ -55,6 +56,7 @@ inline std::vector<Comparison> compare_all(Device& device, Device& twin) {
           compare("choose_slots, count_destinations, fill_plan, push_rows", plan_cases(), device, twin),
           compare("route_tokens", route_cases(), device, twin),
           compare("activate_rows", activate_cases(), device, twin),
+          compare("checksum_rows", checksum_cases(), device, twin),
           compare("quantise_rows, dequantise_rows", quantise_cases(), device, twin)};
 }
 

@@ -8,8 +8,10 @@
 #include "runtime/dispatch_plan.hpp"
 #include "runtime/kernels/elementwise.hpp"
 #include "runtime/kernels/weighted_sum.hpp"
+#include "runtime/round_audit.hpp"
 #include "runtime/router.hpp"
 #include "tests/gpu/activate_run.hpp"
+#include "tests/gpu/checksum_run.hpp"
 #include "tests/gpu/combine_run.hpp"
 #include "tests/gpu/plan_run.hpp"
 #include "tests/gpu/route_run.hpp"
@@ -134,6 +136,22 @@ TEST(Kernels, ActivateRowsHasTheBitsOfTheExpertsActivations) {
     const auto expected =
         c.dtype == Dtype::f32 ? std::as_bytes(std::span(hidden)) : std::as_bytes(std::span(rounded));
     EXPECT_TRUE(std::ranges::equal(test::run(c, *device), expected)) << "length " << c.up.size();
+  }
+}
+
+TEST(Kernels, ChecksumRowsTakesThoseOfTheAudit) {
+  const auto device = emulated();
+  for (const test::ChecksumCase& c : test::checksum_cases()) {
+    const std::vector<std::uint64_t> checksums = test::run(c, *device);
+    const RoundAudit audit(c.generation, Rank{0});
+    for (std::size_t i = 0; i < c.num_rows; ++i) {
+      if (!c.is_there[i]) continue;
+      const RowLabel label{c.is_back ? Direction::back : Direction::dispatch, Rank{c.source}, Rank{1},
+                           c.tokens[i], c.ks[i]};
+      const std::span<const std::byte> row(c.rows.data() + i * c.row_bytes, c.row_bytes);
+      EXPECT_EQ(checksums[i], audit.checksum(label, row)) << c.row_bytes << " bytes";
+    }
+    EXPECT_EQ(checksums[2], 0xEEEEEEEEEEEEEEEEU);
   }
 }
 
