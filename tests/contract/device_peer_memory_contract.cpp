@@ -1,6 +1,10 @@
+#include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <gtest/gtest.h>
 #include <string_view>
+#include <thread>
+#include <unistd.h>
 #include <vector>
 
 #include "comm/device_buffer.hpp"
@@ -70,6 +74,7 @@ TEST(DevicePeerMemoryContract, WhatIsPushedBeforeAFlagIsSeenBehindIt) {
     const auto queue = side.device->make_queue();
     DeviceBuffer staging(*side.device, side.meter, "staging", block);
     DeviceBuffer seen(*side.device, side.meter, "seen", num_ranks * block, MemoryKind::pinned);
+    communicator.barrier();  // nobody allocates while others' queues wait for its flags
     for (std::uint64_t generation = 1; generation <= 10; ++generation) {
       push(communicator, memory, *queue, staging, generation);
       memory.publish(*queue, 1, generation);
@@ -105,6 +110,30 @@ TEST(DevicePeerMemoryContract, HostsPublishToQueuesAndSeeWhatQueuesPublish) {
     }
     wait(communicator, *queue);
     EXPECT_THROW(memory.publish(*queue, num_flags, 1), Error);
+    communicator.barrier();
+  });
+}
+
+bool are_processes(Communicator& communicator) {
+  const auto processes = all_gather_values(communicator, getpid());
+  return std::adjacent_find(processes.begin(), processes.end()) == processes.end();
+}
+
+TEST(DevicePeerMemoryContract, IsKeptUntilOtherProcessesHaveLetGoOfIt) {
+  test::on_every_rank([](Communicator& communicator, const Backend& backend) {
+    Side side(communicator);
+    if (!side.device || !are_processes(communicator)) return;
+    const auto told = backend.make_peer_memory(communicator, side.meter, 1).memory;
+    auto offer = make_device_peer_memory(communicator, *side.device, side.meter, num_flags, block);
+    ASSERT_NE(offer.memory, nullptr) << offer.reason_for_none;
+    const bool is_first = communicator.rank() == Rank{0};
+    if (!is_first) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      told->publish(0, 1);
+    }
+    offer.memory.reset();
+    for (std::size_t peer = 1; is_first && peer < communicator.size(); ++peer)
+      EXPECT_EQ(told->published(rank_at(peer), 0), 1U);
     communicator.barrier();
   });
 }
