@@ -1,8 +1,6 @@
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <gtest/gtest.h>
-#include <string_view>
 #include <thread>
 #include <unistd.h>
 #include <vector>
@@ -10,44 +8,18 @@
 #include "comm/device_buffer.hpp"
 #include "comm/device_peer_memory.hpp"
 #include "comm/error.hpp"
+#include "tests/support/device_side.hpp"
 #include "tests/support/world.hpp"
 
 namespace moewe {
 namespace {
 
+using test::on_every_device;
+using test::Side;
+using test::wait;
+
 constexpr std::size_t num_flags = 3;
 constexpr std::size_t block = 4099;
-
-/// What a rank works with: the emulated device, or a GPU with MOEWE_TEST_DEVICE=gpu.
-struct Side {
-  explicit Side(Communicator& communicator) {
-    const char* wanted = std::getenv("MOEWE_TEST_DEVICE");
-    const bool is_gpu = wanted != nullptr && std::string_view(wanted) == "gpu";
-    DeviceOffer offer =
-        choose_device(is_gpu ? DeviceChoice::gpu : DeviceChoice::cpu, index(communicator.rank()));
-    device = std::move(offer.device);
-    reason_for_none = offer.reason_for_none;
-  }
-
-  MemoryMeter meter;
-  std::unique_ptr<Device> device;
-  std::string reason_for_none;
-};
-
-/// Runs `work` on every rank that has a device; where ranks have none, the test is skipped.
-void on_every_device(const std::function<void(Communicator&, Side&)>& work) {
-  bool is_skipped = false;
-  test::on_every_rank([&](Communicator& communicator, const Backend&) {
-    Side side(communicator);
-    if (side.device) return work(communicator, side);
-    if (index(communicator.rank()) == 0) is_skipped = true;
-  });
-  if (is_skipped) GTEST_SKIP() << "no GPU";
-}
-
-void wait(Communicator& communicator, Queue& queue) {
-  communicator.waiter().until([&] { return queue.is_idle(); }, {"the device"});
-}
 
 /// Of rank `from` for rank `to`.
 unsigned char value_of(std::size_t from, std::size_t to, std::uint64_t generation) {
