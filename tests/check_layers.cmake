@@ -8,7 +8,7 @@ set(allowed_launch "^(comm|placement|runtime|launch)/.*$|^benchmarks/(exchange/.
 
 set(num_checked 0)
 foreach(folder comm placement runtime launch)
-  file(GLOB_RECURSE files "${SOURCE_DIR}/${folder}/*.hpp" "${SOURCE_DIR}/${folder}/*.cpp")
+  file(GLOB_RECURSE files "${SOURCE_DIR}/${folder}/*.[ch]pp" "${SOURCE_DIR}/${folder}/*.cu" "${SOURCE_DIR}/${folder}/*.cuh")
   foreach(file IN LISTS files)
     file(STRINGS "${file}" lines REGEX "^#include \"")
     foreach(line IN LISTS lines)

@@ -13,7 +13,7 @@ set(home_oneDNN "^runtime/kernels/")
 
 set(num_found 0)
 foreach(folder comm placement runtime launch)
-  file(GLOB_RECURSE files "${SOURCE_DIR}/${folder}/*.hpp" "${SOURCE_DIR}/${folder}/*.cpp" "${SOURCE_DIR}/${folder}/*.cu")
+  file(GLOB_RECURSE files "${SOURCE_DIR}/${folder}/*.hpp" "${SOURCE_DIR}/${folder}/*.cpp" "${SOURCE_DIR}/${folder}/*.cu" "${SOURCE_DIR}/${folder}/*.cuh")
   foreach(file IN LISTS files)
     file(RELATIVE_PATH name "${SOURCE_DIR}" "${file}")
     file(READ "${file}" text)

@@ -2,6 +2,7 @@
 #include "runtime/kernels/packs.cuh"
 #include "runtime/kernels/portable.hpp"
 #include "runtime/kernels/push_rows.hpp"
+#include "runtime/kernels/rank_of_row.hpp"
 
 namespace moewe {
 namespace {
@@ -9,17 +10,6 @@ namespace {
 constexpr unsigned int threads = 256;
 constexpr unsigned int packs_per_thread = 4;
 constexpr std::size_t bytes_per_block = threads * packs_per_thread * pack_bytes;
-
-/// The rank whose rows the i-th is one of.
-__device__ std::uint32_t rank_of(const PushRows& work, std::uint32_t i) {
-  std::uint32_t low = 0;
-  std::uint32_t high = work.num_ranks;
-  while (high - low > 1) {
-    const std::uint32_t middle = (low + high) / 2;
-    (work.first_row[middle] <= i ? low : high) = middle;
-  }
-  return low;
-}
 
 /// Loads before it stores, so that several loads are under way at a time.
 __device__ void copy_packs(const std::byte* from, std::byte* to, std::size_t count) {
@@ -40,7 +30,7 @@ __device__ void copy_packs(const std::byte* from, std::byte* to, std::size_t cou
 __global__ void push(PushRows work) {
   const std::uint32_t i = blockIdx.x;
   if (i >= work.first_row[work.num_ranks]) return;
-  const std::uint32_t rank = rank_of(work, i);
+  const std::uint32_t rank = rank_of_row(i, work.first_row, work.num_ranks);
   const std::size_t first = blockIdx.y * bytes_per_block;
   const std::size_t left = work.row_bytes - first;
   const std::size_t bytes = left < bytes_per_block ? left : bytes_per_block;

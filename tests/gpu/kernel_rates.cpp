@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "runtime/kernels/combine_tokens.hpp"
+#include "runtime/kernels/push_quantised.hpp"
 #include "runtime/kernels/push_rows.hpp"
 #include "tests/gpu/device_work.hpp"
 
@@ -15,7 +16,7 @@ constexpr std::uint32_t num_tokens = 4096;
 constexpr std::uint32_t hidden = 7168;
 constexpr std::uint32_t top_k = 8;
 constexpr std::size_t row_bytes = hidden * sizeof(Bf16);
-constexpr std::size_t num_rows = std::size_t{num_tokens} * top_k;
+constexpr std::uint32_t num_rows = num_tokens * top_k;
 
 /// Seconds of one run: the median of several, each of so many runs that their start does not count.
 double seconds_of(DeviceWork& work, const std::function<void()>& enqueue) {
@@ -39,17 +40,31 @@ double copy_rate(DeviceWork& work, std::byte* rows) {
   return rate(2 * half, seconds_of(work, [&] { work.queue().copy(rows + half, rows, half); }));
 }
 
-double push_rate(DeviceWork& work, const std::byte* rows, std::byte* to) {
+/// Every token to eight places, in a random order, which two ranks share.
+PushRows plan_pushes(DeviceWork& work, const std::byte* rows, std::byte* to, std::size_t bytes_there) {
   std::vector<std::uint32_t> tokens(num_rows);
   std::iota(tokens.begin(), tokens.end(), 0U);
   for (std::uint32_t& token : tokens) token = token * 2654435761U % num_tokens;
   const std::vector<std::uint32_t> first_row{0, num_rows / 2, num_rows};
-  const std::vector<std::byte*> destinations{to, to + num_rows / 2 * row_bytes};
-  const PushRows push{rows, work.put(tokens), work.put(first_row), work.put(destinations), row_bytes,
-                      2,    num_rows};
+  const std::vector<std::byte*> destinations{to, to + num_rows / 2 * bytes_there};
+  return {rows, work.put(tokens), work.put(first_row), work.put(destinations), row_bytes, 2, num_rows};
+}
+
+// A token's row is read once from memory, the cache permitting.
+
+double push_rate(DeviceWork& work, const std::byte* rows, std::byte* to) {
+  const PushRows push = plan_pushes(work, rows, to, row_bytes);
   const double seconds = seconds_of(work, [&] { work.queue().run(push_rows, push); });
-  return rate((num_rows + num_tokens) * row_bytes,
-              seconds);  // a token's row is read once, the cache permitting
+  return rate((num_rows + num_tokens) * row_bytes, seconds);
+}
+
+double push_quantised_rate(DeviceWork& work, const std::byte* rows, std::byte* to) {
+  const std::size_t bytes_there = quantised_row_bytes(hidden);
+  const PushRows plan = plan_pushes(work, rows, to, bytes_there);
+  const PushQuantised push{rows,   plan.tokens,    plan.first_row, plan.destinations,
+                           hidden, plan.num_ranks, plan.max_rows,  Dtype::bf16};
+  const double seconds = seconds_of(work, [&] { work.queue().run(push_quantised, push); });
+  return rate(num_rows * bytes_there + num_tokens * row_bytes, seconds);
 }
 
 double combine_rate(DeviceWork& work, const std::byte* rows) {
@@ -76,9 +91,11 @@ std::vector<Rate> measure_rates(Device& device) {
   work.queue().fill(rows, 0x3C, num_rows * row_bytes);
   const double copy = copy_rate(work, rows);
   const double push = push_rate(work, rows, others);
+  const double quantised = push_quantised_rate(work, rows, others);
   const double combine = combine_rate(work, rows);
   return {{"copy on the device", copy, 1.0},
           {"push_rows", push, push / copy},
+          {"push_quantised", quantised, quantised / copy},
           {"combine_tokens", combine, combine / copy}};
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "runtime/kernels/dequantise_rows.hpp"
+#include "runtime/kernels/push_quantised.hpp"
 #include "runtime/kernels/quantise_rows.hpp"
 #include "tests/gpu/device_work.hpp"
 #include "tests/gpu/random_values.hpp"
@@ -33,8 +34,30 @@ struct QuantiseCase {
 struct QuantiseResult {
   std::vector<E4m3> quantised;
   std::vector<float> scales;
-  std::vector<std::byte> back;  ///< dequantised
+  std::vector<std::byte> back;    ///< dequantised
+  std::vector<std::byte> pushed;  ///< every row to one rank, every second one to another too
 };
+
+/// Rows to two ranks, whose rows lie one behind the other.
+inline std::vector<std::byte> push(const QuantiseCase& c, DeviceWork& work, const QuantiseRows& rows) {
+  std::vector<std::uint32_t> tokens;
+  for (std::uint32_t token = 0; token < rows.num_rows; ++token) tokens.push_back(token);
+  for (std::uint32_t token = 0; token < rows.num_rows; token += 2) tokens.push_back(token);
+  const auto count = static_cast<std::uint32_t>(tokens.size());
+  const std::size_t bytes = count * quantised_row_bytes(rows.hidden);
+  auto* const room = work.room<std::byte>(bytes);
+  const std::vector<std::byte*> destinations{room, room + rows.num_rows * quantised_row_bytes(rows.hidden)};
+  const PushQuantised push{rows.x,
+                           work.put(tokens),
+                           work.put(std::vector<std::uint32_t>{0, rows.num_rows, count}),
+                           work.put(destinations),
+                           rows.hidden,
+                           2,
+                           count + 1,
+                           c.dtype};
+  work.queue().run(push_quantised, push);
+  return work.get(room, bytes);
+}
 
 inline QuantiseResult run(const QuantiseCase& c, Device& device) {
   DeviceWork work(device);
@@ -51,8 +74,8 @@ inline QuantiseResult run(const QuantiseCase& c, Device& device) {
                             num_rows,           hidden,          c.dtype};
   work.queue().run(quantise_rows, quantise);
   work.queue().run(dequantise_rows, back);
-  return {work.get(quantise.quantised, count), work.get(quantise.scales, num_scales),
-          work.get(back.y, bytes)};
+  return {work.get(quantise.quantised, count), work.get(quantise.scales, num_scales), work.get(back.y, bytes),
+          push(c, work, quantise)};
 }
 
 inline std::vector<QuantiseCase> quantise_cases() {

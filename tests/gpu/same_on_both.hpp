@@ -32,7 +32,8 @@ inline bool is_same(const RouteResult& a, const RouteResult& b) {
 }
 
 inline bool is_same(const QuantiseResult& a, const QuantiseResult& b) {
-  return is_same(a.quantised, b.quantised) && is_same(a.scales, b.scales) && is_same(a.back, b.back);
+  return is_same(a.quantised, b.quantised) && is_same(a.scales, b.scales) && is_same(a.back, b.back) &&
+         is_same(a.pushed, b.pushed);
 }
 
 /// How many of a kernel's cases yield other bytes on the device than from the twin.
@@ -57,7 +58,7 @@ inline std::vector<Comparison> compare_all(Device& device, Device& twin) {
           compare("route_tokens", route_cases(), device, twin),
           compare("activate_rows", activate_cases(), device, twin),
           compare("checksum_rows", checksum_cases(), device, twin),
-          compare("quantise_rows, dequantise_rows", quantise_cases(), device, twin)};
+          compare("quantise_rows, dequantise_rows, push_quantised", quantise_cases(), device, twin)};
 }
 
 }  // namespace moewe::test

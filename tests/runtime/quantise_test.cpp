@@ -1,4 +1,5 @@
 #include <cmath>
+#include <cstring>
 #include <gtest/gtest.h>
 #include <limits>
 #include <span>
@@ -78,6 +79,24 @@ TEST(QuantiseRows, UsesTheWholeRangeOfEachBlockAndComesBackNear) {
       if (largest[block] > 0.0F && largest[block] < 1e-35F) continue;
       EXPECT_EQ(result.scales[block], largest[block] > 0.0F ? largest[block] / 448 : 1.0F);
     }
+  }
+}
+
+TEST(PushQuantised, SendsEachRowAsItIsQuantisedToEachOfItsRanks) {
+  const auto device = choose_device(DeviceChoice::cpu, 0).device;
+  for (const test::QuantiseCase& c : test::quantise_cases()) {
+    const test::QuantiseResult result = test::run(c, *device);
+    const auto hidden = static_cast<std::uint32_t>(c.hidden);
+    const std::byte* sent = result.pushed.data();
+    const auto expect_row = [&](std::size_t row) {
+      EXPECT_EQ(std::memcmp(sent, result.quantised.data() + row * hidden, hidden), 0);
+      const float* const scales = result.scales.data() + row * scales_of(hidden);
+      EXPECT_EQ(std::memcmp(sent + scales_at(hidden), scales, scales_of(hidden) * sizeof(float)), 0);
+      sent += quantised_row_bytes(hidden);
+    };
+    for (std::size_t row = 0; row < c.num_rows; ++row) expect_row(row);
+    for (std::size_t row = 0; row < c.num_rows; row += 2) expect_row(row);
+    EXPECT_EQ(sent, result.pushed.data() + result.pushed.size());
   }
 }
 
