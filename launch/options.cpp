@@ -108,13 +108,11 @@ std::optional<CapacityOptions> parse_capacity(const OptionValues& values) {
   CapacityOptions capacity{find_choice(values, "capacity-rule", rule_choices), *factor,
                            find_choice(values, "overflow", overflow_choices), values.count("renormalise") > 0,
                            values.count("fair-capacity") > 0};
-  const bool drops =
-      capacity.policy == OverflowPolicy::drop_last || capacity.policy == OverflowPolicy::drop_lowest_weight;
-  if (capacity.is_fair && !drops) {
+  try {
+    check_capacity(capacity);
+  } catch (const InvalidInput& failure) {
     throw InvalidInput(
-        "--fair-capacity needs --overflow drop-last or drop-lowest-weight: bids of next-choice go on from "
-        "round "
-        "to round, so that no rank's share could be kept, and error keeps nothing");
+        fmt::format("--fair-capacity needs --overflow drop-last or drop-lowest-weight: {}", failure.what()));
   }
   return capacity;
 }

@@ -102,9 +102,10 @@ Placement RunInputs::placement(std::size_t layer, std::size_t num_ranks) const {
   const auto plan = plans_.find(layer);
   if (plan != plans_.end()) return plan->second;
   const auto found = placements_.find(layer);
-  return with_spare_copies(
-      found == placements_.end() ? contiguous_placement(spec().num_experts, num_ranks) : found->second,
-      num_spares_);
+  const Placement placement =
+      found == placements_.end() ? contiguous_placement(spec().num_experts, num_ranks) : found->second;
+  const bool has_spares = placement.num_slots() - placement.num_experts() >= num_spares_ * num_ranks;
+  return has_spares ? placement : with_spare_copies(placement, num_spares_);
 }
 
 std::vector<std::filesystem::path> RunInputs::files_read() const {

@@ -166,6 +166,7 @@ std::string to_json(const RunResult& result) {
             {"model", result.model},
             {"dtype", result.dtype},
             {"combine", result.combine},
+            {"split", result.split},
             {"routing", result.routing},
             {"capacity", result.capacity},
             {"placement", result.placement},

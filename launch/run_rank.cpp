@@ -180,6 +180,7 @@ RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptio
   result.model = inputs.model().config().name;
   result.dtype = name_of(options.layer.dtype);
   result.combine = name_of(options.layer.combine);
+  result.split = name_of(options.layer.split);
   result.overlap = name_of(options.overlap);
   result.lanes = engine.num_lanes();
   result.routing = describe(options.routing);

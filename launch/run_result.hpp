@@ -34,6 +34,7 @@ struct RunResult {
   std::string model;
   std::string dtype;
   std::string combine;
+  std::string split;  ///< of the load of copies
   std::string overlap;    ///< as it would be typed
   std::size_t lanes = 1;  ///< parts of a step that are in flight at a time
   std::string routing;

@@ -172,8 +172,9 @@ std::string to_text(const RunResult& result) {
   line("model", fmt::format("{}, {}, {}, {} per step, {}", result.model, result.dtype,
                             count(result.layers.size(), "layer"), count(result.tokens, "token"),
                             count(result.steps, "step")));
-  line("dispatch", fmt::format("routing {}, capacity {}, combine {}, overlap {}", printable(result.routing),
-                               result.capacity, result.combine, result.overlap));
+  line("dispatch",
+       fmt::format("routing {}, capacity {}, split {}, combine {}, overlap {}", printable(result.routing),
+                   result.capacity, result.split, result.combine, result.overlap));
   line("begins with", start_text(result));
   line("ranks", fmt::format("{} on {}, {} each, {}", result.ranks, count(result.nodes, "node"),
                             threads_text(result), result.isa));

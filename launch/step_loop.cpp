@@ -45,6 +45,7 @@ StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& op
                                                      shape_of_totals(), options_.steps});
   }
   if (options_.resume) resume();
+  learning_.emplace(communicator, inputs_, options_, layers_, before_.num_steps > 0);
   for (const std::size_t layer : inputs_.layers()) {
     layers_.push_back(std::make_unique<MoeLayer>(engine_, spec(),
                                                  inputs_.placement(layer, communicator.size()),
@@ -54,7 +55,7 @@ StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& op
   if (options_.rebalance.is_on()) {
     rebalancing_.emplace(communicator, options_.rebalance, layers_, inputs_.layers());
   }
-  learning_.emplace(communicator, inputs_, options_, layers_);
+  learning_->begin();
 }
 
 TotalsShape StepLoop::shape_of_totals() const {
@@ -124,11 +125,11 @@ void StepLoop::run() {
       totals_.step_times.back() += rebalancing_->step_done(step, loads_);
     totals_.step_times.back() += learning_->step_done(step);
     if (step == 0) totals_.first_imbalance = totals_.last_imbalance;
-    if (keeper_ && step + 1 < options_.steps) keep(step + 1);
     together(engine_.communicator(), [&] {
       if (progress) progress->step_done(totals_.step_times.back(), mean(totals_.last_imbalance));
       learning_->keep();
     });
+    if (keeper_ && step + 1 < options_.steps) keep(step + 1);
   }
   if (rebalancing_) rebalancing_->finish();
   learning_->finish(options_.steps - 1);

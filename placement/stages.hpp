@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 
 #include "placement/placement.hpp"
 
@@ -21,5 +22,8 @@ Placement next_stage(const Placement& now, const Placement& target, std::size_t 
 /// `placement` with `num_spares` more slots on each rank, which hold copies of experts of other ranks: those
 /// after its own, so that copies are spread over all experts. Fewer where a rank has all experts.
 Placement with_spare_copies(const Placement& placement, std::size_t num_spares);
+
+/// The same with so many more slots that each rank has at least `slots_per_rank`, [num_ranks].
+Placement with_slots(const Placement& placement, std::span<const std::size_t> slots_per_rank);
 
 }  // namespace moewe

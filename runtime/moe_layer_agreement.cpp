@@ -55,8 +55,8 @@ std::vector<std::int64_t> MoeLayer::count_own(LayerStep& step, std::size_t room)
     return counts;
   }
   const Placement& placement = step.epoch->placement;
-  step.choice = SlotChoice(stored_split_.quotas(placement, step.routing));
-  std::vector<std::int64_t> counts = count_slots(step.routing, placement, step.choice);
+  step.choice = SlotChoice(stored_split_.quotas(placement, step.routing, engine_.communicator().rank()));
+  std::vector<std::int64_t> counts = count_slots(step.routing, placement, step.choice, room);
   step.report.own_per_expert = placement.expert_loads(counts);
   return counts;
 }
@@ -96,9 +96,10 @@ void MoeLayer::split(LayerStep& step) {
     last_split_ = split.digest;
     step.choice = SlotChoice(split.quotas);
     step.per_slot = split.per_slot;
-    if (options_.split == SplitMode::stored && placement.has_replicas())
+    if (options_.split == SplitMode::stored && placement.has_replicas() && sum(split.per_slot) > 0)
       stored_split_.keep(placement, std::move(split));
   }
+  step.report.is_split_as_stored = step.is_split_as_stored;
   step.report.assignments_per_rank = placement.rank_loads(step.per_slot);
   expect(step, step.per_slot);
 }

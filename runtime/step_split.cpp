@@ -110,8 +110,11 @@ std::int64_t num_assignments_of(std::span<const Rank> ranks, const Placement& pl
   return sum;
 }
 
-std::vector<std::int64_t> count_slots(const Routing& routing, const Placement& placement, SlotChoice choice) {
-  std::vector<std::int64_t> counts(placement.num_slots(), 0);
+std::vector<std::int64_t> count_slots(const Routing& routing, const Placement& placement, SlotChoice choice,
+                                      std::size_t room) {
+  std::vector<std::int64_t> counts;
+  counts.reserve(placement.num_slots() + room);
+  counts.resize(placement.num_slots(), 0);
   for (const ExpertId expert : routing.experts) {
     if (expert == no_expert) continue;
     const Slot& slot = choice.next(placement, expert);

@@ -111,6 +111,7 @@ TEST(LayerReplicasContract, HaveTheBitsOfSingleExpertsWhereSplitsAreStored) {
       const Part part(c, engine.communicator());
       EXPECT_EQ(part.forward(replicated), part.forward(single));
       const StepReport& report = replicated.report();
+      EXPECT_EQ(report.is_split_as_stored, step % (StoredSplit::most_uses + 1) != 0) << step;
       EXPECT_EQ(report.assignments_per_expert, single.report().assignments_per_expert);
       EXPECT_EQ(sum(report.computed_per_slot),
                 report.assignments_per_rank[index(engine.communicator().rank())]);

@@ -93,5 +93,16 @@ TEST(WithSpareCopies, FillsSlotsWithOtherExpertsCopiesOfAllAlike) {
   EXPECT_EQ(with_spare_copies(contiguous_placement(3, 2), 5).num_slots(), 6U);  // all on both
 }
 
+TEST(WithSlots, FillsRanksThatHaveFewer) {
+  const Placement placement(5, 4, {{expert_at(0), expert_at(1), expert_at(2)}, {expert_at(3)}});
+  const std::vector<std::size_t> slots{2, 3};
+  const Placement filled = with_slots(placement, slots);
+  EXPECT_EQ(filled.experts_of(Rank{0}).size(), 3U);
+  EXPECT_EQ(filled.experts_of(Rank{1}).size(), 3U);
+  EXPECT_EQ(filled.experts_of(Rank{1})[0], expert_at(3));
+  EXPECT_EQ(count_duplicates(filled), 0U);
+  EXPECT_EQ(filled.epoch(), 5U);
+}
+
 }  // namespace
 }  // namespace moewe
