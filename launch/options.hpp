@@ -45,6 +45,7 @@ struct RunOptions {
   std::optional<std::filesystem::path> loads;      ///< of earlier runs
   std::optional<std::filesystem::path> save_placement;
   std::optional<std::filesystem::path> save_loads;
+  std::optional<std::filesystem::path> timeline;
 
   std::optional<std::vector<std::size_t>> layers;  ///< ascending
   std::optional<std::size_t> tokens;               ///< per step, over all ranks

@@ -24,6 +24,7 @@ std::vector<Written> files_written(const RunOptions& options) {
   std::vector<Written> all{{"output", options.output, {}},
                            {"output", kept, {}},
                            {"json", options.json, {}},
+                           {"timeline", options.timeline, {}},
                            {"save-placement", options.save_placement, options.placement},
                            {"save-loads", options.save_loads, options.loads}};
   std::erase_if(all, [](const Written& written) { return !written.path; });

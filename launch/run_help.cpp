@@ -128,7 +128,11 @@ po::options_description describe_results() {
                                            "keep how often each expert was chosen, in all, by each rank and "
                                            "lately, for --loads of another run and of "
                                            "moewe place; kept every 16 steps")(
-      "json", value_named("FILE"), "write all results as JSON")("help,h", "show this text");
+      "timeline", value_named("FILE"),
+      "write when each step, layer and phase ran on each rank, and what epochs of placements did, for "
+      "Perfetto "
+      "and chrome://tracing")("json", value_named("FILE"), "write all results as JSON")("help,h",
+                                                                                        "show this text");
   return results;
 }
 

@@ -176,7 +176,8 @@ std::string to_json(const RunResult& result) {
             {"seed", result.seed}};
   json["loads"] = text_or_null(result.loads);
   json["saved"] = {{"placement", text_or_null(result.saved_placement)},
-                   {"loads", text_or_null(result.saved_loads)}};
+                   {"loads", text_or_null(result.saved_loads)},
+                   {"timeline", text_or_null(result.timeline)}};
   json["exchange"] = exchange_json(result);
   json["overlap"] = {{"mode", result.overlap}, {"lanes", result.lanes}};
   json["output_sha256"] = result.output_sha256;

@@ -166,6 +166,7 @@ void describe_start(const RunOptions& options, RunResult& result) {
                                                : "contiguous";
   result.saved_placement = name(options.save_placement);
   result.saved_loads = name(options.save_loads);
+  result.timeline = name(options.timeline);
 }
 
 RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptions& options,

@@ -42,6 +42,7 @@ struct RunResult {
   std::string loads;            ///< the file that its history goes on from, or empty
   std::string saved_placement;  ///< where it is kept, or empty
   std::string saved_loads;      ///< likewise
+  std::string timeline;         ///< likewise
   std::string matmul_rows;      ///< how the matmul library is used so that bits do not depend on the batch
   std::size_t tokens = 0;       ///< per step
   std::size_t steps = 0;

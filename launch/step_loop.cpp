@@ -55,6 +55,10 @@ StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& op
     rebalancing_.emplace(communicator, options_.rebalance, layers_, inputs_.layers());
   }
   learning_.emplace(communicator, inputs_, options_, layers_);
+  if (options_.timeline) {
+    timeline_.emplace(communicator, *options_.timeline, layers_, inputs_.layers(),
+                      options_.steps - before_.num_steps);
+  }
 }
 
 TotalsShape StepLoop::shape_of_totals() const {
@@ -123,6 +127,7 @@ void StepLoop::run() {
     if (rebalancing_ && step + 1 < options_.steps)
       totals_.step_times.back() += rebalancing_->step_done(step, loads_);
     totals_.step_times.back() += learning_->step_done(step);
+    if (timeline_) timeline_->between_steps();
     if (step == 0) totals_.first_imbalance = totals_.last_imbalance;
     if (keeper_ && step + 1 < options_.steps) keep(step + 1);
     together(engine_.communicator(), [&] {
@@ -132,6 +137,7 @@ void StepLoop::run() {
   }
   if (rebalancing_) rebalancing_->finish();
   learning_->finish(options_.steps - 1);
+  if (timeline_) timeline_->finish();
   if (output_) output_->commit();
 }
 
@@ -150,6 +156,7 @@ void StepLoop::run_layer(std::size_t step, std::size_t i) {
   totals_.step_times.back() += outcome.seconds;
   account(outcome.report, i);
   learning_->count(i, outcome);
+  if (timeline_) timeline_->step_of_layer(step, i, outcome);
 
   position_.enter("results");
   const std::span<const float> y = y_.as<float>(own_tokens_.count * hidden);
