@@ -257,6 +257,8 @@ std::vector<std::string> RunOptions::shared_settings() const {
           file("save-placement", save_placement),
           file("save-loads", save_loads),
           fmt::format("--rebalance {}", describe(rebalance)),
+          fmt::format("--measure {}", describe_measure(rebalance)),
+          file("cost", cost),
           fmt::format("--spare-slots {}", rebalance.spare_slots),
           fmt::format("--migration-budget {}", rebalance.budget_bytes),
           file("input", input),

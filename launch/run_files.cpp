@@ -46,7 +46,7 @@ void require_other(const Written& one, const Written& other) {
 }  // namespace
 
 void check_run_files(const RunOptions& options, std::vector<std::filesystem::path> read) {
-  for (const auto& file : {options.input, options.placement, options.loads}) {
+  for (const auto& file : {options.input, options.placement, options.loads, options.cost}) {
     if (file) read.push_back(*file);
   }
   const std::vector<Written> written = files_written(options);

@@ -187,6 +187,7 @@ RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptio
   result.capacity = describe(options.layer.capacity);
   describe_start(options, result);
   result.rebalance = describe(options.rebalance);
+  result.measured = describe_measure(options.rebalance);
   result.tolerance = options.layer.dtype == Dtype::f32 ? f32_tolerance : bf16_tolerance;
   result.tokens = inputs.tokens().num_tokens();
   result.steps = options.steps;

@@ -69,6 +69,7 @@ struct RunResult {
   std::vector<double> first_imbalance;           ///< per layer, first step
   std::vector<double> last_imbalance;            ///< per layer, last step
   std::string rebalance;                         ///< as it would be typed
+  std::string measured;                          ///< for it, likewise
   RebalanceTotals migration;                     ///< time of the slowest rank
   std::vector<RaisedAlarm> alarms;
   std::vector<std::int64_t> peak_bytes_per_rank;          ///< counted

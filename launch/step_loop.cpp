@@ -52,7 +52,7 @@ StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& op
   }
   loads_.resize(layers_.size());
   if (options_.rebalance.is_on()) {
-    rebalancing_.emplace(communicator, options_.rebalance, layers_, inputs_.layers());
+    rebalancing_.emplace(communicator, options_.rebalance, layers_, inputs_.layers(), inputs_.costs());
   }
   learning_.emplace(communicator, inputs_, options_, layers_);
   if (options_.timeline) {
@@ -156,6 +156,7 @@ void StepLoop::run_layer(std::size_t step, std::size_t i) {
   totals_.step_times.back() += outcome.seconds;
   account(outcome.report, i);
   learning_->count(i, outcome);
+  if (rebalancing_) rebalancing_->count(outcome);
   if (timeline_) timeline_->step_of_layer(step, i, outcome);
 
   position_.enter("results");
