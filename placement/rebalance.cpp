@@ -78,6 +78,7 @@ Rebalancer::Rebalancer(std::size_t layer, Topology topology, std::size_t num_exp
       speeds_({}, topology_.num_ranks()) {
   check_options(options_, topology_.num_ranks());
   if (options_.costs) set_slowness(options_.costs->slowness);
+  slowness_age_.reset();
 }
 
 void Rebalancer::set_slowness(std::vector<Millionths> slowness) {
@@ -86,6 +87,7 @@ void Rebalancer::set_slowness(std::vector<Millionths> slowness) {
             "a slowness must be from 1 / 1000 to 1000");
   speeds_ = RankSpeeds(slowness, topology_.num_ranks());
   if (options_.costs) options_.costs->slowness = slowness;
+  if (slowness != slowness_) slowness_age_ = 0;
   slowness_ = std::move(slowness);
 }
 
@@ -101,6 +103,7 @@ RebalanceDecision Rebalancer::observe(std::uint64_t step, std::span<const std::i
   follow(step, current);
   watch_gain(counts, current);
   decision.expected_life = pattern_.expected_life();
+  if (slowness_age_) decision.expected_life = std::min(decision.expected_life, ++*slowness_age_);
   decision.reason = reason_to_wait(step, current, decision.imbalance);
   if (decision.is_move()) plan(current, decision);
   if (decision.is_move()) pending_ = Move{current, decision.plan->epoch(), step, decision.saving};

@@ -55,6 +55,7 @@ struct RebalanceOptions {
 /// Where ranks are not equally fast, as set_slowness() tells, loads stand for times: of the slowest rank,
 /// beside the least that is possible. Plans then give slow ranks less, and have the slowness that they were
 /// made for (Placement::slowness), which steps' splits follow; a plan may bring nothing but another slowness.
+/// A slowness, too, is expected to last for as long as it has.
 ///
 /// A pattern that has just begun is expected to end soon, one that has lasted to last: see LoadPattern.
 class Rebalancer {
@@ -127,7 +128,8 @@ class Rebalancer {
   LoadPattern pattern_;
   std::vector<Millionths> slowness_;
   RankSpeeds speeds_;
-  Millionths switching_ = 0;  // of what a step costs
+  std::optional<std::uint64_t> slowness_age_;  // steps since it was told; none where it stays
+  Millionths switching_ = 0;                   // of what a step costs
   std::uint64_t dwell_until_ = 0;
   std::uint64_t not_before_ = 0;  // step of the next plan
   bool is_entered_ = false;

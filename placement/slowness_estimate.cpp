@@ -46,7 +46,7 @@ bool SlownessEstimate::add_window(std::span<const std::int64_t> times) {
 }
 
 void SlownessEstimate::take_in(std::size_t rank, Millionths measured) {
-  constexpr std::size_t num_latest = 3;
+  constexpr std::size_t num_latest = 5;
   std::vector<Millionths>& latest = latest_[rank];
   if (latest.size() == num_latest) latest.erase(latest.begin());
   latest.push_back(measured);

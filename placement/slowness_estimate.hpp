@@ -11,14 +11,14 @@ namespace moewe {
 
 struct SlownessOptions {
   Millionths least = 150'000;   ///< by which a rank's slowness must have changed, of what it was
-  std::size_t windows = 2;      ///< in a row in which it must have
+  std::size_t windows = 3;      ///< in a row in which it must have
   Millionths alike = 100'000;   ///< what is no further from 1 counts as 1, and is told as that
   Millionths grain = 62'500;    ///< other values are multiples of this
   Millionths most = 8'000'000;  ///< and not above this, nor below 1 over it
 };
 
 /// How slow each rank is, from what ranks measured window by window. A value; integers only, and equal
-/// windows give equal slowness on every rank. Noise does not change it: of a rank's latest three windows the
+/// windows give equal slowness on every rank. Noise does not change it: of a rank's latest five windows the
 /// median counts, and slowness is told anew only once some rank's has been another for long enough.
 class SlownessEstimate {
  public:

@@ -8,6 +8,7 @@ moewe_add_test(load_file_test SOURCES launch/load_file_test.cpp USES moewe_launc
 moewe_add_test(load_recorder_test SOURCES launch/load_recorder_test.cpp USES moewe_launch LABELS threads)
 moewe_add_test(place_options_test SOURCES launch/place_options_test.cpp USES moewe_launch)
 moewe_add_test(placement_map_test SOURCES launch/placement_map_test.cpp USES moewe_launch)
+moewe_add_test(rebalancing_test SOURCES launch/rebalancing_test.cpp USES moewe_launch LABELS threads)
 moewe_add_test(rebalance_meter_test SOURCES launch/rebalance_meter_test.cpp USES moewe_launch)
 moewe_add_test(options_test SOURCES launch/options_test.cpp USES moewe_launch)
 moewe_add_test(timeline_test SOURCES launch/timeline_test.cpp USES moewe_launch)

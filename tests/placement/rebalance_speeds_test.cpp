@@ -97,6 +97,17 @@ TEST(RebalancerOfSpeeds, GoesBackWhenRanksAreAlikeAgain) {
   EXPECT_LT(imbalance_in_time(layer.placement(), loads, {}), 1.06);
 }
 
+TEST(RebalancerOfSpeeds, ExpectsASlownessToLastForAsLongAsItHas) {
+  DrawnLoads loads(num_experts, 0, 2);
+  Layer layer(with_spares(2, 1), usual_options());
+  layer.run(loads, 100);
+  EXPECT_GE(layer.step(loads.draw(assignments)).expected_life, 100U);
+  layer.rebalancer().set_slowness(slow(2, 1, 1'600'000));
+  EXPECT_EQ(layer.step(loads.draw(assignments)).expected_life, 1U);
+  layer.rebalancer().set_slowness(slow(2, 1, 1'600'000));  // which is no other
+  EXPECT_EQ(layer.step(loads.draw(assignments)).expected_life, 2U);
+}
+
 TEST(RebalancerOfSpeeds, TakesSlownessFromCostsAndRefusesThatOfOtherRanks) {
   RebalanceOptions options = usual_options();
   options.costs.emplace().slowness = slow(2, 1, 2'000'000);
