@@ -49,8 +49,11 @@ RunPlan plan_memory(Engine& engine, const RunInputs& inputs, const RunOptions& o
   const Rank rank = communicator.rank();
   const Placement placement = inputs.placement(inputs.layers().front(), communicator.size());
   const TokenRange tokens = tokens_of_rank(inputs.tokens().num_tokens(), communicator.size(), rank);
-  const RunPlan plan =
-      plan_run(engine, inputs, options.layer, placement.experts_of(rank).size(), tokens.count);
+  RunPlan plan = plan_run(engine, inputs, options.layer, placement.experts_of(rank).size(), tokens.count);
+  if (options.timeline) {
+    plan.resident.add(timeline_name, LatestRecords::bytes_for(Timeline::room_for(
+                                         options.steps, inputs.layers().size(), communicator.size())));
+  }
   // Where the system does not tell what it has, nothing is refused.
   const std::size_t on_node = available_memory() == 0 ? SIZE_MAX / 2 : available_memory();
   require_fit(engine, plan, options.memory_limit.value_or(on_node / ranks_on_node(communicator)),

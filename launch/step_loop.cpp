@@ -24,11 +24,16 @@ StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& op
       forced_experts_(engine.memory(), forced_routing_name),
       forced_weights_(engine.memory(), forced_routing_name) {
   Communicator& communicator = engine_.communicator();
+  std::optional<LatestRecords> records;
   together(communicator, [&] {
     reference_.emplace(inputs_.reference(), inputs_.layers(), spec().expert.hidden, spec().router.top_k);
     const std::size_t num_values = own_tokens_.count * spec().expert.hidden;
     x_ = Buffer(engine_.memory(), tokens_name, num_values * bytes_of(options_.layer.dtype));
     y_ = Buffer(engine_.memory(), results_name, num_values * sizeof(float));
+    if (options_.timeline) {
+      records.emplace(engine_.memory(),
+                      Timeline::room_for(options_.steps, inputs_.layers().size(), communicator.size()));
+    }
     if (inputs_.routing() == nullptr) return;
     forced_experts_.resize<ExpertId>(own_tokens_.count * spec().router.top_k);
     forced_weights_.resize<float>(own_tokens_.count * spec().router.top_k);
@@ -57,7 +62,7 @@ StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& op
   learning_.emplace(communicator, inputs_, options_, layers_);
   if (options_.timeline) {
     timeline_.emplace(communicator, *options_.timeline, layers_, inputs_.layers(),
-                      options_.steps - before_.num_steps);
+                      std::move(records).value());
   }
 }
 

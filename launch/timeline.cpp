@@ -14,21 +14,21 @@ namespace {
 
 static_assert(std::is_trivially_copyable_v<LayerStepRecord>);
 
-std::size_t room_for(std::uint64_t num_steps, std::size_t num_layers, std::size_t num_ranks) {
-  const std::size_t most = std::max(Timeline::least_steps, Timeline::most_steps / num_ranks);
+}  // namespace
+
+std::size_t Timeline::room_for(std::uint64_t num_steps, std::size_t num_layers, std::size_t num_ranks) {
+  const std::size_t most = std::max(least_steps, most_steps / num_ranks);
   return num_steps > most / num_layers ? most : num_steps * num_layers;
 }
 
-}  // namespace
-
 Timeline::Timeline(Communicator& communicator, std::filesystem::path path,
                    std::span<const std::unique_ptr<MoeLayer>> layers, std::vector<std::size_t> numbers,
-                   std::uint64_t num_steps)
+                   LatestRecords records)
     : communicator_(communicator),
       path_(std::move(path)),
       layers_(layers),
       numbers_(std::move(numbers)),
-      records_(room_for(num_steps, layers.size(), communicator.size())),
+      records_(std::move(records)),
       marks_(layers.size(), communicator.rank() == Rank{0} ? most_marks : 0) {
   together(communicator, [&] {
     if (communicator.rank() == Rank{0}) file_.emplace(path_);

@@ -31,12 +31,15 @@ class Timeline {
   static constexpr std::size_t least_steps = 1024;
   static constexpr std::size_t most_marks = std::size_t{1} << 15U;
 
+  /// On each rank, for at most so many steps.
+  static std::size_t room_for(std::uint64_t num_steps, std::size_t num_layers, std::size_t num_ranks);
+
   /// Collective: begins the file, which is rank 0's, and measures how the nodes' clocks stand. Borrows the
-  /// layers; `numbers` are what people call them; `num_steps` are to come. Throws a shared InvalidInput where
-  /// the file cannot be written.
+  /// layers; `numbers` are what people call them. `records` have as much room on each rank. Throws a shared
+  /// InvalidInput where the file cannot be written.
   Timeline(Communicator& communicator, std::filesystem::path path,
            std::span<const std::unique_ptr<MoeLayer>> layers, std::vector<std::size_t> numbers,
-           std::uint64_t num_steps);
+           LatestRecords records);
 
   /// Local, after each step of each layer: of the i-th of them.
   void step_of_layer(std::uint64_t step, std::size_t i, const StepOutcome& outcome);

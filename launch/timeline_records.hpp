@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "comm/buffer.hpp"
 #include "launch/overlap_mode.hpp"
 #include "runtime/migration.hpp"
 
@@ -29,24 +30,33 @@ struct LayerStepRecord {
 
 LayerStepRecord record_of(std::uint64_t step, std::size_t layer, const StepOutcome& outcome);
 
+/// Under which the memory of records is counted.
+inline constexpr const char* timeline_name = "timeline";
+
 /// The latest records, in memory that is taken at once.
 class LatestRecords {
  public:
-  /// `capacity` is 1 or more.
-  explicit LatestRecords(std::size_t capacity) : records_(capacity) {}
+  /// `capacity` is 1 or more. Throws as Buffer does.
+  LatestRecords(MemoryMeter& meter, std::size_t capacity)
+      : capacity_(capacity), records_(meter, timeline_name, bytes_for(capacity)) {}
 
-  void add(const LayerStepRecord& record) { records_[num_added_++ % records_.size()] = record; }
+  static constexpr std::size_t bytes_for(std::size_t capacity) { return capacity * sizeof(LayerStepRecord); }
 
-  std::size_t size() const { return num_added_ < records_.size() ? num_added_ : records_.size(); }
+  void add(const LayerStepRecord& record) {
+    records_.as<LayerStepRecord>(capacity_)[num_added_++ % capacity_] = record;
+  }
+
+  std::size_t size() const { return num_added_ < capacity_ ? num_added_ : capacity_; }
   std::size_t num_left_out() const { return num_added_ - size(); }
 
   /// From 0, the oldest.
   const LayerStepRecord& operator[](std::size_t i) const {
-    return records_[(num_left_out() + i) % records_.size()];
+    return records_.as<LayerStepRecord>(capacity_)[(num_left_out() + i) % capacity_];
   }
 
  private:
-  std::vector<LayerStepRecord> records_;
+  std::size_t capacity_;
+  Buffer records_;
   std::size_t num_added_ = 0;
 };
 

@@ -25,7 +25,9 @@ LayerStepRecord any_record(std::uint64_t step, std::size_t layer) {
 
 TEST(LatestRecords, AreTheLatestInOrder) {
   for (const std::size_t num_added : {0U, 1U, 4U, 5U, 13U}) {
-    LatestRecords records(5);
+    MemoryMeter meter;
+    LatestRecords records(meter, 5);
+    EXPECT_EQ(meter.peak_bytes(), LatestRecords::bytes_for(5));
     for (std::size_t i = 0; i < num_added; ++i) records.add(any_record(i, 1));
     ASSERT_EQ(records.size(), std::min<std::size_t>(num_added, 5));
     EXPECT_EQ(records.num_left_out(), num_added - records.size());
