@@ -37,7 +37,7 @@ class Rebalancing {
   /// spare. `numbers` are what people call them; `costs` are of one of them, null where nobody knows.
   Rebalancing(Communicator& communicator, const RebalanceRequest& request,
               std::span<const std::unique_ptr<MoeLayer>> layers, std::vector<std::size_t> numbers,
-              const CostCoefficients* costs);
+              const CostCoefficients* costs = nullptr);
 
   /// Local, in each step for each layer.
   void count(const StepOutcome& outcome) { meter_.count(outcome.report, outcome.seconds); }
