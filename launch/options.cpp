@@ -188,6 +188,7 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
   options.input = find_text(values, "input");
   options.output = find_text(values, "output");
   options.json = find_text(values, "json");
+  options.timeline = find_text(values, "timeline");
   if (const auto layers = find_text(values, "layers")) options.layers = parse_layers(*layers);
   parse_tokens(values, options);
   options.steps = find_number(values, "steps", 1, max_steps).value_or(options.steps);
@@ -254,12 +255,15 @@ std::vector<std::string> RunOptions::shared_settings() const {
           file("save-placement", save_placement),
           file("save-loads", save_loads),
           fmt::format("--rebalance {}", describe(rebalance)),
+          fmt::format("--measure {}", describe_measure(rebalance)),
+          file("cost", cost),
           fmt::format("--spare-slots {}", rebalance.spare_slots),
           fmt::format("--migration-budget {}", rebalance.budget_bytes),
           file("input", input),
           file("output", output),
           fmt::format("--resume {}", resume),
-          file("json", json)};
+          file("json", json),
+          file("timeline", timeline)};
 }
 
 std::string run_help() {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <utility>
 
 #include "comm/log.hpp"
@@ -34,13 +35,29 @@ std::uint64_t bytes_per_step(const RebalanceRequest& request, std::size_t num_la
 }
 
 RebalanceOptions rebalance_options(const RebalanceRequest& request, const MoeLayer& layer,
-                                   std::size_t num_layers) {
+                                   std::size_t num_layers, const CostCoefficients* costs) {
   RebalanceOptions options;
   options.mode = request.mode;
   options.every = request.every;
   options.expert_bytes = expert_bytes(layer.spec(), layer.options().dtype);
   options.bytes_per_step = bytes_per_step(request, num_layers, options.expert_bytes);
+  if (costs != nullptr) options.costs = *costs;
   return options;
+}
+
+/// The first few ranks that are not like most.
+std::string describe_slowness(const std::vector<Millionths>& slowness) {
+  constexpr std::size_t most_ranks = 8;
+  std::vector<std::string> ranks;
+  for (std::size_t rank = 0; rank < slowness.size(); ++rank) {
+    if (slowness[rank] != 1'000'000)
+      ranks.push_back(fmt::format("rank {} {:.2f}", rank, static_cast<double>(slowness[rank]) / 1e6));
+  }
+  if (ranks.empty()) return "ranks compute equally fast";
+  const std::size_t more = ranks.size() - std::min(ranks.size(), most_ranks);
+  ranks.resize(ranks.size() - more);
+  return fmt::format("ranks take, over what most take for the same: {}{}", fmt::join(ranks, ", "),
+                     more > 0 ? fmt::format(", and {} more that differ", more) : "");
 }
 
 }  // namespace
@@ -50,22 +67,29 @@ std::size_t expert_bytes(const LayerSpec& spec, Dtype dtype) {
   return matrices * spec.expert.hidden * spec.expert.intermediate * bytes_of(dtype);
 }
 
-Rebalancing::Rebalancing(const Communicator& communicator, const RebalanceRequest& request,
-                         std::span<const std::unique_ptr<MoeLayer>> layers, std::vector<std::size_t> numbers)
-    : layers_(layers),
+Rebalancing::Rebalancing(Communicator& communicator, const RebalanceRequest& request,
+                         std::span<const std::unique_ptr<MoeLayer>> layers, std::vector<std::size_t> numbers,
+                         const CostCoefficients* costs)
+    : communicator_(communicator),
+      layers_(layers),
       numbers_(std::move(numbers)),
       request_(request),
       num_given_up_(layers.size(), 0),
+      meter_(layers.front()->spec()),
+      slowness_(communicator.size()),
+      costs_({RebalanceOptions{}.interference, 0}),
       is_told_(communicator.rank() == Rank{0}) {
   for (std::size_t i = 0; i < layers.size(); ++i) {
     rebalancers_.emplace_back(numbers_[i], communicator.topology(), layers[i]->spec().num_experts,
-                              rebalance_options(request, *layers[i], layers.size()));
+                              rebalance_options(request, *layers[i], layers.size(), costs));
     plans_.push_back(layers[i]->placement());
   }
 }
 
 double Rebalancing::step_done(std::uint64_t step, std::span<const std::vector<std::int64_t>> loads) {
   const Clock::time_point begun = Clock::now();
+  measure(step);
+  has_begun_stage_ = false;
   if (way_) follow();
   std::vector<RebalanceDecision> decisions;
   std::vector<std::size_t> deciding;
@@ -83,6 +107,7 @@ double Rebalancing::step_done(std::uint64_t step, std::span<const std::vector<st
   if (!decisions.empty()) begin(std::move(decisions), deciding);
   const double seconds = std::chrono::duration<double>(Clock::now() - begun).count();
   seconds_ += seconds;
+  if (has_begun_stage_) way_->seconds += seconds;
   return seconds;
 }
 
@@ -111,6 +136,7 @@ void Rebalancing::follow() {
   } else if (report.state == MigrationState::switched) {
     if (count_arrivals(layer.placement(), way_->plan) > 0) return begin_stage();
     plans_[way_->i] = way_->plan;
+    meter_.plan_done(way_->seconds);
     way_.reset();
   }
 }
@@ -127,8 +153,40 @@ void Rebalancing::begin(std::vector<RebalanceDecision> decisions, std::span<cons
 }
 
 void Rebalancing::begin_stage() {
+  has_begun_stage_ = true;
   MoeLayer& layer = *layers_[way_->i];
   layer.migrate(next_stage(layer.placement(), way_->plan, room_for_arrivals), migration_options(request_));
+}
+
+/// Once in each step; collective at the end of a window, where anything is measured.
+void Rebalancing::measure(std::uint64_t step) {
+  if (!request_.measures_speeds && !request_.measures_costs) return;
+  meter_.step_done({seconds_of_sending(), way_.has_value()});
+  if (!meter_.is_window_over()) return;
+  const auto of_ranks = all_gather_values(communicator_, meter_.take_window());
+  if (request_.measures_speeds) learn_speeds(step, of_ranks);
+  if (request_.measures_costs) learn_costs(of_ranks);
+}
+
+double Rebalancing::seconds_of_sending() const {
+  double seconds = 0;
+  for (const auto& layer : layers_) seconds += layer->migration().seconds;
+  return seconds;
+}
+
+void Rebalancing::learn_speeds(std::uint64_t step, std::span<const WindowMeasures> of_ranks) {
+  std::vector<std::int64_t> times;
+  for (const WindowMeasures& of_rank : of_ranks) times.push_back(of_rank.work);
+  if (!slowness_.add_window(times)) return;
+  for (Rebalancer& rebalancer : rebalancers_) rebalancer.set_slowness(slowness_.slowness());
+  note(fmt::format("step {}: {}", step, describe_slowness(slowness_.slowness())));
+}
+
+void Rebalancing::learn_costs(std::span<const WindowMeasures> of_ranks) {
+  std::vector<StepMeasures> measures;
+  for (const WindowMeasures& of_rank : of_ranks) measures.push_back(of_rank.steps);
+  costs_.add_window(measures);
+  for (Rebalancer& rebalancer : rebalancers_) rebalancer.set_move_costs(costs_.costs());
 }
 
 /// Of one layer: what a move has gained, or why there are no more.
@@ -156,6 +214,8 @@ RebalanceTotals Rebalancing::totals() const {
     totals.cancelled += report.num_cancelled;
   }
   totals.stall_s = seconds_;
+  totals.slowness = rebalancers_.front().slowness();
+  totals.costs = costs_.costs();
   totals.log = log_;
   return totals;
 }

@@ -24,6 +24,7 @@ std::vector<Written> files_written(const RunOptions& options) {
   std::vector<Written> all{{"output", options.output, {}},
                            {"output", kept, {}},
                            {"json", options.json, {}},
+                           {"timeline", options.timeline, {}},
                            {"save-placement", options.save_placement, options.placement},
                            {"save-loads", options.save_loads, options.loads}};
   std::erase_if(all, [](const Written& written) { return !written.path; });
@@ -59,7 +60,7 @@ void require_same_start(const RunOptions& options) {
 }  // namespace
 
 void check_run_files(const RunOptions& options, std::vector<std::filesystem::path> read) {
-  for (const auto& file : {options.input, options.placement, options.loads}) {
+  for (const auto& file : {options.input, options.placement, options.loads, options.cost}) {
     if (file) read.push_back(*file);
   }
   require_same_start(options);

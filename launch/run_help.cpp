@@ -82,6 +82,13 @@ po::options_description describe_ranks() {
       "let experts migrate between ranks while steps go on: auto: where loads are uneven and it saves more "
       "than it costs; every:N: every N steps one layer, as far as it makes loads more even; off (the "
       "default)")(
+      "measure", value_named("WHAT"),
+      "what --rebalance decides by besides counts: speeds: of ranks, so that slow ones compute less; costs: "
+      "of "
+      "moves, which are assumed otherwise; all; off (the default): decisions then follow from loads alone")(
+      "cost", value_named("FILE"),
+      "what a layer's steps cost, as for moewe place: --rebalance then saves predicted time, and knows the "
+      "slowness of ranks where the file tells it")(
       "migration-budget", value_named("SIZE"),
       "of weights that a rank sends in each step of any layer (default 1MiB). Between nodes steps "
       "become longer by what these take: choose a twentieth of what a node's link carries "
@@ -128,7 +135,11 @@ po::options_description describe_results() {
                                            "keep how often each expert was chosen, in all, by each rank and "
                                            "lately, for --loads of another run and of "
                                            "moewe place; kept every 16 steps")(
-      "json", value_named("FILE"), "write all results as JSON")("help,h", "show this text");
+      "timeline", value_named("FILE"),
+      "write when each step, layer and phase ran on each rank, and what epochs of placements did, for "
+      "Perfetto "
+      "and chrome://tracing")("json", value_named("FILE"), "write all results as JSON")("help,h",
+                                                                                        "show this text");
   return results;
 }
 

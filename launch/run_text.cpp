@@ -132,6 +132,7 @@ std::string saved_text(const RunResult& result) {
   std::vector<std::string> saved;
   if (!result.saved_placement.empty()) saved.push_back("placement in " + printable(result.saved_placement));
   if (!result.saved_loads.empty()) saved.push_back("loads in " + printable(result.saved_loads));
+  if (!result.timeline.empty()) saved.push_back("timeline in " + printable(result.timeline));
   return fmt::format("{}", fmt::join(saved, ", "));
 }
 

@@ -24,11 +24,16 @@ StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& op
       forced_experts_(engine.memory(), forced_routing_name),
       forced_weights_(engine.memory(), forced_routing_name) {
   Communicator& communicator = engine_.communicator();
+  std::optional<LatestRecords> records;
   together(communicator, [&] {
     reference_.emplace(inputs_.reference(), inputs_.layers(), spec().expert.hidden, spec().router.top_k);
     const std::size_t num_values = own_tokens_.count * spec().expert.hidden;
     x_ = Buffer(engine_.memory(), tokens_name, num_values * bytes_of(options_.layer.dtype));
     y_ = Buffer(engine_.memory(), results_name, num_values * sizeof(float));
+    if (options_.timeline) {
+      records.emplace(engine_.memory(),
+                      Timeline::room_for(options_.steps, inputs_.layers().size(), communicator.size()));
+    }
     if (inputs_.routing() == nullptr) return;
     forced_experts_.resize<ExpertId>(own_tokens_.count * spec().router.top_k);
     forced_weights_.resize<float>(own_tokens_.count * spec().router.top_k);
@@ -46,6 +51,10 @@ StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& op
   }
   if (options_.resume) resume();
   learning_.emplace(communicator, inputs_, options_, layers_, before_.num_steps > 0);
+  if (options_.timeline) {
+    timeline_.emplace(communicator, *options_.timeline, layers_, inputs_.layers(),
+                      std::move(records).value());
+  }
   for (const std::size_t layer : inputs_.layers()) {
     layers_.push_back(std::make_unique<MoeLayer>(engine_, spec(),
                                                  inputs_.placement(layer, communicator.size()),
@@ -53,7 +62,7 @@ StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& op
   }
   loads_.resize(layers_.size());
   if (options_.rebalance.is_on()) {
-    rebalancing_.emplace(communicator, options_.rebalance, layers_, inputs_.layers());
+    rebalancing_.emplace(communicator, options_.rebalance, layers_, inputs_.layers(), inputs_.costs());
   }
   learning_->begin();
 }
@@ -124,6 +133,7 @@ void StepLoop::run() {
     if (rebalancing_ && step + 1 < options_.steps)
       totals_.step_times.back() += rebalancing_->step_done(step, loads_);
     totals_.step_times.back() += learning_->step_done(step);
+    if (timeline_) timeline_->between_steps();
     if (step == 0) totals_.first_imbalance = totals_.last_imbalance;
     together(engine_.communicator(), [&] {
       if (progress) progress->step_done(totals_.step_times.back(), mean(totals_.last_imbalance));
@@ -133,6 +143,7 @@ void StepLoop::run() {
   }
   if (rebalancing_) rebalancing_->finish();
   learning_->finish(options_.steps - 1);
+  if (timeline_) timeline_->finish();
   if (output_) output_->commit();
 }
 
@@ -151,6 +162,8 @@ void StepLoop::run_layer(std::size_t step, std::size_t i) {
   totals_.step_times.back() += outcome.seconds;
   account(outcome.report, i);
   learning_->count(i, outcome);
+  if (rebalancing_) rebalancing_->count(outcome);
+  if (timeline_) timeline_->step_of_layer(step, i, outcome);
 
   position_.enter("results");
   const std::span<const float> y = y_.as<float>(own_tokens_.count * hidden);

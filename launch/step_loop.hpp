@@ -16,6 +16,7 @@
 #include "launch/run_keeper.hpp"
 #include "launch/run_learning.hpp"
 #include "launch/run_position.hpp"
+#include "launch/timeline.hpp"
 #include "runtime/moe_layer.hpp"
 
 namespace moewe {
@@ -83,6 +84,7 @@ class StepLoop {
   std::vector<std::unique_ptr<MoeLayer>> layers_;
   std::optional<Rebalancing> rebalancing_;
   std::optional<RunLearning> learning_;
+  std::optional<Timeline> timeline_;
   std::vector<std::vector<std::int64_t>> loads_;  // of each layer, per expert, in the present step
   std::optional<ReferenceCheck> reference_;
   std::optional<OutputFile> output_;

@@ -138,7 +138,7 @@ class Stage {
 Placement next_stage(const Placement& now, const Placement& target, std::size_t room) {
   Stage stage(now, target);
   for (std::size_t pass = 0; pass < room; ++pass) stage.pass();
-  return {now.epoch() + 1, now.num_experts(), stage.take()};
+  return Placement(now.epoch() + 1, now.num_experts(), stage.take()).with_slowness(target.slowness());
 }
 
 Placement with_spare_copies(const Placement& placement, std::size_t num_spares) {
@@ -163,7 +163,7 @@ Placement with_slots(const Placement& placement, std::span<const std::size_t> sl
       if (!holds(experts, expert)) experts.push_back(expert);
     }
   }
-  return {placement.epoch(), num_experts, std::move(ranks)};
+  return Placement(placement.epoch(), num_experts, std::move(ranks)).with_slowness(placement.slowness());
 }
 
 }  // namespace moewe

@@ -13,7 +13,7 @@ namespace moewe {
 ///
 /// Experts that are only where another has to come go on in the same stage, rank after rank, until one has a
 /// copy elsewhere, a rank has a free slot, or the way is closed to a ring; so that stage after stage gets
-/// there. The same answer wherever it is computed.
+/// there. It has the slowness of `target`. The same answer wherever it is computed.
 ///
 /// Both are of the same ranks and experts; `room` is 1 or more. A rank's further slots with the same expert
 /// count as free ones.

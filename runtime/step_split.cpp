@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "placement/source_split.hpp"
+#include "placement/placed_split.hpp"
 #include "placement/split.hpp"
 
 namespace moewe {
@@ -52,9 +52,10 @@ StepSplit by_source(Communicator& communicator, const Placement& placement,
                     std::span<const std::int64_t> assignments_per_expert) {
   std::vector<std::int64_t> gathered(communicator.size() * mine.size());
   communicator.all_gather(std::as_bytes(mine), std::as_writable_bytes(std::span(gathered)));
-  const SourceSplit split =
-      split_by_source(placement, communicator.topology(),
-                      counts_by_source(placement, replicated, gathered, assignments_per_expert));
+  const Topology& topology = communicator.topology();
+  const std::vector<std::int64_t> counts =
+      counts_by_source(placement, replicated, gathered, assignments_per_expert);
+  const SourceSplit split = split_as_placed(placement, topology, counts);
   const std::span<const std::int64_t> quotas = split.quotas_of(communicator.rank());
   return {split.split.shares, {quotas.begin(), quotas.end()}, split_digest(placement, split.split.shares)};
 }
@@ -64,7 +65,7 @@ StepSplit in_token_order(Communicator& communicator, const Placement& placement,
                          std::span<const std::int64_t> assignments_per_expert) {
   std::vector<std::int64_t> before(mine.begin(), mine.end());
   communicator.exclusive_scan(before);
-  StepSplit split{split_loads(placement, assignments_per_expert).shares,
+  StepSplit split{split_as_placed(placement, assignments_per_expert).shares,
                   std::vector<std::int64_t>(placement.num_slots(), 0)};
   for (std::size_t i = 0; i < replicated.size(); ++i) {
     const std::size_t first = placement.first_slot(replicated[i]);

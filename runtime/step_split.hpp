@@ -32,7 +32,8 @@ struct StepSplit {
 inline constexpr std::size_t most_ranks_by_source = 64;
 
 /// Collective where the placement has replicas: one small exchange of counts. The largest load of a rank is
-/// the least possible for this placement. `routing` is this rank's, as it is to be computed (without what was
+/// the least possible for this placement, or, where that has ranks of different slowness, the time of the
+/// slowest rank. `routing` is this rank's, as it is to be computed (without what was
 /// dropped), and `assignments_per_expert` counts that of all ranks.
 StepSplit split_step(Communicator& communicator, const Placement& placement, const Routing& routing,
                      std::span<const std::int64_t> assignments_per_expert);

@@ -75,6 +75,23 @@ TEST(LayerReplicasContract, HaveTheBitsOfSingleExpertsAndShareTheirLoadAtBest) {
   });
 }
 
+TEST(LayerReplicasContract, HaveTheBitsOfSingleExpertsWhereRanksAreSlow) {
+  const RoutingCase c = test::routing_cases().front();
+  on_every_exchange([&](Engine& engine) {
+    const std::size_t num_ranks = engine.communicator().size();
+    MoeLayer single = make_layer(engine, c.spec);
+    const Part part(c, engine.communicator());
+    std::vector<Millionths> slowness(num_ranks, 1'000'000);
+    slowness[num_ranks / 2] = 3'000'000;
+    const Placement even = test::random_placement(c.spec.num_experts, num_ranks, 5);
+    MoeLayer uneven(engine, c.spec, even.with_slowness(slowness),
+                    test::GeneratedWeights(c.spec, test::weights_seed));
+    EXPECT_EQ(part.forward(uneven), part.forward(single));
+    const std::int64_t load = uneven.report().assignments_per_rank[num_ranks / 2];
+    EXPECT_LE(load, split_loads(even, uneven.report().assignments_per_expert).rank_loads[num_ranks / 2]);
+  });
+}
+
 TEST(LayerReplicasContract, HaveTheBitsOfSingleExpertsUnderACapacity) {
   const RoutingCase c = test::routing_cases().front();
   on_every_exchange([&](Engine& engine) {

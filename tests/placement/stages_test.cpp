@@ -39,6 +39,13 @@ std::size_t most_arrivals(const Placement& from, const Placement& to) {
   return most;
 }
 
+TEST(NextStage, HasTheSlownessOfTheTarget) {
+  const std::vector<Millionths> slowness{1'000'000, 2'000'000};
+  const Placement target = contiguous_placement(4, 2).with_slowness(slowness);
+  EXPECT_EQ(next_stage(contiguous_placement(4, 2), target, 1).slowness(), slowness);
+  EXPECT_EQ(with_spare_copies(target, 1).slowness(), slowness);
+}
+
 TEST(NextStage, GetsThereWithinTheRoomOfEveryRank) {
   std::mt19937_64 random(3);
   for (int i = 0; i < 400; ++i) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "comm/loopback/run_ranks.hpp"
+#include "placement/speed_split.hpp"
 #include "placement/split.hpp"
 #include "tests/support/random_placement.hpp"
 #include "tests/support/routing_cases.hpp"
@@ -11,6 +12,14 @@
 
 namespace moewe {
 namespace {
+
+/// Of the slowest rank, in assignments of a rank of slowness 1.
+std::int64_t time_of(const std::vector<std::int64_t>& rank_loads, const Placement& placement) {
+  std::int64_t longest = 0;
+  for (std::size_t rank = 0; rank < rank_loads.size(); ++rank)
+    longest = std::max(longest, (rank_loads[rank] * placement.slowness()[rank] + 999'999) / 1'000'000);
+  return longest;
+}
 
 /// What every rank sends to each of an expert's slots, summed over the experts, is what the slots expect.
 void expect_quotas_that_add_up(Communicator& communicator, const Placement& placement,
@@ -25,7 +34,12 @@ void expect_quotas_that_add_up(Communicator& communicator, const Placement& plac
   communicator.all_reduce({.sums = received, .minima = {}, .maxima = {}});
   EXPECT_EQ(received, split.per_slot);
   const std::vector<std::int64_t> loads = placement.rank_loads(split.per_slot);
-  EXPECT_EQ(*std::max_element(loads.begin(), loads.end()), Splitter(placement).largest(all));
+  if (placement.slowness().empty()) {
+    EXPECT_EQ(*std::max_element(loads.begin(), loads.end()), Splitter(placement).largest(all));
+  } else {
+    EXPECT_EQ(time_of(loads, placement),
+              time_of(split_for_speeds(placement, all, placement.slowness()).rank_loads, placement));
+  }
   std::array<std::int64_t, 1> lowest{static_cast<std::int64_t>(split.digest)}, highest = lowest;
   communicator.all_reduce({.sums = {}, .minima = lowest, .maxima = highest});
   EXPECT_EQ(lowest, highest);
@@ -37,8 +51,13 @@ TEST(StepSplit, SendsToEverySlotWhatItExpects) {
   for (const std::size_t num_ranks : {std::size_t{2}, std::size_t{5}, most_ranks_by_source + 1}) {
     SCOPED_TRACE(num_ranks);
     const Placement placement = test::random_placement(c.spec.num_experts, num_ranks, num_ranks);
-    run_ranks(num_ranks, test::patience,
-              [&](Communicator& communicator) { expect_quotas_that_add_up(communicator, placement, c); });
+    std::vector<Millionths> slowness(num_ranks, 1'000'000);
+    slowness.back() = 2'500'000;
+    const Placement uneven = placement.with_slowness(slowness);
+    run_ranks(num_ranks, test::patience, [&](Communicator& communicator) {
+      expect_quotas_that_add_up(communicator, placement, c);
+      expect_quotas_that_add_up(communicator, uneven, c);
+    });
   }
 }
 
