@@ -102,6 +102,9 @@ Json to_json(const Spread& spread) {
 
 std::string milliseconds(double seconds) { return fmt::format("{:.3f}", seconds * 1e3); }
 std::string range(const Spread& spread) { return fmt::format("{:.3f}-{:.3f}", spread.p10, spread.p90); }
+std::string millisecond_range(const Spread& spread) {
+  return fmt::format("{:.3f}-{:.3f}", 1e3 * spread.p10, 1e3 * spread.p90);
+}
 std::string percent(double share) { return fmt::format("{:.2f}%", 100 * share); }
 
 /// Of what a node's link carries in a step, by what its ranks may send of weights.
@@ -112,7 +115,7 @@ double link_share(std::size_t budget, double step_s, const Options& options, con
 }
 
 Json print_stall(const StallContest& contest, const Options& options, const Topology& topology) {
-  const Table table({{"steps", 18, false},
+  const Table table({{"steps", 26, false},
                      {"median ms", 9},
                      {"p90 ms", 9},
                      {"ratio", 6},
@@ -122,7 +125,9 @@ Json print_stall(const StallContest& contest, const Options& options, const Topo
                      {"MiB", 7},
                      {"KiB per step", 12},
                      {"of link", 7},
-                     {"sending", 7}});
+                     {"sending", 7},
+                     {"ms per MiB", 10},
+                     {"p10-p90", 11}});
   const std::vector<StallContest::Result> all = contest.results();
   Json results = Json::array();
   for (const StallContest::Result& result : all) {
@@ -133,7 +138,8 @@ Json print_stall(const StallContest& contest, const Options& options, const Topo
         fmt::format("{:.3f}", result.median_ratio.median), fmt::format("{}", result.moves),
         fmt::format("{:.1f}", static_cast<double>(result.bytes) / 0x1p20),
         fmt::format("{:.1f}", result.bytes_per_step / 0x1p10), percent(of_link),
-        percent(result.progress_share)});
+        percent(result.progress_share), milliseconds(result.mebibyte_s.median),
+        millisecond_range(result.mebibyte_s)});
     results.push_back({{"name", result.name},
                        {"budget", result.budget},
                        {"median_s", to_json(result.median_s)},
@@ -144,7 +150,8 @@ Json print_stall(const StallContest& contest, const Options& options, const Topo
                        {"bytes", result.bytes},
                        {"bytes_per_rank_and_step", result.bytes_per_step},
                        {"link_share", of_link},
-                       {"progress_share", result.progress_share}});
+                       {"progress_share", result.progress_share},
+                       {"mebibyte_s", to_json(result.mebibyte_s)}});
   }
   return results;
 }
