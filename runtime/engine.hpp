@@ -95,7 +95,7 @@ class Engine {
 
   std::size_t num_layers() const { return num_layers_; }
 
-  /// The most counts, one per expert or slot, that any layer agrees on.
+  /// The most counts, one per expert or slot, and of sources, that any layer agrees on.
   std::size_t max_counts() const { return max_counts_; }
 
   /// Collective: makes it, unless it is there. Throws a shared Error.
