@@ -45,7 +45,8 @@ po::options_description describe_options() {
   add("topk", text("N", "2"), "experts of each token");
   add("dtype", text("NAME", "f32"), "of weights and rows: f32, bf16");
   add("path", text("PATH", "auto"), "auto, direct, message, two-level");
-  add("budgets", text("LIST", "1048576"), "bytes that a rank may send in a step; the first for the gain");
+  add("budgets", text("LIST", "1048576"),
+      "bytes that a rank may send in a step, or auto; the first for the gain");
   add("pairs", text("N", "20"), "runs of each contestant");
   add("steps-per-run", text("N", "40"), "steps of a run");
   add("settle-steps", text("N", "50"), "gain: of each contestant, before any is counted");
@@ -75,7 +76,8 @@ MigrationCase parse_case(const CommandLine& line) {
   c.pairs = line.number("pairs", 1, 100000);
   c.steps = line.number("steps-per-run", 1, 100000);
   c.settle_steps = line.number("settle-steps", 5, 100000);
-  c.budgets = line.numbers("budgets", 4096, most_budget);
+  for (const std::string& part : line.parts("budgets"))
+    c.budgets.push_back(part == "auto" ? 0 : parse_number(part, "each of --budgets", 4096, most_budget));
   c.sigma = static_cast<double>(line.number("sigma-percent", 1, 1000)) / 100;
   c.spares = line.number("spare-slots", 0, c.spec.num_experts);
   c.seed = line.number("seed", 0, 1U << 30U);

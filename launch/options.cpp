@@ -257,7 +257,8 @@ std::vector<std::string> RunOptions::shared_settings() const {
           file("save-loads", save_loads),
           fmt::format("--rebalance {}", describe(rebalance)),
           fmt::format("--spare-slots {}", rebalance.spare_slots),
-          fmt::format("--migration-budget {}", rebalance.budget_bytes),
+          rebalance.budget_bytes == 0 ? "--migration-budget auto"
+                                      : fmt::format("--migration-budget {}", rebalance.budget_bytes),
           file("input", input),
           file("output", output),
           fmt::format("--resume {}", resume),

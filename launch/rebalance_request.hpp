@@ -13,7 +13,7 @@ struct RebalanceRequest {
   RebalanceMode mode = RebalanceMode::off;
   std::uint64_t every = 0;       ///< steps, in that mode
   std::size_t spare_slots = 0;   ///< on each rank, for copies
-  std::size_t budget_bytes = 0;  ///< of weights that a rank sends in one step of a layer; 0: chosen
+  std::size_t budget_bytes = 0;  ///< of weights that a rank sends in one step of a layer; 0: automatic
 
   bool is_on() const { return mode != RebalanceMode::off; }
 };

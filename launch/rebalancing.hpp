@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "launch/migration_budget.hpp"
 #include "launch/rebalance_request.hpp"
 #include "placement/rebalance.hpp"
 #include "runtime/moe_layer.hpp"
@@ -20,6 +21,8 @@ struct RebalanceTotals {
   std::size_t moves = 0;         ///< experts that came to another rank
   std::size_t bytes = 0;         ///< of these
   std::size_t cancelled = 0;     ///< epochs that were given up
+  std::size_t budget_bytes = 0;  ///< of weights that a rank sends in one step of a layer, at the end
+  std::string budget_reason;     ///< why as many
   double stall_s = 0;            ///< in which this rank decided and began, and computed nothing
   std::vector<std::string> log;  ///< a line for each decision to move, and what else was to be told
 };
@@ -29,9 +32,10 @@ struct RebalanceTotals {
 class Rebalancing {
  public:
   /// Local. Borrows the layers, which have all been constructed with a staging slot and nothing else to
-  /// spare. `numbers` are what people call them.
+  /// spare, and the budget, which may change between steps. `numbers` are what people call the layers.
   Rebalancing(const Communicator& communicator, const RebalanceRequest& request,
-              std::span<const std::unique_ptr<MoeLayer>> layers, std::vector<std::size_t> numbers);
+              const MigrationBudget& budget, std::span<const std::unique_ptr<MoeLayer>> layers,
+              std::vector<std::size_t> numbers);
 
   /// Collective, between two steps of all layers. `loads` are of each layer the assignments of all ranks per
   /// expert in step number `step`. Returns the seconds that it took.
@@ -56,13 +60,15 @@ class Rebalancing {
   /// is done.
   void begin(std::vector<RebalanceDecision> decisions, std::span<const std::size_t> deciding);
   void begin_stage();
+  std::uint64_t bytes_per_step(const MoeLayer& layer) const;
   void tell(std::size_t i, const std::string& line);
   void warn(const std::string& line) const;
   void note(const std::string& line);
 
   std::span<const std::unique_ptr<MoeLayer>> layers_;
   std::vector<std::size_t> numbers_;
-  RebalanceRequest request_;
+  Topology topology_;
+  const MigrationBudget& budget_;
   std::vector<Rebalancer> rebalancers_;  // of each layer
   std::vector<Placement> plans_;         // that the layers have reached, with the epochs of their rebalancers
   std::vector<std::size_t> num_given_up_;  // epochs of each layer

@@ -59,6 +59,9 @@ class Rebalancer {
   RebalanceDecision observe(std::uint64_t step, std::span<const std::int64_t> counts,
                             const Placement& current);
 
+  /// In the place of the option, for plans from now on.
+  void expect_bytes_per_step(std::uint64_t bytes) { options_.bytes_per_step = bytes; }
+
   /// The latest plan is not carried out, or no longer.
   void cancel() { pending_.reset(); }
 

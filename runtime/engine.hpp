@@ -50,6 +50,9 @@ class Engine {
   Communicator& communicator() { return *communicator_; }
   VerifyLevel verify() const { return options_.verify; }
   const std::optional<Flow>& flow() const { return options_.exchange.flow; }
+
+  /// What automatic paths were chosen by, where anything was measured.
+  const std::optional<PathBasis>& path_basis() const { return options_.exchange.basis; }
   std::size_t threads() const { return workspace_.num_threads(); }
   MemoryMeter& memory() { return meter_; }
   const MemoryMeter& memory() const { return meter_; }

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "comm/error.hpp"
+#include "comm/link_measurement.hpp"
+#include "launch/migration_budget.hpp"
 #include "tests/support/generated_model.hpp"
 
 namespace moewe::bench {
@@ -65,17 +67,40 @@ StallContest::StallContest(Communicator& communicator, const Backend& backend,
              test::GeneratedWeights(case_.spec, 1), layer_options(case_)),
       home_(layer_.placement()),
       ways_{{.name = "still"}, {.name = "still again"}} {
-  const bool has_near_peers = communicator.topology().num_nodes() < communicator.size();
-  for (const std::size_t budget : case_.budgets) {
-    ways_.push_back({.name = fmt::format("moving, {} KiB", budget >> 10U), .budget = budget});
-    if (!has_near_peers) continue;
+  choose_experts();
+  forward();
+  expected_ = batch_.y;
+  add_ways(backend);
+}
+
+/// Every rank's first expert goes half of all ranks away: inside the node where there is one alone.
+void StallContest::add_ways(const Backend& backend) {
+  for (const std::size_t given : case_.budgets) {
+    const std::size_t budget = given > 0 ? given : automatic_budget(backend);
+    ways_.push_back({.name = fmt::format("moving, {}{} KiB", given > 0 ? "" : "auto: ", budget >> 10U),
+                     .budget = budget});
+    if (communicator_->topology().num_nodes() > 1) continue;
     ways_.push_back(ways_.back());
     ways_.back().name += ", messages";
     ways_.back().path = PathRequest::message;
   }
-  choose_experts();
-  forward();
-  expected_ = batch_.y;
+}
+
+/// As `moewe run` chooses it, from links that are measured now and a few steps.
+std::size_t StallContest::automatic_budget(const Backend& backend) {
+  constexpr int num_steps = 32;
+  const Topology& topology = communicator_->topology();
+  std::optional<LinkCost> link;
+  if (topology.num_nodes() > 1)
+    link = measure_links(*communicator_, {&backend, 1}, {}).carriers.front().between_nodes;
+  MigrationBudget budget(topology, 0, link);
+  for (int step = 0; step < num_steps; ++step) {
+    const double begun = seconds_on(Clock::wall);
+    forward();
+    budget.step_done(*communicator_, seconds_on(Clock::wall) - begun);
+  }
+  if (communicator_->rank() == Rank{0}) fmt::print("auto: {} bytes: {}\n", budget.bytes(), budget.reason());
+  return budget.bytes();
 }
 
 /// One after the other, and a token's as far apart as can be.

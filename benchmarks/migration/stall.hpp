@@ -66,6 +66,8 @@ class StallContest {
   };
 
   void choose_experts();
+  std::size_t automatic_budget(const Backend& backend);
+  void add_ways(const Backend& backend);
   double run_steps(Way& way);
   std::vector<double> time_steps(const Way& way);
   void begin_move(const Way& way);
