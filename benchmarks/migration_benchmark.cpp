@@ -117,7 +117,7 @@ double link_share(std::size_t budget, double step_s, const Options& options, con
 }
 
 Json print_stall(const StallContest& contest, const Options& options, const Topology& topology) {
-  const Table table({{"steps", 26, false},
+  const Table table({{"steps", 33, false},
                      {"median ms", 9},
                      {"p90 ms", 9},
                      {"ratio", 6},
