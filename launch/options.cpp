@@ -258,7 +258,8 @@ std::vector<std::string> RunOptions::shared_settings() const {
           fmt::format("--measure {}", describe_measure(rebalance)),
           file("cost", cost),
           fmt::format("--spare-slots {}", rebalance.spare_slots),
-          fmt::format("--migration-budget {}", rebalance.budget_bytes),
+          rebalance.budget_bytes == 0 ? "--migration-budget auto"
+                                      : fmt::format("--migration-budget {}", rebalance.budget_bytes),
           file("input", input),
           file("output", output),
           fmt::format("--resume {}", resume),

@@ -15,7 +15,7 @@ struct RebalanceRequest {
   std::size_t spare_slots = 0;   ///< on each rank, for copies
   bool measures_speeds = false;  ///< of ranks, and not only counts decide
   bool measures_costs = false;   ///< of moves, rather than to assume them
-  std::size_t budget_bytes = 0;  ///< of weights that a rank sends in one step of a layer; 0: chosen
+  std::size_t budget_bytes = 0;  ///< of weights that a rank sends in one step of a layer; 0: automatic
 
   bool is_on() const { return mode != RebalanceMode::off; }
 };

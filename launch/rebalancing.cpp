@@ -19,28 +19,12 @@ constexpr std::size_t room_for_arrivals = 1;  // staging slots of a rank
 constexpr std::size_t most_lines = 1000;
 constexpr std::size_t most_given_up = 3;  // epochs of a layer
 
-MigrationOptions migration_options(const RebalanceRequest& request) {
-  MigrationOptions options;
-  if (request.budget_bytes > 0) options.bytes_per_step = request.budget_bytes;
-  return options;
-}
-
-/// In one step of all layers: the budget is one of each step of any layer, and each stage brings one expert
-/// to a rank in three steps at best.
-std::uint64_t bytes_per_step(const RebalanceRequest& request, std::size_t num_layers,
-                             std::size_t expert_bytes) {
-  constexpr std::size_t steps_of_stage = 3;
-  return std::max<std::size_t>(
-      1, std::min(migration_options(request).bytes_per_step * num_layers, expert_bytes / steps_of_stage));
-}
-
 RebalanceOptions rebalance_options(const RebalanceRequest& request, const MoeLayer& layer,
-                                   std::size_t num_layers, const CostCoefficients* costs) {
+                                   const CostCoefficients* costs) {
   RebalanceOptions options;
   options.mode = request.mode;
   options.every = request.every;
   options.expert_bytes = expert_bytes(layer.spec(), layer.options().dtype);
-  options.bytes_per_step = bytes_per_step(request, num_layers, options.expert_bytes);
   if (costs != nullptr) options.costs = *costs;
   return options;
 }
@@ -60,6 +44,11 @@ std::string describe_slowness(const std::vector<Millionths>& slowness) {
                      more > 0 ? fmt::format(", and {} more that differ", more) : "");
 }
 
+bool goes_between_nodes(const MigrationPlan& plan, const Topology& topology) {
+  return std::any_of(plan.moves.begin(), plan.moves.end(),
+                     [&](const Move& move) { return !topology.share_node(move.from, move.to); });
+}
+
 }  // namespace
 
 std::size_t expert_bytes(const LayerSpec& spec, Dtype dtype) {
@@ -68,12 +57,14 @@ std::size_t expert_bytes(const LayerSpec& spec, Dtype dtype) {
 }
 
 Rebalancing::Rebalancing(Communicator& communicator, const RebalanceRequest& request,
-                         std::span<const std::unique_ptr<MoeLayer>> layers, std::vector<std::size_t> numbers,
-                         const CostCoefficients* costs)
+                         const MigrationBudget& budget, std::span<const std::unique_ptr<MoeLayer>> layers,
+                         std::vector<std::size_t> numbers, const CostCoefficients* costs)
     : communicator_(communicator),
       layers_(layers),
       numbers_(std::move(numbers)),
+      topology_(communicator.topology()),
       request_(request),
+      budget_(budget),
       num_given_up_(layers.size(), 0),
       meter_(layers.front()->spec()),
       slowness_(communicator.size()),
@@ -81,9 +72,17 @@ Rebalancing::Rebalancing(Communicator& communicator, const RebalanceRequest& req
       is_told_(communicator.rank() == Rank{0}) {
   for (std::size_t i = 0; i < layers.size(); ++i) {
     rebalancers_.emplace_back(numbers_[i], communicator.topology(), layers[i]->spec().num_experts,
-                              rebalance_options(request, *layers[i], layers.size(), costs));
+                              rebalance_options(request, *layers[i], costs));
     plans_.push_back(layers[i]->placement());
   }
+}
+
+/// In one step of all layers: the budget is one of each step of any layer, and each stage brings one expert
+/// to a rank in three steps at best.
+std::uint64_t Rebalancing::bytes_per_step(const MoeLayer& layer) const {
+  constexpr std::size_t steps_of_stage = 3;
+  const std::size_t at_best = expert_bytes(layer.spec(), layer.options().dtype) / steps_of_stage;
+  return std::max<std::size_t>(1, std::min(budget_.bytes() * layers_.size(), at_best));
 }
 
 double Rebalancing::step_done(std::uint64_t step, std::span<const std::vector<std::int64_t>> loads) {
@@ -94,6 +93,7 @@ double Rebalancing::step_done(std::uint64_t step, std::span<const std::vector<st
   std::vector<RebalanceDecision> decisions;
   std::vector<std::size_t> deciding;
   for (std::size_t i = 0; i < layers_.size(); ++i) {
+    rebalancers_[i].expect_bytes_per_step(bytes_per_step(*layers_[i]));
     RebalanceDecision decision = rebalancers_[i].observe(step, loads[i], plans_[i]);
     if (!decision.note.empty()) tell(i, std::exchange(decision.note, ""));
     if (!decision.is_move()) continue;
@@ -155,7 +155,10 @@ void Rebalancing::begin(std::vector<RebalanceDecision> decisions, std::span<cons
 void Rebalancing::begin_stage() {
   has_begun_stage_ = true;
   MoeLayer& layer = *layers_[way_->i];
-  layer.migrate(next_stage(layer.placement(), way_->plan, room_for_arrivals), migration_options(request_));
+  Placement next = next_stage(layer.placement(), way_->plan, room_for_arrivals);
+  const bool is_between_nodes =
+      goes_between_nodes(plan_migration(layer.placement(), next, topology_), topology_);
+  layer.migrate(std::move(next), {.bytes_per_step = budget_.bytes(is_between_nodes)});
 }
 
 /// Once in each step; collective at the end of a window, where anything is measured.
@@ -213,6 +216,8 @@ RebalanceTotals Rebalancing::totals() const {
     totals.bytes += report.switched_bytes;
     totals.cancelled += report.num_cancelled;
   }
+  totals.budget_bytes = budget_.bytes();
+  totals.budget_reason = budget_.reason();
   totals.stall_s = seconds_;
   totals.slowness = rebalancers_.front().slowness();
   totals.costs = costs_.costs();

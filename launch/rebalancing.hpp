@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "launch/migration_budget.hpp"
 #include "launch/overlap_mode.hpp"
 #include "launch/rebalance_meter.hpp"
 #include "launch/rebalance_request.hpp"
@@ -23,6 +24,8 @@ struct RebalanceTotals {
   std::size_t moves = 0;             ///< experts that came to another rank
   std::size_t bytes = 0;             ///< of these
   std::size_t cancelled = 0;         ///< epochs that were given up
+  std::size_t budget_bytes = 0;      ///< of weights that a rank sends in one step of a layer, at the end
+  std::string budget_reason;         ///< why as many
   double stall_s = 0;                ///< in which this rank decided and began, and computed nothing
   std::vector<Millionths> slowness;  ///< of ranks, as plans know it; empty: all alike
   MoveCosts costs;                   ///< as decisions take them
@@ -34,8 +37,9 @@ struct RebalanceTotals {
 class Rebalancing {
  public:
   /// Local. Borrows the layers, which have all been constructed with a staging slot and nothing else to
-  /// spare. `numbers` are what people call them; `costs` are of one of them, null where nobody knows.
-  Rebalancing(Communicator& communicator, const RebalanceRequest& request,
+  /// spare, and the budget, which may change between steps. `numbers` are what people call the layers;
+  /// `costs` are of one of them, null where nobody knows.
+  Rebalancing(Communicator& communicator, const RebalanceRequest& request, const MigrationBudget& budget,
               std::span<const std::unique_ptr<MoeLayer>> layers, std::vector<std::size_t> numbers,
               const CostCoefficients* costs = nullptr);
 
@@ -70,6 +74,7 @@ class Rebalancing {
   void learn_speeds(std::uint64_t step, std::span<const WindowMeasures> of_ranks);
   void learn_costs(std::span<const WindowMeasures> of_ranks);
   double seconds_of_sending() const;
+  std::uint64_t bytes_per_step(const MoeLayer& layer) const;
   void tell(std::size_t i, const std::string& line);
   void warn(const std::string& line) const;
   void note(const std::string& line);
@@ -77,7 +82,9 @@ class Rebalancing {
   Communicator& communicator_;
   std::span<const std::unique_ptr<MoeLayer>> layers_;
   std::vector<std::size_t> numbers_;
+  Topology topology_;
   RebalanceRequest request_;
+  const MigrationBudget& budget_;
   std::vector<Rebalancer> rebalancers_;  // of each layer
   std::vector<Placement> plans_;         // that the layers have reached, with the epochs of their rebalancers
   std::vector<std::size_t> num_given_up_;  // epochs of each layer

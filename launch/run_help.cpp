@@ -90,9 +90,9 @@ po::options_description describe_ranks() {
       "what a layer's steps cost, as for moewe place: --rebalance then saves predicted time, and knows the "
       "slowness of ranks where the file tells it")(
       "migration-budget", value_named("SIZE"),
-      "of weights that a rank sends in each step of any layer (default 1MiB). Between nodes steps "
-      "become longer by what these take: choose a twentieth of what a node's link carries "
-      "in a step, divided by the node's ranks")(
+      "of weights that a rank sends in each step of any layer; auto (the default): between nodes a twentieth "
+      "of what a node's link was measured to carry in a step, shared by the node's ranks, but at least one "
+      "chunk of 56 KiB; inside a node 1MiB")(
       "path", value_named("NAME"),
       "auto: direct inside a node, between nodes message or two-level, whichever is quicker (the default); "
       "direct; message; two-level: between nodes, each row once per node")(

@@ -97,6 +97,8 @@ Json migration_json(const RunResult& result) {
           {"moves", totals.moves},
           {"bytes", totals.bytes},
           {"cancelled", totals.cancelled},
+          {"budget_bytes", totals.budget_bytes},
+          {"budget_reason", totals.budget_reason},
           {"stall_s", totals.stall_s},
           {"measured", result.measured},
           {"slowness", in_ones(totals.slowness)},

@@ -106,11 +106,14 @@ std::string describe_migration(const RunResult& result) {
   const RebalanceTotals& totals = result.migration;
   const double steps = std::accumulate(result.step_times.begin(), result.step_times.end(), 0.0);
   constexpr double percent = 100;
-  return fmt::format("{}: {}, {}, {}{}; deciding and beginning took {}, {:.2f} % of the steps",
-                     result.rebalance, count(totals.epochs, "epoch"), count(totals.moves, "move"),
-                     human(static_cast<double>(totals.bytes), "B"),
-                     totals.cancelled == 0 ? "" : fmt::format(", {} given up", totals.cancelled),
-                     human_time(totals.stall_s), steps > 0 ? percent * totals.stall_s / steps : 0.0);
+  return fmt::format(
+      "{}: {}, {}, {}{}; in each step at most {} from a rank ({}); deciding and beginning took {}, "
+      "{:.2f} % of the steps",
+      result.rebalance, count(totals.epochs, "epoch"), count(totals.moves, "move"),
+      human(static_cast<double>(totals.bytes), "B"),
+      totals.cancelled == 0 ? "" : fmt::format(", {} given up", totals.cancelled),
+      human(static_cast<double>(totals.budget_bytes), "B"), totals.budget_reason, human_time(totals.stall_s),
+      steps > 0 ? percent * totals.stall_s / steps : 0.0);
 }
 
 /// The latest decisions, and what moves have gained.

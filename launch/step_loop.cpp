@@ -62,7 +62,11 @@ StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& op
   }
   loads_.resize(layers_.size());
   if (options_.rebalance.is_on()) {
-    rebalancing_.emplace(communicator, options_.rebalance, layers_, inputs_.layers(), inputs_.costs());
+    const std::optional<PathBasis>& basis = engine.path_basis();
+    budget_.emplace(communicator.topology(), options_.rebalance.budget_bytes,
+                    basis ? basis->messages.between_nodes : std::nullopt);
+    rebalancing_.emplace(communicator, options_.rebalance, *budget_, layers_, inputs_.layers(),
+                         inputs_.costs());
   }
   learning_->begin();
 }
@@ -129,9 +133,9 @@ void StepLoop::run() {
   for (std::size_t step = before_.num_steps; step < options_.steps; ++step) {
     totals_.step_times.push_back(0);
     totals_.last_imbalance.clear();
+    const std::uint64_t started = engine_.num_started();
     for (std::size_t i = 0; i < layers_.size(); ++i) run_layer(step, i);
-    if (rebalancing_ && step + 1 < options_.steps)
-      totals_.step_times.back() += rebalancing_->step_done(step, loads_);
+    if (rebalancing_ && step + 1 < options_.steps) move_experts(step, engine_.num_started() - started);
     totals_.step_times.back() += learning_->step_done(step);
     if (timeline_) timeline_->between_steps();
     if (step == 0) totals_.first_imbalance = totals_.last_imbalance;
@@ -145,6 +149,12 @@ void StepLoop::run() {
   learning_->finish(options_.steps - 1);
   if (timeline_) timeline_->finish();
   if (output_) output_->commit();
+}
+
+void StepLoop::move_experts(std::size_t step, std::uint64_t num_engine_steps) {
+  double& seconds = totals_.step_times.back();
+  budget_->step_done(engine_.communicator(), seconds / static_cast<double>(num_engine_steps));
+  seconds += rebalancing_->step_done(step, loads_);
 }
 
 StepOutcome StepLoop::compute_layer(std::size_t step, std::size_t i) {

@@ -68,6 +68,7 @@ class StepLoop {
   void resume();
   void check_resumed();
   void keep(std::size_t num_steps);
+  void move_experts(std::size_t step, std::uint64_t num_engine_steps);
   StepOutcome compute_layer(std::size_t step, std::size_t i);
   void run_layer(std::size_t step, std::size_t i);
   void read_inputs(std::size_t layer, std::size_t step);
@@ -82,6 +83,7 @@ class StepLoop {
   RunPosition& position_;
   TokenRange own_tokens_;
   std::vector<std::unique_ptr<MoeLayer>> layers_;
+  std::optional<MigrationBudget> budget_;
   std::optional<Rebalancing> rebalancing_;
   std::optional<RunLearning> learning_;
   std::optional<Timeline> timeline_;

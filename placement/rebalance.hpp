@@ -77,6 +77,9 @@ class Rebalancer {
   /// every rank. Throws InvalidInput for costs out of range.
   void set_move_costs(const MoveCosts& costs);
 
+  /// In the place of the option, for plans from now on.
+  void expect_bytes_per_step(std::uint64_t bytes) { options_.bytes_per_step = bytes; }
+
   /// The latest plan is not carried out, or no longer.
   void cancel() { pending_.reset(); }
 

@@ -44,6 +44,8 @@ TEST(Rebalance, MovesExpertsAndLosesNothing) {
       EXPECT_EQ(migration["cancelled"], 0);
       EXPECT_EQ(migration["bytes"], migration["moves"].get<std::size_t>() * expert_bytes(config));
       EXPECT_FALSE(migration["log"].empty());
+      EXPECT_EQ(migration["budget_bytes"], 1 << 20);
+      EXPECT_EQ(migration["budget_reason"], "all ranks share a node");
       EXPECT_EQ(results["memory"]["planned_bytes"], results["memory"]["peak_bytes"]);
     }
   }

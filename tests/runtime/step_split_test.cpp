@@ -21,6 +21,26 @@ std::int64_t time_of(const std::vector<std::int64_t>& rank_loads, const Placemen
   return longest;
 }
 
+/// The split is no other where everybody's counts came along with another sum.
+void expect_same_of_source_counts(Communicator& communicator, const Placement& placement,
+                                  const std::vector<std::int64_t>& mine, const StepSplit& expected) {
+  const std::size_t num_counts = num_source_counts(placement), num_experts = placement.num_experts();
+  EXPECT_EQ(num_counts > 0, communicator.size() <= most_ranks_by_source);
+  EXPECT_LE(num_counts,
+            most_source_counts(communicator.size(), num_experts, placement.num_slots() - num_experts));
+  if (num_counts == 0) return;
+  std::vector<std::int64_t> counts = mine;
+  append_source_counts(placement, communicator.rank(), counts);
+  ASSERT_EQ(counts.size(), num_experts + num_counts);
+  communicator.all_reduce({.sums = counts, .minima = {}, .maxima = {}});
+  const std::span<const std::int64_t> all = counts;
+  const StepSplit split = split_by_source_counts(placement, communicator.topology(), communicator.rank(),
+                                                 all.subspan(num_experts), all.first(num_experts));
+  EXPECT_EQ(split.per_slot, expected.per_slot);
+  EXPECT_EQ(split.quotas, expected.quotas);
+  EXPECT_EQ(split.digest, expected.digest);
+}
+
 /// What every rank sends to each of an expert's slots, summed over the experts, is what the slots expect.
 void expect_quotas_that_add_up(Communicator& communicator, const Placement& placement,
                                const test::RoutingCase& c) {
@@ -29,6 +49,7 @@ void expect_quotas_that_add_up(Communicator& communicator, const Placement& plac
   std::vector<std::int64_t> all = mine;
   communicator.all_reduce({.sums = all, .minima = {}, .maxima = {}});
   const StepSplit split = split_step(communicator, placement, routing, all);
+  expect_same_of_source_counts(communicator, placement, mine, split);
   const std::vector<std::int64_t> sent = count_slots(routing, placement, SlotChoice(split.quotas));
   std::vector<std::int64_t> received = sent;
   communicator.all_reduce({.sums = received, .minima = {}, .maxima = {}});
