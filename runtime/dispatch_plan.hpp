@@ -8,19 +8,11 @@
 #include "comm/buffer.hpp"
 #include "comm/rank.hpp"
 #include "placement/placement.hpp"
+#include "runtime/planned_assignment.hpp"
 #include "runtime/routing.hpp"
 #include "runtime/slot_choice.hpp"
 
 namespace moewe {
-
-/// One (token, k) pair on its way to a rank. Travels as it is.
-struct PlannedAssignment {
-  std::uint32_t row;    ///< which of the rows that go to this rank
-  std::uint32_t slot;   ///< position of the expert's slot on that rank
-  std::uint32_t token;  ///< on the source
-  std::uint32_t k;      ///< which of the token's choices
-  float weight;
-};
 
 /// What goes to one rank: each token that chose at least one of its experts, once.
 struct Destination {

@@ -9,6 +9,7 @@
 
 #include "comm/error.hpp"
 #include "runtime/kernels/elementwise.hpp"
+#include "runtime/kernels/expert_choice.hpp"
 #include "runtime/layer_memory.hpp"
 #include "runtime/parallel.hpp"
 
@@ -56,26 +57,6 @@ void require_finite_logits(std::span<const float> logits, std::size_t token) {
       "router: token {} gives expert {} the logit {}; inputs and router weights must be finite and not so "
       "large that their product is not",
       token, expert, logits[expert]));
-}
-
-float score_group(GroupScore rule, std::span<const float> group) {
-  float largest = minus_infinity;
-  float second = minus_infinity;
-  for (const float value : group) {
-    second = std::max(second, std::min(largest, value));
-    largest = std::max(largest, value);
-  }
-  return rule == GroupScore::largest ? largest : largest + second;
-}
-
-/// Whether fewer than `kept` groups come before this one.
-bool is_kept(std::span<const float> group_scores, std::size_t group, std::size_t kept) {
-  std::size_t better = 0;
-  for (std::size_t other = 0; other < group_scores.size(); ++other) {
-    const bool first_of_equals = group_scores[other] == group_scores[group] && other < group;
-    if (group_scores[other] > group_scores[group] || first_of_equals) ++better;
-  }
-  return better < kept;
 }
 
 }  // namespace
@@ -175,10 +156,10 @@ void sigmoid(std::span<float> logits) {
 void mask_groups(const RouterSpec& spec, std::span<float> selection, std::span<float> group_scores) {
   const std::size_t size = selection.size() / spec.num_groups;
   for (std::size_t g = 0; g < spec.num_groups; ++g) {
-    group_scores[g] = score_group(spec.group_score, selection.subspan(g * size, size));
+    group_scores[g] = score_group(spec.group_score, selection.data() + g * size, size);
   }
   for (std::size_t g = 0; g < spec.num_groups; ++g) {
-    if (is_kept(group_scores, g, spec.kept_groups)) continue;
+    if (is_kept(group_scores.data(), spec.num_groups, g, spec.kept_groups)) continue;
     std::fill_n(selection.begin() + static_cast<std::ptrdiff_t>(g * size), size, minus_infinity);
   }
 }

@@ -5,7 +5,8 @@
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
-#include <fmt/format.h>
+#include <initializer_list>
+#include <string_view>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,10 +17,15 @@
 namespace moewe {
 namespace {
 
-FileDescriptor checked(int fd, const std::string& what) {
-  if (fd < 0) {
-    throw Error(ErrorKind::communication, fmt::format("{}: {}", what, std::strerror(errno)));
-  }
+/// Tests of kernels are built where there is no library for this.
+std::string join(std::initializer_list<std::string_view> parts) {
+  std::string text;
+  for (const std::string_view part : parts) text += part;
+  return text;
+}
+
+FileDescriptor checked(int fd, std::string_view what) {
+  if (fd < 0) throw Error(ErrorKind::communication, join({what, ": ", std::strerror(errno)}));
   return FileDescriptor(fd);
 }
 
@@ -44,11 +50,11 @@ FileDescriptor create_nameless_file() {
   const std::string reason = std::strerror(errno);
   const std::string folder = std::filesystem::temp_directory_path();
   return checked(open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600),
-                 fmt::format("memfd_create: {}; a temporary file in {}", reason, folder));
+                 join({"memfd_create: ", reason, "; a temporary file in ", folder}));
 }
 
 FileDescriptor open_memfd_of(pid_t process, int fd, FileAccess access) {
-  const std::string path = fmt::format("/proc/{}/fd/{}", process, fd);
+  const std::string path = join({"/proc/", std::to_string(process), "/fd/", std::to_string(fd)});
   const int mode = access == FileAccess::write ? O_RDWR : O_RDONLY;
   return checked(open(path.c_str(), mode | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), "opening " + path);
 }
@@ -80,8 +86,9 @@ Segment::Segment(FileDescriptor file, Access access, std::size_t reserved, std::
   const int protection = access == Access::write ? PROT_READ | PROT_WRITE : PROT_READ;
   void* mapped = mmap(nullptr, reserved_, protection, MAP_SHARED | MAP_NORESERVE, file_.get(), 0);
   if (mapped == MAP_FAILED) {
-    throw Error(ErrorKind::communication, fmt::format("reserving {} bytes of addresses for shared memory: {}",
-                                                      reserved_, std::strerror(errno)));
+    throw Error(ErrorKind::communication,
+                join({"reserving ", std::to_string(reserved_),
+                      " bytes of addresses for shared memory: ", std::strerror(errno)}));
   }
   data_ = static_cast<std::byte*>(mapped);
 }
@@ -103,8 +110,8 @@ void Segment::grow(std::size_t bytes) {
     failure = posix_fallocate(file_.get(), static_cast<off_t>(size_), static_cast<off_t>(bytes - size_));
   }
   if (failure != 0) {
-    throw Error(ErrorKind::out_of_memory,
-                fmt::format("growing shared memory to {} bytes: {}", bytes, std::strerror(failure)));
+    throw Error(ErrorKind::out_of_memory, join({"growing shared memory to ", std::to_string(bytes),
+                                                " bytes: ", std::strerror(failure)}));
   }
   size_ = bytes;
 }

@@ -66,7 +66,7 @@ function(moewe_set_test_properties test timeout labels)
   list(REMOVE_ITEM labels "")
   set(environment ${MOEWE_MPI_ENVIRONMENT} MOEWE_SOURCE_DIR=${PROJECT_SOURCE_DIR}
     MOEWE_MPIEXEC=${MPIEXEC_EXECUTABLE} OMP_NUM_THREADS=1 MOEWE_CACHE_DIR=${PROJECT_BINARY_DIR}/test_cache
-    TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/tsan.supp:halt_on_error=1)
+    TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/tsan.supp:halt_on_error=1:allocator_may_return_null=1)
   if(TARGET moewe)
     list(APPEND environment MOEWE_PROGRAM=$<TARGET_FILE:moewe>)
   endif()

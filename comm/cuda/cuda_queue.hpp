@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "comm/queue.hpp"
+
+namespace moewe {
+
+class CudaEvent : public Event {
+ public:
+  explicit CudaEvent(int device);
+  ~CudaEvent() override;
+  CudaEvent(const CudaEvent&) = delete;
+  CudaEvent& operator=(const CudaEvent&) = delete;
+
+  bool is_done() const override;
+  cudaEvent_t get() const { return event_; }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
+/// A stream that does not wait for the default stream. Flags are written and awaited by the stream itself; no
+/// kernel spins.
+class CudaQueue : public Queue {
+ public:
+  explicit CudaQueue(int device);
+  ~CudaQueue() override;
+  CudaQueue(const CudaQueue&) = delete;
+  CudaQueue& operator=(const CudaQueue&) = delete;
+
+  void copy(void* to, const void* from, std::size_t bytes) override;
+  void fill(void* to, unsigned char value, std::size_t bytes) override;
+  void record(Event& event) override;
+  void wait_for(const Event& event) override;
+  void set_flag(std::uint64_t* flag, std::uint64_t value) override;
+  void wait_for_flag(const std::uint64_t* flag, std::uint64_t value) override;
+  bool is_idle() override;
+
+ protected:
+  StreamHandle current_stream() override;
+  void check_launch(const char* kernel, int code) override;
+  void enqueue(std::function<void()> work) override;
+
+ private:
+  int device_;
+  cudaStream_t stream_ = nullptr;
+};
+
+}  // namespace moewe

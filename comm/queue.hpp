@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <type_traits>
+
+struct CUstream_st;  // CUDA's name for a stream; its headers are included in comm/cuda and in kernels alone
+
+namespace moewe {
+
+using StreamHandle = CUstream_st*;
+
+/// Work that a queue runs on what it is given: one body for a GPU and its twin for the host, which yield the
+/// same bits unless the kernel's header says otherwise.
+///
+/// `Arguments` are sizes and addresses of memory that the queue's device reaches. They are copied when the
+/// kernel is enqueued; what they point to is used when it runs.
+template <typename Arguments>
+struct Kernel {
+  static_assert(std::is_trivially_copyable_v<Arguments>);
+
+  const char* name;
+  void (*on_host)(const Arguments&);
+
+  /// Starts it on a stream of the current device and returns CUDA's code. Null in a build without CUDA.
+  int (*on_gpu)(const Arguments&, StreamHandle);
+};
+
+/// A point in the work of a queue, for others to wait for. At first it is one that has been passed.
+class Event {
+ public:
+  virtual ~Event() = default;
+
+  /// Whether the queue that recorded it last has passed it. Throws as Queue::is_idle does.
+  virtual bool is_done() const = 0;
+};
+
+/// Where a rank's work runs in the order in which it was enqueued, beside the rank: a stream of a GPU, or its
+/// emulation by a thread. Nothing blocks but the destructor, which waits for what can end, and no function is
+/// collective. Used by one thread at a time.
+///
+/// Work that fails makes is_idle() throw, there and in whatever asks later; what was enqueued behind it may
+/// not run.
+class Queue {
+ public:
+  virtual ~Queue() = default;
+
+  template <typename Arguments>
+  void run(const Kernel<Arguments>& kernel, const Arguments& arguments) {
+    if (const StreamHandle stream = current_stream()) {
+      check_launch(kernel.name, kernel.on_gpu == nullptr ? not_built : kernel.on_gpu(arguments, stream));
+    } else {
+      enqueue([body = kernel.on_host, arguments] { body(arguments); });
+    }
+  }
+
+  /// Between memory of the device and of the host, in any direction. Host memory that is not pinned must not
+  /// be changed before the queue is idle. Regions do not overlap.
+  virtual void copy(void* to, const void* from, std::size_t bytes) = 0;
+
+  /// Device memory; every byte becomes `value`.
+  virtual void fill(void* to, unsigned char value, std::size_t bytes) = 0;
+
+  virtual void record(Event& event) = 0;
+
+  /// What is enqueued from now on waits until `event`, as it was recorded last by now, is passed. The event
+  /// is of the same device.
+  virtual void wait_for(const Event& event) = 0;
+
+  /// Makes everything enqueued before visible to whoever then sees the flag's new value, on any device or
+  /// host. `flag` is an address of Device::show_host_memory, 8-byte aligned; it lives until the queue is
+  /// idle.
+  virtual void set_flag(std::uint64_t* flag, std::uint64_t value) = 0;
+
+  /// What is enqueued from now on waits until the flag is `value` or more. Whoever sets it must not wait for
+  /// this queue: nothing ends such a wait but the flag and the end of an emulated queue.
+  virtual void wait_for_flag(const std::uint64_t* flag, std::uint64_t value) = 0;
+
+  /// Whether all that was enqueued has been done, which makes its results visible to the caller. For
+  /// Waiter::until. Throws Error(communication), naming what failed.
+  virtual bool is_idle() = 0;
+
+ protected:
+  static constexpr int not_built = -1;
+
+  /// Of a GPU, whose device is made the calling thread's current one; null where kernels run on the host.
+  virtual StreamHandle current_stream() = 0;
+
+  /// Throws Error(communication) unless the code is that of success.
+  virtual void check_launch(const char* kernel, int code) = 0;
+
+  /// Only where kernels run on the host.
+  virtual void enqueue(std::function<void()> work) = 0;
+};
+
+}  // namespace moewe

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstddef>
+
+#include "comm/queue.hpp"
+
+// Tests run the bodies of kernels on the host, thread by thread, and bring a start() of their own.
+#ifndef MOEWE_KERNELS_ON_HOST
+
+namespace moewe {
+
+/// Starts a kernel on blocks of so many threads, with so many bytes of shared memory besides what it
+/// declares. Returns CUDA's code.
+template <typename Work>
+int start(void (*kernel)(Work), dim3 grid, unsigned int threads, std::size_t bytes, StreamHandle stream,
+          const Work& work) {
+  kernel<<<grid, threads, bytes, stream>>>(work);
+  return cudaGetLastError();
+}
+
+/// Those bytes.
+template <typename Value>
+__device__ Value* shared_bytes() {
+  extern __shared__ uint4 memory[];
+  return reinterpret_cast<Value*>(memory);
+}
+
+}  // namespace moewe
+
+#endif

@@ -1,0 +1,184 @@
+#include "comm/device.hpp"
+
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <gtest/gtest.h>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "comm/device_buffer.hpp"
+#include "comm/error.hpp"
+#include "comm/waiter.hpp"
+
+namespace moewe {
+namespace {
+
+constexpr std::size_t length = 10007;
+
+void wait(Queue& queue) {
+  Waiter(std::chrono::seconds(20)).until([&] { return queue.is_idle(); }, {"the device"});
+}
+
+struct Sleep {
+  std::size_t milliseconds;
+};
+
+const Kernel<Sleep> sleep_for{
+    "sleep", [](const Sleep& s) { std::this_thread::sleep_for(std::chrono::milliseconds(s.milliseconds)); },
+    nullptr};
+const Kernel<Sleep> fail{"fail", [](const Sleep&) { throw Error(ErrorKind::internal, "as told"); }, nullptr};
+
+/// The emulated device, or with MOEWE_TEST_DEVICE=gpu a GPU where there is one.
+class DeviceTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const char* wanted = std::getenv("MOEWE_TEST_DEVICE");
+    const bool is_gpu = wanted != nullptr && std::string_view(wanted) == "gpu";
+    DeviceOffer offer = choose_device(is_gpu ? DeviceChoice::gpu : DeviceChoice::cpu, 0);
+    if (!offer.device) GTEST_SKIP() << "no GPU: " << offer.reason_for_none;
+    device_ = std::move(offer.device);
+  }
+
+  DeviceBuffer buffer(MemoryKind kind = MemoryKind::device) {
+    return {*device_, meter_, "values", length, kind};
+  }
+
+  /// Holds the queue up, where it can be.
+  void delay(Queue& queue) {
+    if (device_->is_emulated()) queue.run(sleep_for, {20});
+  }
+
+  std::vector<std::byte> read(Queue& queue, const DeviceBuffer& from) {
+    std::vector<std::byte> bytes(from.size());
+    queue.copy(bytes.data(), from.data(), bytes.size());
+    wait(queue);
+    return bytes;
+  }
+
+  MemoryMeter meter_;
+  std::unique_ptr<Device> device_;
+};
+
+TEST_F(DeviceTest, QueuesWorkInTheirOrderAndBesideTheCaller) {
+  const auto queue = device_->make_queue();
+  DeviceBuffer a = buffer();
+  DeviceBuffer b = buffer();
+  queue->fill(a.data(), 1, length);
+  delay(*queue);
+  queue->copy(b.data(), a.data(), length);
+  queue->fill(a.data(), 2, length);
+  EXPECT_TRUE(!device_->is_emulated() || !queue->is_idle());
+  EXPECT_EQ(read(*queue, b), std::vector<std::byte>(length, std::byte{1}));
+  EXPECT_EQ(read(*queue, a), std::vector<std::byte>(length, std::byte{2}));
+}
+
+TEST_F(DeviceTest, EventsOrderQueues) {
+  const auto first = device_->make_queue();
+  const auto second = device_->make_queue();
+  const auto event = device_->make_event();
+  EXPECT_TRUE(event->is_done());
+  DeviceBuffer a = buffer();
+  DeviceBuffer b = buffer();
+  for (unsigned char round = 1; round <= 3; ++round) {
+    delay(*first);
+    first->fill(a.data(), round, length);
+    first->record(*event);
+    second->wait_for(*event);
+    EXPECT_EQ((second->copy(b.data(), a.data(), length), read(*second, b)),
+              std::vector<std::byte>(length, std::byte{round}));
+    EXPECT_TRUE(event->is_done());
+  }
+  wait(*first);
+}
+
+TEST_F(DeviceTest, FlagsOrderQueuesAndTellTheHost) {
+  constexpr std::size_t page = 4096;
+  DeviceBuffer a = buffer();
+  auto* const flags = static_cast<std::uint64_t*>(std::aligned_alloc(page, page));
+  std::memset(flags, 0, page);
+  {
+    const auto shown = device_->show_host_memory(reinterpret_cast<std::byte*>(flags), page);
+    auto* const on_device = reinterpret_cast<std::uint64_t*>(shown->device_address());
+    const auto first = device_->make_queue();
+    const auto second = device_->make_queue();
+    second->wait_for_flag(on_device, 5);
+    second->fill(a.data(), 7, length);
+    second->set_flag(on_device + 8, 1);
+    delay(*first);
+    first->fill(a.data(), 6, length);
+    first->set_flag(on_device, 5);
+    const auto is_set = [&] { return std::atomic_ref(flags[8]).load(std::memory_order_acquire) == 1; };
+    Waiter(std::chrono::seconds(20)).until(is_set, {"a flag"});
+    wait(*first);
+    EXPECT_EQ(read(*second, a), std::vector<std::byte>(length, std::byte{7}));
+  }
+  std::free(flags);
+}
+
+TEST_F(DeviceTest, BuffersAreCountedAlignedAndRefusedByNameAndSize) {
+  {
+    DeviceBuffer a = buffer();
+    DeviceBuffer b = std::move(a);
+    EXPECT_EQ(meter_.bytes(), length);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(b.data()) % 256, 0U);
+    b = buffer(MemoryKind::pinned);
+    std::memset(b.data(), 1, length);
+  }
+  EXPECT_EQ(meter_.bytes(), 0U);
+  try {
+    const DeviceBuffer huge(*device_, meter_, "huge rows", std::size_t{1} << 60);
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::out_of_memory);
+    EXPECT_NE(std::string_view(error.what()).find("bytes of huge rows"), std::string_view::npos);
+  }
+  EXPECT_EQ(meter_.bytes(), 0U);
+}
+
+TEST_F(DeviceTest, PinnedChunksAreTakenOnceUntilGivenBack) {
+  PinnedPool pool(*device_, meter_, 2, 100);
+  const auto a = pool.take();
+  const auto b = pool.take();
+  EXPECT_GE(b.data - a.data, 100);
+  EXPECT_EQ(pool.take().data, nullptr);
+  pool.give_back(a);
+  EXPECT_THROW(pool.give_back(a), Error);
+  EXPECT_EQ(pool.take().data, a.data);
+}
+
+TEST_F(DeviceTest, WorkThatFailsIsNamedWhereItsEndIsAskedFor) {
+  if (!device_->is_emulated()) GTEST_SKIP() << "no kernel of a GPU fails as told";
+  const auto queue = device_->make_queue();
+  queue->run(fail, {});
+  try {
+    wait(*queue);
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::communication);
+    EXPECT_NE(std::string_view(error.what()).find("as told"), std::string_view::npos);
+  }
+  EXPECT_THROW(queue->is_idle(), Error);
+}
+
+TEST_F(DeviceTest, AnEmulatedQueueEndsAWaitThatNobodyWillEnd) {
+  if (!device_->is_emulated()) GTEST_SKIP() << "a GPU's would not";
+  const std::uint64_t flag = 0;
+  const auto queue = device_->make_queue();
+  queue->wait_for_flag(&flag, 1);
+  EXPECT_FALSE(queue->is_idle());
+}
+
+TEST(DeviceChoice, OffersTheEmulatedDeviceOrSaysWhyThereIsNoGpu) {
+  EXPECT_TRUE(choose_device(DeviceChoice::cpu, 3).device->is_emulated());
+  const DeviceOffer any = choose_device(DeviceChoice::automatic, 0);
+  ASSERT_NE(any.device, nullptr);
+  const DeviceOffer gpu = choose_device(DeviceChoice::gpu, 0);
+  EXPECT_EQ(any.device->is_emulated(), gpu.device == nullptr);
+  EXPECT_EQ(gpu.reason_for_none.empty(), gpu.device != nullptr);
+  EXPECT_EQ(any.reason_for_none, gpu.reason_for_none);
+}
+
+}  // namespace
+}  // namespace moewe

@@ -1,0 +1,165 @@
+#include <cstdlib>
+#include <gtest/gtest.h>
+#include <string_view>
+#include <vector>
+
+#include "comm/device_buffer.hpp"
+#include "comm/device_peer_memory.hpp"
+#include "comm/error.hpp"
+#include "tests/support/world.hpp"
+
+namespace moewe {
+namespace {
+
+constexpr std::size_t num_flags = 3;
+constexpr std::size_t block = 4099;
+
+/// What a rank works with: the emulated device, or a GPU with MOEWE_TEST_DEVICE=gpu.
+struct Side {
+  explicit Side(Communicator& communicator) {
+    const char* wanted = std::getenv("MOEWE_TEST_DEVICE");
+    const bool is_gpu = wanted != nullptr && std::string_view(wanted) == "gpu";
+    DeviceOffer offer =
+        choose_device(is_gpu ? DeviceChoice::gpu : DeviceChoice::cpu, index(communicator.rank()));
+    device = std::move(offer.device);
+    reason_for_none = offer.reason_for_none;
+  }
+
+  MemoryMeter meter;
+  std::unique_ptr<Device> device;
+  std::string reason_for_none;
+};
+
+/// Runs `work` on every rank that has a device; where ranks have none, the test is skipped.
+void on_every_device(const std::function<void(Communicator&, Side&)>& work) {
+  bool is_skipped = false;
+  test::on_every_rank([&](Communicator& communicator, const Backend&) {
+    Side side(communicator);
+    if (side.device) return work(communicator, side);
+    if (index(communicator.rank()) == 0) is_skipped = true;
+  });
+  if (is_skipped) GTEST_SKIP() << "no GPU";
+}
+
+void wait(Communicator& communicator, Queue& queue) {
+  communicator.waiter().until([&] { return queue.is_idle(); }, {"the device"});
+}
+
+/// Of rank `from` for rank `to`.
+unsigned char value_of(std::size_t from, std::size_t to, std::uint64_t generation) {
+  return static_cast<unsigned char>(from * 31 + to * 7 + generation);
+}
+
+/// Writes this rank's block of every peer's segment.
+void push(Communicator& communicator, DevicePeerMemory& memory, Queue& queue, DeviceBuffer& staging,
+          std::uint64_t generation) {
+  const std::size_t self = index(communicator.rank());
+  for (std::size_t peer = 0; peer < communicator.size(); ++peer) {
+    queue.fill(staging.data(), value_of(self, peer, generation), block);
+    queue.copy(memory.writable(rank_at(peer)) + self * block, staging.data(), block);
+  }
+}
+
+TEST(DevicePeerMemoryContract, WhatIsPushedBeforeAFlagIsSeenBehindIt) {
+  on_every_device([](Communicator& communicator, Side& side) {
+    const std::size_t num_ranks = communicator.size();
+    auto offer =
+        make_device_peer_memory(communicator, *side.device, side.meter, num_flags, num_ranks * block);
+    ASSERT_NE(offer.memory, nullptr) << offer.reason_for_none;
+    DevicePeerMemory& memory = *offer.memory;
+    const auto queue = side.device->make_queue();
+    DeviceBuffer staging(*side.device, side.meter, "staging", block);
+    DeviceBuffer seen(*side.device, side.meter, "seen", num_ranks * block, MemoryKind::pinned);
+    for (std::uint64_t generation = 1; generation <= 10; ++generation) {
+      push(communicator, memory, *queue, staging, generation);
+      memory.publish(*queue, 1, generation);
+      for (std::size_t peer = 0; peer < num_ranks; ++peer)
+        memory.wait_for(*queue, rank_at(peer), 1, generation);
+      queue->copy(seen.data(), memory.own(), num_ranks * block);
+      wait(communicator, *queue);
+      for (std::size_t i = 0; i < num_ranks * block; ++i) {
+        const auto expected = value_of(i / block, index(communicator.rank()), generation);
+        ASSERT_EQ(seen.data()[i], std::byte{expected}) << "byte " << i << ", generation " << generation;
+      }
+      communicator.barrier();  // nobody overwrites before all have read
+    }
+  });
+}
+
+TEST(DevicePeerMemoryContract, HostsPublishToQueuesAndSeeWhatQueuesPublish) {
+  on_every_device([](Communicator& communicator, Side& side) {
+    auto offer = make_device_peer_memory(communicator, *side.device, side.meter, num_flags, 1);
+    ASSERT_NE(offer.memory, nullptr) << offer.reason_for_none;
+    DevicePeerMemory& memory = *offer.memory;
+    const auto queue = side.device->make_queue();
+    memory.wait_for(*queue, rank_at(0), 0, 7);
+    memory.publish(*queue, 2, 9);
+    communicator.barrier();
+    for (std::size_t peer = 0; peer < communicator.size(); ++peer)
+      EXPECT_EQ(memory.published(rank_at(peer), 2), 0U);
+    communicator.barrier();
+    if (index(communicator.rank()) == 0) memory.publish(0, 7);
+    for (std::size_t peer = 0; peer < communicator.size(); ++peer) {
+      communicator.waiter().until([&] { return memory.published(rank_at(peer), 2) == 9; },
+                                  {"a flag", rank_at(peer)});
+    }
+    wait(communicator, *queue);
+    EXPECT_THROW(memory.publish(*queue, num_flags, 1), Error);
+    communicator.barrier();
+  });
+}
+
+/// Another device that says of itself what a test wants.
+class OddDevice : public Device {
+ public:
+  OddDevice(Device& real, bool is_emulated, bool addresses_others)
+      : real_(real), is_emulated_(is_emulated), addresses_others_(addresses_others) {}
+
+  std::size_t number() const override { return 17; }
+  std::string description() const override { return "odd"; }
+  bool is_emulated() const override { return is_emulated_; }
+  std::unique_ptr<Queue> make_queue() override { return real_.make_queue(); }
+  std::unique_ptr<Event> make_event() override { return real_.make_event(); }
+  std::byte* allocate(MemoryKind kind, std::size_t bytes) override { return real_.allocate(kind, bytes); }
+  void free(MemoryKind kind, std::byte* memory) noexcept override { real_.free(kind, memory); }
+  std::unique_ptr<SharedMemory> share(std::size_t bytes) override { return real_.share(bytes); }
+  std::unique_ptr<SharedMemory> open(const MemoryHandle& handle, std::size_t bytes) override {
+    if (!addresses_others_) throw Error(ErrorKind::communication, "GPU 17 does not address it");
+    return real_.open(handle, bytes);
+  }
+  bool let_address(std::size_t device) override { return addresses_others_ || device == number(); }
+  std::unique_ptr<ShownMemory> show_host_memory(std::byte* memory, std::size_t bytes) override {
+    return real_.show_host_memory(memory, bytes);
+  }
+
+ private:
+  Device& real_;
+  bool is_emulated_;
+  bool addresses_others_;
+};
+
+/// Why there is none if the last rank's device is odd.
+std::string reason_with(Communicator& communicator, Side& side, bool is_emulated, bool addresses_others) {
+  OddDevice odd(*side.device, is_emulated, addresses_others);
+  const bool is_last = index(communicator.rank()) + 1 == communicator.size();
+  Device& mine = is_last ? static_cast<Device&>(odd) : *side.device;
+  const auto offer = make_device_peer_memory(communicator, mine, side.meter, 1, 1);
+  EXPECT_EQ(offer.memory == nullptr, !offer.reason_for_none.empty());
+  return offer.reason_for_none;
+}
+
+TEST(DevicePeerMemoryContract, WhereTwoDevicesDoNotReachOneAnotherNoRankHasAny) {
+  on_every_device([](Communicator& communicator, Side& side) {
+    if (communicator.size() == 1) return;
+    const bool is_emulated = side.device->is_emulated();
+    EXPECT_EQ(reason_with(communicator, side, is_emulated, true), "");
+    EXPECT_NE(reason_with(communicator, side, !is_emulated, true).find("another kind of device"),
+              std::string::npos);
+    EXPECT_NE(reason_with(communicator, side, is_emulated, false).find("does not address"),
+              std::string::npos);
+    EXPECT_EQ(side.meter.bytes(), 0U);
+  });
+}
+
+}  // namespace
+}  // namespace moewe

@@ -1,0 +1,50 @@
+// Every kernel on a GPU against its twin, on the same cases, and with --rates how fast some are. Exit codes:
+// 0 all alike, 1 some differ, 77 there is no GPU.
+
+#include <cstdio>
+#include <exception>
+#include <string_view>
+
+#include "comm/device.hpp"
+#include "tests/gpu/kernel_rates.hpp"
+#include "tests/gpu/same_on_both.hpp"
+
+namespace {
+
+using namespace moewe;
+
+bool print_comparisons(Device& gpu) {
+  const auto twin = choose_device(DeviceChoice::cpu, 0).device;
+  bool is_right = true;
+  for (const test::Comparison& c : test::compare_all(gpu, *twin)) {
+    is_right = is_right && c.num_different == 0;
+    std::printf("  %-58s %3zu cases, %zu differ\n", c.kernels, c.num_cases, c.num_different);
+  }
+  return is_right;
+}
+
+void print_rates(Device& gpu) {
+  for (const test::Rate& rate : test::measure_rates(gpu))
+    std::printf("  %-58s %7.0f GB/s, %.2f of the copy\n", rate.name.c_str(), rate.gigabytes_per_second,
+                rate.over_copy);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const bool has_rates = argc > 1 && std::string_view(argv[1]) == "--rates";
+  try {
+    const DeviceOffer offer = choose_device(DeviceChoice::gpu, 0);
+    if (!offer.device) {
+      std::printf("[  SKIPPED ] all: %s\n", offer.reason_for_none.c_str());
+      return 77;
+    }
+    std::printf("%s\n", offer.device->description().c_str());
+    const bool is_right = print_comparisons(*offer.device);
+    if (has_rates) print_rates(*offer.device);
+    return is_right ? 0 : 1;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "kernels_on_gpu: %s\n", error.what());
+    return 1;
+  }
+}

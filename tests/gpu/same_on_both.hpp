@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdio>
+#include <cstring>
+#include <vector>
+
+#include "tests/gpu/activate_run.hpp"
+#include "tests/gpu/checksum_run.hpp"
+#include "tests/gpu/combine_run.hpp"
+#include "tests/gpu/plan_run.hpp"
+#include "tests/gpu/quantise_run.hpp"
+#include "tests/gpu/route_run.hpp"
+
+namespace moewe::test {
+
+// Whether two devices yield the same bytes; padding does not count.
+
+template <typename T>
+bool is_same(const std::vector<T>& a, const std::vector<T>& b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
+}
+
+inline bool is_same(const PlanResult& a, const PlanResult& b) {
+  return is_same(a.slots, b.slots) && is_same(a.first_row, b.first_row) &&
+         is_same(a.first_assignment, b.first_assignment) && is_same(a.tokens, b.tokens) &&
+         is_same(a.planned, b.planned) && is_same(a.pushed, b.pushed);
+}
+
+inline bool is_same(const RouteResult& a, const RouteResult& b) {
+  return is_same(a.selection, b.selection) && is_same(a.scores, b.scores) && is_same(a.experts, b.experts) &&
+         is_same(a.weights, b.weights);
+}
+
+inline bool is_same(const QuantiseResult& a, const QuantiseResult& b) {
+  return is_same(a.quantised, b.quantised) && is_same(a.scales, b.scales) && is_same(a.back, b.back);
+}
+
+/// How many of a kernel's cases yield other bytes on the device than from the twin.
+struct Comparison {
+  const char* kernels;
+  std::size_t num_cases;
+  std::size_t num_different;
+};
+
+template <typename Case>
+Comparison compare(const char* kernels, const std::vector<Case>& cases, Device& device, Device& twin) {
+  Comparison comparison{kernels, cases.size(), 0};
+  for (const Case& c : cases) {
+    if (!is_same(run(c, device), run(c, twin))) ++comparison.num_different;
+  }
+  return comparison;
+}
+
+inline std::vector<Comparison> compare_all(Device& device, Device& twin) {
+  return {compare("combine_tokens", combine_cases(), device, twin),
+          compare("choose_slots, count_destinations, fill_plan, push_rows", plan_cases(), device, twin),
+          compare("route_tokens", route_cases(), device, twin),
+          compare("activate_rows", activate_cases(), device, twin),
+          compare("checksum_rows", checksum_cases(), device, twin),
+          compare("quantise_rows, dequantise_rows", quantise_cases(), device, twin)};
+}
+
+}  // namespace moewe::test

@@ -1,0 +1,159 @@
+// The kernels' twins, run through an emulated queue, against the code that runs without a device.
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <gtest/gtest.h>
+
+#include "runtime/dispatch_plan.hpp"
+#include "runtime/kernels/elementwise.hpp"
+#include "runtime/kernels/weighted_sum.hpp"
+#include "runtime/round_audit.hpp"
+#include "runtime/router.hpp"
+#include "tests/gpu/activate_run.hpp"
+#include "tests/gpu/checksum_run.hpp"
+#include "tests/gpu/combine_run.hpp"
+#include "tests/gpu/plan_run.hpp"
+#include "tests/gpu/route_run.hpp"
+
+namespace moewe {
+namespace {
+
+std::unique_ptr<Device> emulated() { return choose_device(DeviceChoice::cpu, 0).device; }
+
+std::vector<float> combined_without_a_device(const test::CombineCase& c) {
+  const auto& [num_tokens, top_k, hidden, dtype, add_to_y, is_weighted, shift] = c.shape;
+  const std::byte* const rows = dtype == Dtype::f32 ? reinterpret_cast<const std::byte*>(c.f32.data())
+                                                    : reinterpret_cast<const std::byte*>(c.bf16.data());
+  std::vector<float> y = c.y;
+  for (std::size_t token = 0; token < num_tokens; ++token) {
+    std::vector<WeightedRow> returned;
+    for (std::size_t i = token * top_k; i < (token + 1) * top_k; ++i) {
+      if (c.has_returned[i]) returned.push_back({rows + i * c.row_bytes(), is_weighted ? c.weights[i] : 1});
+    }
+    std::vector<float> sum(hidden);
+    sum_weighted(returned, 0, dtype, sum);
+    if (add_to_y) add_weighted(1.0F, y.data() + token * hidden, sum);
+    std::copy(sum.begin(), sum.end(), y.begin() + static_cast<std::ptrdiff_t>(token * hidden));
+  }
+  return y;
+}
+
+TEST(Kernels, CombineTokensHasTheBitsOfCombine) {
+  const auto device = emulated();
+  for (const test::CombineCase& c : test::combine_cases())
+    EXPECT_EQ(test::run(c, *device), combined_without_a_device(c)) << "hidden " << c.shape.hidden;
+}
+
+Placement placement_of(const test::PlanCase& c) {
+  std::vector<std::vector<ExpertId>> experts_of_rank(c.shape.num_ranks);
+  for (std::size_t e = 0; e < c.shape.num_experts; ++e) {
+    for (std::size_t s = c.first_slot[e]; s < c.first_slot[e + 1]; ++s)
+      experts_of_rank[c.slot_rank[s]].push_back(expert_at(e));
+  }
+  return Placement(0, c.shape.num_experts, experts_of_rank);
+}
+
+void expect_same(const PlannedAssignment& a, const PlannedAssignment& b) {
+  EXPECT_EQ(a.row, b.row);
+  EXPECT_EQ(a.slot, b.slot);
+  EXPECT_EQ(a.token, b.token);
+  EXPECT_EQ(a.k, b.k);
+  EXPECT_EQ(a.weight, b.weight);
+}
+
+/// What the kernels wrote for one rank; `pushed` is where its rows arrived.
+void expect_destination(const test::PlanCase& c, const test::PlanResult& result, std::size_t rank,
+                        const Destination& expected) {
+  const std::size_t first = result.first_row[rank];
+  ASSERT_EQ(result.first_row[rank + 1] - first, expected.tokens.size());
+  const std::byte* pushed = result.pushed.data() + first * c.shape.row_bytes + rank;
+  for (std::size_t i = 0; i < expected.tokens.size(); ++i, pushed += c.shape.row_bytes) {
+    EXPECT_EQ(result.tokens[first + i], expected.tokens[i]);
+    const std::byte* const row = c.rows.data() + expected.tokens[i] * c.shape.row_bytes;
+    EXPECT_EQ(std::memcmp(pushed, row, c.shape.row_bytes), 0);
+  }
+  ASSERT_EQ(result.first_assignment[rank + 1] - result.first_assignment[rank], expected.assignments.size());
+  for (std::size_t i = 0; i < expected.assignments.size(); ++i)
+    expect_same(result.planned[result.first_assignment[rank] + i], expected.assignments[i]);
+}
+
+TEST(Kernels, PlanAndPushDoWhatTheDispatchPlanSays) {
+  const auto device = emulated();
+  for (const test::PlanCase& c : test::plan_cases()) {
+    const test::PlanResult result = test::run(c, *device);
+    const Placement placement = placement_of(c);
+    SlotChoice choice = c.quotas.empty() ? SlotChoice() : SlotChoice(c.quotas);
+    MemoryMeter meter;
+    DispatchPlan plan(meter);
+    plan.build({c.shape.num_tokens, c.shape.top_k, c.experts, c.weights, {}}, placement, choice);
+    for (std::size_t rank = 0; rank < c.shape.num_ranks; ++rank)
+      expect_destination(c, result, rank, plan.to(rank_at(rank)));
+  }
+}
+
+void expect_near(float value, float expected) {
+  EXPECT_LE(std::abs(value - expected), std::max(3e-6F * std::abs(expected), 1e-37F));
+}
+
+/// `t` is the token.
+void expect_choice(const test::RouteCase& c, const test::RouteResult& result, std::size_t t) {
+  const auto of = [&](auto& values) { return std::span(values).subspan(t * c.num_experts, c.num_experts); };
+  std::vector<float> exact(of(c.logits).begin(), of(c.logits).end());
+  c.spec.score == Score::softmax ? softmax(exact) : sigmoid(exact);
+  for (std::size_t e = 0; e < exact.size(); ++e) expect_near(of(result.scores)[e], exact[e]);
+
+  std::vector<float> selection(of(result.scores).begin(), of(result.scores).end());
+  for (std::size_t e = 0; e < c.bias.size(); ++e) selection[e] += c.bias[e];
+  std::vector<float> group_scores(c.spec.num_groups);
+  if (c.spec.kept_groups < c.spec.num_groups) mask_groups(c.spec, selection, group_scores);
+  EXPECT_TRUE(std::ranges::equal(selection, of(result.selection)));
+  std::vector<ExpertId> experts(c.spec.top_k);
+  std::vector<float> weights(c.spec.top_k);
+  choose_top_k(selection, experts, weights);
+  weigh_choice(c.spec, of(result.scores), experts, weights);
+  for (std::size_t k = 0; k < experts.size(); ++k) {
+    EXPECT_EQ(result.experts[t * experts.size() + k], experts[k]) << "token " << t << ", choice " << k;
+    EXPECT_EQ(result.weights[t * experts.size() + k], weights[k]);
+  }
+}
+
+TEST(Kernels, RouteTokensChoosesAsTheRouterDoesFromTheSameScores) {
+  const auto device = emulated();
+  for (const test::RouteCase& c : test::route_cases()) {
+    const test::RouteResult result = test::run(c, *device);
+    for (std::size_t token = 0; token < c.num_tokens; ++token) expect_choice(c, result, token);
+  }
+}
+
+TEST(Kernels, ActivateRowsHasTheBitsOfTheExpertsActivations) {
+  const auto device = emulated();
+  for (const test::ActivateCase& c : test::activate_cases()) {
+    std::vector<float> hidden(c.up.size());
+    c.is_gated ? activate_gated(c.activation, c.gate, c.up, hidden) : activate(c.activation, c.up, hidden);
+    std::vector<Bf16> rounded(hidden.size());
+    round_to_bf16(hidden, rounded);
+    const auto expected =
+        c.dtype == Dtype::f32 ? std::as_bytes(std::span(hidden)) : std::as_bytes(std::span(rounded));
+    EXPECT_TRUE(std::ranges::equal(test::run(c, *device), expected)) << "length " << c.up.size();
+  }
+}
+
+TEST(Kernels, ChecksumRowsTakesThoseOfTheAudit) {
+  const auto device = emulated();
+  for (const test::ChecksumCase& c : test::checksum_cases()) {
+    const std::vector<std::uint64_t> checksums = test::run(c, *device);
+    const RoundAudit audit(c.generation, Rank{0});
+    for (std::size_t i = 0; i < c.num_rows; ++i) {
+      if (!c.is_there[i]) continue;
+      const RowLabel label{c.is_back ? Direction::back : Direction::dispatch, Rank{c.source}, Rank{1},
+                           c.tokens[i], c.ks[i]};
+      const std::span<const std::byte> row(c.rows.data() + i * c.row_bytes, c.row_bytes);
+      EXPECT_EQ(checksums[i], audit.checksum(label, row)) << c.row_bytes << " bytes";
+    }
+    EXPECT_EQ(checksums[2], 0xEEEEEEEEEEEEEEEEU);
+  }
+}
+
+}  // namespace
+}  // namespace moewe
