@@ -74,10 +74,10 @@ po::options_description describe_ranks() {
       "loads", value_named("FILE"),
       "what --save-loads of an earlier run, or another system, recorded: begin with the placement planned "
       "for "
-      "it, unless --placement is given, and add this run's loads to it")(
+      "it, unless --placement is given; --save-loads adds this run's loads to it")(
       "spare-slots", value_named("N"),
-      "slots of each rank for copies of experts, beyond those that the placement takes (default: 1 with "
-      "--rebalance, else 0)")(
+      "slots of each rank for copies of experts, unless the placement has as many copies already (default: 1 "
+      "with --rebalance, else 0)")(
       "rebalance", value_named("MODE"),
       "let experts migrate between ranks while steps go on: auto: where loads are uneven and it saves more "
       "than it costs; every:N: every N steps one layer, as far as it makes loads more even; off (the "
@@ -110,8 +110,9 @@ po::options_description describe_ranks() {
                                                "half: the same, and each step is two half-batches, one "
                                                "computed while the other travels; off: nothing")(
       "split", value_named("MODE"),
-      "how copies of an expert share its tokens: exact: in every step at best, for one more exchange of "
-      "counts (the default); stored: for 31 steps in the proportions of an exact split before them")(
+      "how copies of an expert share its tokens: exact: in every step at best, for counts by rank "
+      "(the default); stored: for 31 steps in the proportions of an exact split before them, less evenly the "
+      "fewer tokens there are")(
       "timeout", value_named("SECONDS"),
       "end the job when a rank waits longer than this, and say who holds it up (default 120); SIGUSR1 asks "
       "where all ranks are");
@@ -134,7 +135,7 @@ po::options_description describe_results() {
       "interrupted run leaves its latest")("save-loads", value_named("FILE"),
                                            "keep how often each expert was chosen, in all, by each rank and "
                                            "lately, for --loads of another run and of "
-                                           "moewe place; kept every 16 steps")(
+                                           "moewe place; kept every 16 steps, and gone on with by --resume")(
       "timeline", value_named("FILE"),
       "write when each step, layer and phase ran on each rank, and what epochs of placements did, for "
       "Perfetto "
