@@ -45,7 +45,8 @@ void run_with_slow_rank(Communicator& communicator, const RebalanceRequest& requ
       engine, any_spec(), with_spare_copies(contiguous_placement(num_experts, 2), 4),
       test::GeneratedWeights(any_spec(), test::weights_seed), options));
   MoeLayer& layer = *layers.front();
-  Rebalancing rebalancing(engine.communicator(), request, layers, {0});
+  const MigrationBudget budget(communicator.topology(), 0, std::nullopt);
+  Rebalancing rebalancing(engine.communicator(), request, budget, layers, {0});
   const std::vector<ExpertId> experts = even_choices();
   const std::vector<float> weights(experts.size(), 0.5F);
   const Routing routing{num_tokens, 2, experts, weights, {}};
