@@ -40,8 +40,9 @@ class ShownMemory {
 };
 
 /// What a rank computes on beside its cores: a GPU, or its emulation. Several ranks may share one; each has
-/// an object of its own, which outlives all that it made. Nothing is collective. Out of memory is
-/// Error(out_of_memory), any other failure Error(communication).
+/// an object of its own, which outlives all that it made. Nothing is collective, but what makes or frees
+/// something may wait for all queues of the process on that GPU. Out of memory is Error(out_of_memory), any
+/// other failure Error(communication).
 class Device {
  public:
   virtual ~Device() = default;
@@ -56,7 +57,7 @@ class Device {
   virtual std::unique_ptr<Queue> make_queue() = 0;
   virtual std::unique_ptr<Event> make_event() = 0;
 
-  /// Aligned to 256 bytes, not initialised. `free` may wait for the device. Prefer DeviceBuffer.
+  /// Aligned to 256 bytes, not initialised. Prefer DeviceBuffer.
   virtual std::byte* allocate(MemoryKind kind, std::size_t bytes) = 0;
   virtual void free(MemoryKind kind, std::byte* memory) noexcept = 0;
 

@@ -37,8 +37,8 @@ class Event {
 };
 
 /// Where a rank's work runs in the order in which it was enqueued, beside the rank: a stream of a GPU, or its
-/// emulation by a thread. Nothing blocks but the destructor, which waits for what can end, and no function is
-/// collective. Used by one thread at a time.
+/// emulation by a thread. Nothing blocks, and no function is collective. Used by one thread at a time. What a
+/// queue still holds when it ends may or may not run: let it be idle first.
 ///
 /// Work that fails makes is_idle() throw, there and in whatever asks later; what was enqueued behind it may
 /// not run.
@@ -74,7 +74,10 @@ class Queue {
   virtual void set_flag(std::uint64_t* flag, std::uint64_t value) = 0;
 
   /// What is enqueued from now on waits until the flag is `value` or more. Whoever sets it must not wait for
-  /// this queue: nothing ends such a wait but the flag and the end of an emulated queue.
+  /// this queue: nothing ends such a wait but the flag and the end of an emulated queue. Of threads that
+  /// share a GPU, none makes or frees memory before it has set the flags that others' queues wait for, since
+  /// CUDA may wait for all queues of a process then; so it may where it loads a kernel, unless
+  /// CUDA_MODULE_LOADING is EAGER.
   virtual void wait_for_flag(const std::uint64_t* flag, std::uint64_t value) = 0;
 
   /// Whether all that was enqueued has been done, which makes its results visible to the caller. For
@@ -84,7 +87,8 @@ class Queue {
  protected:
   static constexpr int not_built = -1;
 
-  /// Of a GPU, whose device is made the calling thread's current one; null where kernels run on the host.
+  /// Of a GPU, whose device is the calling thread's current one until check_launch() is called; null where
+  /// kernels run on the host.
   virtual StreamHandle current_stream() = 0;
 
   /// Throws Error(communication) unless the code is that of success.

@@ -3,7 +3,6 @@
 #include <string>
 
 #include "comm/cuda/check.hpp"
-#include "comm/cuda/current_device.hpp"
 #include "comm/cuda/stream_flags.hpp"
 #include "comm/error.hpp"
 
@@ -73,11 +72,12 @@ void CudaQueue::wait_for_flag(const std::uint64_t* flag, std::uint64_t value) {
 bool CudaQueue::is_idle() { return is_ready(cudaStreamQuery(stream_)); }
 
 StreamHandle CudaQueue::current_stream() {
-  check_cuda(cudaSetDevice(device_));
+  while_launching_.emplace(device_);
   return stream_;
 }
 
 void CudaQueue::check_launch(const char* kernel, int code) {
+  while_launching_.reset();
   if (code == cudaSuccess) return;
   std::string what = "starting the kernel ";
   what.append(kernel).append(": ");

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cuda_runtime_api.h>
+#include <optional>
 
+#include "comm/cuda/current_device.hpp"
 #include "comm/queue.hpp"
 
 namespace moewe {
@@ -45,6 +47,7 @@ class CudaQueue : public Queue {
  private:
   int device_;
   cudaStream_t stream_ = nullptr;
+  std::optional<CurrentDevice> while_launching_;  // from current_stream() to check_launch()
 };
 
 }  // namespace moewe

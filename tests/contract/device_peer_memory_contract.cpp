@@ -1,49 +1,25 @@
-#include <cstdlib>
+#include <algorithm>
+#include <chrono>
 #include <gtest/gtest.h>
-#include <string_view>
+#include <thread>
+#include <unistd.h>
 #include <vector>
 
 #include "comm/device_buffer.hpp"
 #include "comm/device_peer_memory.hpp"
 #include "comm/error.hpp"
+#include "tests/support/device_side.hpp"
 #include "tests/support/world.hpp"
 
 namespace moewe {
 namespace {
 
+using test::on_every_device;
+using test::Side;
+using test::wait;
+
 constexpr std::size_t num_flags = 3;
 constexpr std::size_t block = 4099;
-
-/// What a rank works with: the emulated device, or a GPU with MOEWE_TEST_DEVICE=gpu.
-struct Side {
-  explicit Side(Communicator& communicator) {
-    const char* wanted = std::getenv("MOEWE_TEST_DEVICE");
-    const bool is_gpu = wanted != nullptr && std::string_view(wanted) == "gpu";
-    DeviceOffer offer =
-        choose_device(is_gpu ? DeviceChoice::gpu : DeviceChoice::cpu, index(communicator.rank()));
-    device = std::move(offer.device);
-    reason_for_none = offer.reason_for_none;
-  }
-
-  MemoryMeter meter;
-  std::unique_ptr<Device> device;
-  std::string reason_for_none;
-};
-
-/// Runs `work` on every rank that has a device; where ranks have none, the test is skipped.
-void on_every_device(const std::function<void(Communicator&, Side&)>& work) {
-  bool is_skipped = false;
-  test::on_every_rank([&](Communicator& communicator, const Backend&) {
-    Side side(communicator);
-    if (side.device) return work(communicator, side);
-    if (index(communicator.rank()) == 0) is_skipped = true;
-  });
-  if (is_skipped) GTEST_SKIP() << "no GPU";
-}
-
-void wait(Communicator& communicator, Queue& queue) {
-  communicator.waiter().until([&] { return queue.is_idle(); }, {"the device"});
-}
 
 /// Of rank `from` for rank `to`.
 unsigned char value_of(std::size_t from, std::size_t to, std::uint64_t generation) {
@@ -70,6 +46,7 @@ TEST(DevicePeerMemoryContract, WhatIsPushedBeforeAFlagIsSeenBehindIt) {
     const auto queue = side.device->make_queue();
     DeviceBuffer staging(*side.device, side.meter, "staging", block);
     DeviceBuffer seen(*side.device, side.meter, "seen", num_ranks * block, MemoryKind::pinned);
+    communicator.barrier();  // nobody allocates while others' queues wait for its flags
     for (std::uint64_t generation = 1; generation <= 10; ++generation) {
       push(communicator, memory, *queue, staging, generation);
       memory.publish(*queue, 1, generation);
@@ -105,6 +82,30 @@ TEST(DevicePeerMemoryContract, HostsPublishToQueuesAndSeeWhatQueuesPublish) {
     }
     wait(communicator, *queue);
     EXPECT_THROW(memory.publish(*queue, num_flags, 1), Error);
+    communicator.barrier();
+  });
+}
+
+bool are_processes(Communicator& communicator) {
+  const auto processes = all_gather_values(communicator, getpid());
+  return std::adjacent_find(processes.begin(), processes.end()) == processes.end();
+}
+
+TEST(DevicePeerMemoryContract, IsKeptUntilOtherProcessesHaveLetGoOfIt) {
+  test::on_every_rank([](Communicator& communicator, const Backend& backend) {
+    Side side(communicator);
+    if (!side.device || !are_processes(communicator)) return;
+    const auto told = backend.make_peer_memory(communicator, side.meter, 1).memory;
+    auto offer = make_device_peer_memory(communicator, *side.device, side.meter, num_flags, block);
+    ASSERT_NE(offer.memory, nullptr) << offer.reason_for_none;
+    const bool is_first = communicator.rank() == Rank{0};
+    if (!is_first) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      told->publish(0, 1);
+    }
+    offer.memory.reset();
+    for (std::size_t peer = 1; is_first && peer < communicator.size(); ++peer)
+      EXPECT_EQ(told->published(rank_at(peer), 0), 1U);
     communicator.barrier();
   });
 }

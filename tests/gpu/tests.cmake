@@ -10,17 +10,18 @@ moewe_add_test(kernel_bodies_test SOURCES gpu/kernel_bodies_test.cpp gpu/kernels
   USES moewe::comm LABELS once)
 
 # Labelled gpu: on a GPU, or skipped with the reason why there is none. Streams that share one of a GPU's queues would wait
-# for one another's flags, so there are to be more queues than ranks.
+# for one another's flags, so there are to be more queues than ranks; and what loads a kernel may wait for all streams.
 function(moewe_run_on_gpu name labels)
   add_test(NAME ${name} COMMAND ${ARGN})
   moewe_set_test_properties(${name} 120 "gpu;${labels}")
-  set_property(TEST ${name} APPEND PROPERTY ENVIRONMENT MOEWE_TEST_DEVICE=gpu CUDA_DEVICE_MAX_CONNECTIONS=32)
+  set_property(TEST ${name} APPEND PROPERTY ENVIRONMENT MOEWE_TEST_DEVICE=gpu CUDA_DEVICE_MAX_CONNECTIONS=32
+    CUDA_MODULE_LOADING=EAGER)
   set_tests_properties(${name} PROPERTIES SKIP_REGULAR_EXPRESSION "no GPU" RESOURCE_LOCK gpu)
 endfunction()
 moewe_run_on_gpu(device_test.gpu "" device_test)
-moewe_run_on_gpu(contracts_device.gpu "" contracts_loopback --gtest_filter=DevicePeerMemoryContract.*)
+moewe_run_on_gpu(contracts_device.gpu "" contracts_loopback --gtest_filter=Device*)
 moewe_run_on_gpu(contracts_device.gpu.3ranks mpi ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} 3 ${MOEWE_MPIEXEC_FLAGS}
-  $<TARGET_FILE:contracts_mpi> --gtest_filter=DevicePeerMemoryContract.*)
+  $<TARGET_FILE:contracts_mpi> --gtest_filter=Device*)
 if(MOEWE_HAS_CUDA AND NOT MOEWE_SANITIZE)
   add_executable(kernels_on_gpu gpu/kernels_on_gpu.cpp gpu/kernel_rates.cpp)
   target_link_libraries(kernels_on_gpu PRIVATE moewe::runtime moewe_build_flags)
