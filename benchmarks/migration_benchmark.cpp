@@ -45,7 +45,8 @@ po::options_description describe_options() {
   add("topk", text("N", "2"), "experts of each token");
   add("dtype", text("NAME", "f32"), "of weights and rows: f32, bf16");
   add("path", text("PATH", "auto"), "auto, direct, message, two-level");
-  add("budgets", text("LIST", "1048576"), "bytes that a rank may send in a step; the first for the gain");
+  add("budgets", text("LIST", "1048576"),
+      "bytes that a rank may send in a step, or auto; the first for the gain");
   add("pairs", text("N", "20"), "runs of each contestant");
   add("steps-per-run", text("N", "40"), "steps of a run");
   add("settle-steps", text("N", "50"), "gain: of each contestant, before any is counted");
@@ -75,7 +76,8 @@ MigrationCase parse_case(const CommandLine& line) {
   c.pairs = line.number("pairs", 1, 100000);
   c.steps = line.number("steps-per-run", 1, 100000);
   c.settle_steps = line.number("settle-steps", 5, 100000);
-  c.budgets = line.numbers("budgets", 4096, most_budget);
+  for (const std::string& part : line.parts("budgets"))
+    c.budgets.push_back(part == "auto" ? 0 : parse_number(part, "each of --budgets", 4096, most_budget));
   c.sigma = static_cast<double>(line.number("sigma-percent", 1, 1000)) / 100;
   c.spares = line.number("spare-slots", 0, c.spec.num_experts);
   c.seed = line.number("seed", 0, 1U << 30U);
@@ -102,6 +104,9 @@ Json to_json(const Spread& spread) {
 
 std::string milliseconds(double seconds) { return fmt::format("{:.3f}", seconds * 1e3); }
 std::string range(const Spread& spread) { return fmt::format("{:.3f}-{:.3f}", spread.p10, spread.p90); }
+std::string millisecond_range(const Spread& spread) {
+  return fmt::format("{:.3f}-{:.3f}", 1e3 * spread.p10, 1e3 * spread.p90);
+}
 std::string percent(double share) { return fmt::format("{:.2f}%", 100 * share); }
 
 /// Of what a node's link carries in a step, by what its ranks may send of weights.
@@ -112,7 +117,7 @@ double link_share(std::size_t budget, double step_s, const Options& options, con
 }
 
 Json print_stall(const StallContest& contest, const Options& options, const Topology& topology) {
-  const Table table({{"steps", 18, false},
+  const Table table({{"steps", 33, false},
                      {"median ms", 9},
                      {"p90 ms", 9},
                      {"ratio", 6},
@@ -122,7 +127,9 @@ Json print_stall(const StallContest& contest, const Options& options, const Topo
                      {"MiB", 7},
                      {"KiB per step", 12},
                      {"of link", 7},
-                     {"sending", 7}});
+                     {"sending", 7},
+                     {"ms per MiB", 10},
+                     {"p10-p90", 11}});
   const std::vector<StallContest::Result> all = contest.results();
   Json results = Json::array();
   for (const StallContest::Result& result : all) {
@@ -133,7 +140,8 @@ Json print_stall(const StallContest& contest, const Options& options, const Topo
         fmt::format("{:.3f}", result.median_ratio.median), fmt::format("{}", result.moves),
         fmt::format("{:.1f}", static_cast<double>(result.bytes) / 0x1p20),
         fmt::format("{:.1f}", result.bytes_per_step / 0x1p10), percent(of_link),
-        percent(result.progress_share)});
+        percent(result.progress_share), milliseconds(result.mebibyte_s.median),
+        millisecond_range(result.mebibyte_s)});
     results.push_back({{"name", result.name},
                        {"budget", result.budget},
                        {"median_s", to_json(result.median_s)},
@@ -144,7 +152,8 @@ Json print_stall(const StallContest& contest, const Options& options, const Topo
                        {"bytes", result.bytes},
                        {"bytes_per_rank_and_step", result.bytes_per_step},
                        {"link_share", of_link},
-                       {"progress_share", result.progress_share}});
+                       {"progress_share", result.progress_share},
+                       {"mebibyte_s", to_json(result.mebibyte_s)}});
   }
   return results;
 }

@@ -23,6 +23,12 @@ class PeerMemory {
   /// Under which own segments are counted.
   static constexpr std::string_view meter_name = "shared segment";
 
+  /// What a segment takes beside its owner's bytes.
+  static constexpr std::size_t bytes_beside(std::size_t num_flags) {
+    constexpr std::size_t bytes_of_each = 64;  // flags, and what tells one segment from another
+    return bytes_of_each * (1 + num_flags);
+  }
+
   /// Whether the peer's segment can be addressed. True for the own rank.
   virtual bool reaches(Rank peer) const = 0;
 

@@ -125,7 +125,7 @@ Calibration calibrate(Communicator& communicator, const Backend& found, const Ex
   if (may_choose || request.carrier != CarrierRequest::automatic)
     calibration.carriers = usable_carriers(communicator, found, request.carrier);
   if (!may_choose) return calibration;
-  if (calibration.carriers.size() > 1 || may_choose_path(topology, request)) {
+  if (calibration.carriers.size() > 1 || may_choose_path(topology, request) || request.needs_links) {
     calibration.costs = find_costs(communicator, calibration.carriers, request.calibrate);
   } else {
     calibration.reason_for_none = "no other can be used";

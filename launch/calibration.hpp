@@ -23,6 +23,7 @@ struct ExchangeRequest {
   PathRequest path = PathRequest::automatic;
   CarrierRequest carrier = CarrierRequest::automatic;
   Calibrate calibrate = Calibrate::cached;
+  bool needs_links = false;  ///< between nodes, to know what they carry, whether there is a choice or not
 };
 
 /// What paths and carriers are chosen by. The same on all ranks.
@@ -34,9 +35,9 @@ struct Calibration {
 };
 
 /// Collective. Finds the carriers that can be used. Measures only what a choice depends on: nothing where all
-/// ranks share a node, unless messages are asked for there. Rank 0 reads and writes the cache, and what it
-/// has, or what was measured, is everybody's. Throws a shared InvalidInput where a carrier is asked for that
-/// cannot be had.
+/// ranks share a node, unless messages are asked for there; and what is needed. Rank 0 reads and writes the
+/// cache, and what it has, or what was measured, is everybody's. Throws a shared InvalidInput where a carrier
+/// is asked for that cannot be had.
 Calibration calibrate(Communicator& communicator, const Backend& found, const ExchangeRequest& request);
 
 }  // namespace moewe

@@ -4,12 +4,11 @@
 #include <cstring>
 #include <fmt/format.h>
 #include <functional>
-#include <numeric>
 #include <utility>
 
 #include "comm/log.hpp"
 #include "comm/together.hpp"
-#include "placement/split.hpp"
+#include "placement/history_upkeep.hpp"
 
 namespace moewe {
 namespace {
@@ -35,26 +34,6 @@ void add_kept(const StepOutcome& outcome, std::span<std::int64_t> row) {
   }
 }
 
-std::int64_t total_of(const LoadTable& table, std::size_t layer) {
-  return std::accumulate(table[layer].begin(), table[layer].end(), std::int64_t{0});
-}
-
-/// What goes on for so long that sums would exceed their bound forgets what came before its windows.
-LoadHistory with_room_for(LoadHistory history, std::span<const LoadTable> more) {
-  bool has_room = true;
-  for (std::size_t layer = 0; layer < history.num_layers(); ++layer) {
-    std::int64_t total = total_of(history.total(), layer);
-    for (const LoadTable& table : more) total += total_of(table, layer);
-    has_room = has_room && total <= max_total_load;
-  }
-  if (has_room) return history;
-  LoadHistory recent(
-      history.num_layers(), history.num_experts(),
-      {history.options().num_windows, history.options().fast_shift, history.options().slow_shift, 0});
-  for (const LoadTable& window : history.windows()) recent.add(window);
-  return with_sources(recent, history.options().num_sources);
-}
-
 }  // namespace
 
 const char* name_of(LoadAlarmKind kind) {
@@ -71,24 +50,10 @@ const char* name_of(LoadAlarmKind kind) {
   return "";
 }
 
-LoadHistory with_sources(const LoadHistory& history, std::size_t num_sources) {
-  if (history.options().num_sources == num_sources) return history;
-  LoadHistory::State state{history.options(),
-                           history.num_windows_seen(),
-                           history.total(),
-                           history.fast(),
-                           history.slow(),
-                           history.windows(),
-                           {}};
-  state.options.num_sources = num_sources;
-  const LoadTable none(history.num_layers(), std::vector<std::int64_t>(history.num_experts(), 0));
-  state.by_source.assign(num_sources, none);
-  return LoadHistory(std::move(state));
-}
-
 LoadRecorder::LoadRecorder(Communicator& communicator, LoadHistory history, std::vector<std::size_t> layers)
     : communicator_(communicator),
-      history_(with_sources(history, num_sources_of(communicator))),
+      history_(with_sources(with_newest_windows(history, HistoryOptions{}.num_windows),
+                            num_sources_of(communicator))),
       layers_(std::move(layers)),
       routed_(layers_.size() * history_.num_experts(), 0),
       kept_(routed_) {}

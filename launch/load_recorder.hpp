@@ -24,7 +24,7 @@ const char* name_of(LoadAlarmKind kind);
 
 /// Counts the loads of a run, window by window: of each layer and expert by the rank whose tokens they are,
 /// where there are few enough ranks. The history counts what was computed, alarms judge what was routed. A
-/// history that becomes too long for its sums goes on with its windows alone.
+/// history that becomes too long for its sums goes on with its newest windows alone.
 class LoadRecorder {
  public:
   /// In one window; in the last one of a run there may be fewer.
@@ -73,8 +73,5 @@ class LoadRecorder {
   std::size_t num_recent_ = 0;
   std::vector<RaisedAlarm> alarms_;
 };
-
-/// The same history, from now on with `num_sources` sources: where it has others, these begin at 0.
-LoadHistory with_sources(const LoadHistory& history, std::size_t num_sources);
 
 }  // namespace moewe

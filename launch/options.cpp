@@ -108,13 +108,11 @@ std::optional<CapacityOptions> parse_capacity(const OptionValues& values) {
   CapacityOptions capacity{find_choice(values, "capacity-rule", rule_choices), *factor,
                            find_choice(values, "overflow", overflow_choices), values.count("renormalise") > 0,
                            values.count("fair-capacity") > 0};
-  const bool drops =
-      capacity.policy == OverflowPolicy::drop_last || capacity.policy == OverflowPolicy::drop_lowest_weight;
-  if (capacity.is_fair && !drops) {
+  try {
+    check_capacity(capacity);
+  } catch (const InvalidInput& failure) {
     throw InvalidInput(
-        "--fair-capacity needs --overflow drop-last or drop-lowest-weight: bids of next-choice go on from "
-        "round "
-        "to round, so that no rank's share could be kept, and error keeps nothing");
+        fmt::format("--fair-capacity needs --overflow drop-last or drop-lowest-weight: {}", failure.what()));
   }
   return capacity;
 }
@@ -190,6 +188,7 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
   options.input = find_text(values, "input");
   options.output = find_text(values, "output");
   options.json = find_text(values, "json");
+  options.timeline = find_text(values, "timeline");
   if (const auto layers = find_text(values, "layers")) options.layers = parse_layers(*layers);
   parse_tokens(values, options);
   options.steps = find_number(values, "steps", 1, max_steps).value_or(options.steps);
@@ -256,12 +255,16 @@ std::vector<std::string> RunOptions::shared_settings() const {
           file("save-placement", save_placement),
           file("save-loads", save_loads),
           fmt::format("--rebalance {}", describe(rebalance)),
+          fmt::format("--measure {}", describe_measure(rebalance)),
+          file("cost", cost),
           fmt::format("--spare-slots {}", rebalance.spare_slots),
-          fmt::format("--migration-budget {}", rebalance.budget_bytes),
+          rebalance.budget_bytes == 0 ? "--migration-budget auto"
+                                      : fmt::format("--migration-budget {}", rebalance.budget_bytes),
           file("input", input),
           file("output", output),
           fmt::format("--resume {}", resume),
-          file("json", json)};
+          file("json", json),
+          file("timeline", timeline)};
 }
 
 std::string run_help() {

@@ -43,8 +43,10 @@ struct RunOptions {
   std::optional<std::filesystem::path> placement;  ///< none: contiguous, or planned
   bool plans_placement = false;                    ///< for the loads
   std::optional<std::filesystem::path> loads;      ///< of earlier runs
+  std::optional<std::filesystem::path> cost;       ///< of a layer's steps
   std::optional<std::filesystem::path> save_placement;
   std::optional<std::filesystem::path> save_loads;
+  std::optional<std::filesystem::path> timeline;
 
   std::optional<std::vector<std::size_t>> layers;  ///< ascending
   std::optional<std::size_t> tokens;               ///< per step, over all ranks

@@ -8,6 +8,7 @@ namespace moewe {
 StepOutcome run_step(MoeLayer& layer, OverlapMode mode, TokenRows x, const Routing* routing,
                      std::span<float> y) {
   StepOutcome outcome;
+  outcome.begun = std::chrono::steady_clock::now();
   if (mode == OverlapMode::half) {
     HalvesOutcome halves;
     outcome.seconds = bench::seconds_of([&] { halves = forward_in_halves(layer, x, routing, y); });

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <span>
 #include <vector>
@@ -20,6 +21,7 @@ constexpr std::size_t parts_of_step(OverlapMode mode) { return mode == OverlapMo
 
 /// What one step of one layer did on this rank.
 struct StepOutcome {
+  std::chrono::steady_clock::time_point begun;
   double seconds = 0;
   StepReport report;
   std::vector<Routing> routings;  ///< of the step's parts, in order; valid as MoeLayer::routing()

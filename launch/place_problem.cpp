@@ -93,7 +93,8 @@ std::vector<std::int64_t> PlaceProblem::step_counts(std::size_t layer) const {
   const std::int64_t tokens = static_cast<std::int64_t>(options_.step_tokens.value_or(0));
   if (tokens > max_total_load / costs_->top_k)
     throw InvalidInput(fmt::format("--step-tokens times top_k must be at most {}", max_total_load));
-  const std::int64_t assignments = tokens > 0 ? tokens * costs_->top_k : total / windows;
+  const std::int64_t assignments =
+      tokens > 0 ? tokens * costs_->top_k : total / std::max<std::int64_t>(windows, 1);
   std::vector<std::int64_t> counts;
   for (const LoadTable& source : history.by_source())
     counts.insert(counts.end(), source[layer].begin(), source[layer].end());

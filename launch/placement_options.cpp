@@ -18,10 +18,15 @@ void check_budget(std::size_t bytes) {
 
 void parse_rebalance_options(const OptionValues& values, RunOptions& options) {
   options.rebalance = parse_rebalance(find_text(values, "rebalance").value_or("off"));
-  require_with(values, options.rebalance.is_on(), "--rebalance auto or every:N", {"migration-budget"});
+  require_with(values, options.rebalance.is_on(), "--rebalance auto or every:N",
+               {"migration-budget", "measure", "cost"});
+  parse_measure(find_text(values, "measure").value_or("off"), options.rebalance);
+  options.cost = find_text(values, "cost");
   options.rebalance.spare_slots =
       find_number(values, "spare-slots", 0, max_spare_slots).value_or(options.rebalance.is_on() ? 1 : 0);
-  options.rebalance.budget_bytes = find_bytes(values, "migration-budget").value_or(0);
+  const bool names_budget = find_text(values, "migration-budget").value_or("auto") != "auto";
+  options.rebalance.budget_bytes = names_budget ? find_bytes(values, "migration-budget").value_or(0) : 0;
+  options.exchange.needs_links = options.rebalance.is_on() && !names_budget;
   options.layer.staging_slots = options.rebalance.is_on() ? 1 : 0;
   check_budget(options.rebalance.budget_bytes);
   if (options.resume && options.rebalance.is_on() && options.layer.combine == Combine::fast) {

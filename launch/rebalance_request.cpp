@@ -19,6 +19,18 @@ RebalanceRequest parse_rebalance(const std::string& text) {
   return {.mode = RebalanceMode::every, .every = *steps};
 }
 
+void parse_measure(const std::string& text, RebalanceRequest& request) {
+  request.measures_speeds = text == "speeds" || text == "all";
+  request.measures_costs = text == "costs" || text == "all";
+  if (text != describe_measure(request))
+    throw InvalidInput(fmt::format("--measure must be off, speeds, costs or all, not '{}'", text));
+}
+
+const char* describe_measure(const RebalanceRequest& request) {
+  if (request.measures_speeds) return request.measures_costs ? "all" : "speeds";
+  return request.measures_costs ? "costs" : "off";
+}
+
 std::string describe(const RebalanceRequest& request) {
   switch (request.mode) {
     case RebalanceMode::off:

@@ -24,6 +24,7 @@ std::vector<Written> files_written(const RunOptions& options) {
   std::vector<Written> all{{"output", options.output, {}},
                            {"output", kept, {}},
                            {"json", options.json, {}},
+                           {"timeline", options.timeline, {}},
                            {"save-placement", options.save_placement, options.placement},
                            {"save-loads", options.save_loads, options.loads}};
   std::erase_if(all, [](const Written& written) { return !written.path; });
@@ -42,12 +43,27 @@ void require_other(const Written& one, const Written& other) {
       fmt::format("{}: --{} and --{} name the same file", one.path->string(), one.option, other.option));
 }
 
+/// With --combine fast, sums depend on where experts are: a run that began elsewhere could not be gone on
+/// with.
+void require_same_start(const RunOptions& options) {
+  if (!options.output || options.layer.combine != Combine::fast) return;
+  const auto are_one = [](const auto& a, const auto& b) { return a && b && name_one_file(*a, *b); };
+  const bool changes_plan = options.plans_placement && are_one(options.loads, options.save_loads);
+  if (!changes_plan && !are_one(options.placement, options.save_placement)) return;
+  throw InvalidInput(
+      fmt::format("{}: cannot be replaced by a run with --combine fast and --output, which could not be "
+                  "resumed then: its "
+                  "sums depend on where experts are; save to another file",
+                  (changes_plan ? options.loads : options.placement)->string()));
+}
+
 }  // namespace
 
 void check_run_files(const RunOptions& options, std::vector<std::filesystem::path> read) {
-  for (const auto& file : {options.input, options.placement, options.loads}) {
+  for (const auto& file : {options.input, options.placement, options.loads, options.cost}) {
     if (file) read.push_back(*file);
   }
+  require_same_start(options);
   const std::vector<Written> written = files_written(options);
   for (std::size_t i = 0; i < written.size(); ++i) {
     for (const auto& file : read) require_unread(written[i], file);

@@ -74,18 +74,25 @@ po::options_description describe_ranks() {
       "loads", value_named("FILE"),
       "what --save-loads of an earlier run, or another system, recorded: begin with the placement planned "
       "for "
-      "it, unless --placement is given, and add this run's loads to it")(
+      "it, unless --placement is given; --save-loads adds this run's loads to it")(
       "spare-slots", value_named("N"),
-      "slots of each rank for copies of experts, beyond those that the placement takes (default: 1 with "
-      "--rebalance, else 0)")(
+      "slots of each rank for copies of experts, unless the placement has as many copies already (default: 1 "
+      "with --rebalance, else 0)")(
       "rebalance", value_named("MODE"),
       "let experts migrate between ranks while steps go on: auto: where loads are uneven and it saves more "
       "than it costs; every:N: every N steps one layer, as far as it makes loads more even; off (the "
       "default)")(
+      "measure", value_named("WHAT"),
+      "what --rebalance decides by besides counts: speeds: of ranks, so that slow ones compute less; costs: "
+      "of "
+      "moves, which are assumed otherwise; all; off (the default): decisions then follow from loads alone")(
+      "cost", value_named("FILE"),
+      "what a layer's steps cost, as for moewe place: --rebalance then saves predicted time, and knows the "
+      "slowness of ranks where the file tells it")(
       "migration-budget", value_named("SIZE"),
-      "of weights that a rank sends in each step of any layer (default 1MiB). Between nodes steps "
-      "become longer by what these take: choose a twentieth of what a node's link carries "
-      "in a step, divided by the node's ranks")(
+      "of weights that a rank sends in each step of any layer; auto (the default): between nodes a twentieth "
+      "of what a node's link was measured to carry in a step, shared by the node's ranks, but at least one "
+      "chunk of 56 KiB; inside a node 1MiB")(
       "path", value_named("NAME"),
       "auto: direct inside a node, between nodes message or two-level, whichever is quicker (the default); "
       "direct; message; two-level: between nodes, each row once per node")(
@@ -103,8 +110,9 @@ po::options_description describe_ranks() {
                                                "half: the same, and each step is two half-batches, one "
                                                "computed while the other travels; off: nothing")(
       "split", value_named("MODE"),
-      "how copies of an expert share its tokens: exact: in every step at best, for one more exchange of "
-      "counts (the default); stored: for 31 steps in the proportions of an exact split before them")(
+      "how copies of an expert share its tokens: exact: in every step at best, for counts by rank "
+      "(the default); stored: for 31 steps in the proportions of an exact split before them, less evenly the "
+      "fewer tokens there are")(
       "timeout", value_named("SECONDS"),
       "end the job when a rank waits longer than this, and say who holds it up (default 120); SIGUSR1 asks "
       "where all ranks are");
@@ -127,8 +135,12 @@ po::options_description describe_results() {
       "interrupted run leaves its latest")("save-loads", value_named("FILE"),
                                            "keep how often each expert was chosen, in all, by each rank and "
                                            "lately, for --loads of another run and of "
-                                           "moewe place; kept every 16 steps")(
-      "json", value_named("FILE"), "write all results as JSON")("help,h", "show this text");
+                                           "moewe place; kept every 16 steps, and gone on with by --resume")(
+      "timeline", value_named("FILE"),
+      "write when each step, layer and phase ran on each rank, and what epochs of placements did, for "
+      "Perfetto "
+      "and chrome://tracing")("json", value_named("FILE"), "write all results as JSON")("help,h",
+                                                                                        "show this text");
   return results;
 }
 

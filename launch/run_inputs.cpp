@@ -5,9 +5,11 @@
 
 #include "comm/error.hpp"
 #include "comm/together.hpp"
+#include "launch/cost_file.hpp"
 #include "launch/run_files.hpp"
 #include "launch/run_loads.hpp"
 #include "launch/shared_options.hpp"
+#include "placement/speed_split.hpp"
 #include "placement/stages.hpp"
 
 namespace moewe {
@@ -49,6 +51,9 @@ RunInputs::RunInputs(Communicator& communicator, const RunOptions& options, std:
   require_same_text(communicator, loads_ ? digest(*loads_) : "", [&](const auto&) {
     return fmt::format("{}: is not what rank 0 reads as --loads", options.loads.value_or("").string());
   });
+  require_same_text(communicator, costs_ ? to_json(*costs_) : "", [&](const auto&) {
+    return fmt::format("{}: is not what rank 0 reads as --cost", options.cost.value_or("").string());
+  });
   require_same_text(communicator, digest(placements_), [&](const auto&) {
     return fmt::format("{}: is not the placement of rank 0", options.placement.value_or("").string());
   });
@@ -64,6 +69,7 @@ void RunInputs::open(const Topology& topology, const RunOptions& options, std::s
   open_tokens(topology.num_ranks(), options);
   check_run_files(options, files_read());
   open_placements(topology, options);
+  open_costs(topology.num_ranks(), options);
 }
 
 void RunInputs::open_tokens(std::size_t num_ranks, const RunOptions& options) {
@@ -98,13 +104,32 @@ void RunInputs::open_placements(const Topology& topology, const RunOptions& opti
   }
 }
 
+void RunInputs::open_costs(std::size_t num_ranks, const RunOptions& options) {
+  if (!options.cost) return;
+  const std::string file = options.cost->string();
+  costs_ = read_costs(*options.cost, num_ranks);
+  if (costs_->top_k != static_cast<std::int64_t>(spec().router.top_k))
+    throw InvalidInput(
+        fmt::format("{}: is for top_k {}, but the model has {}", file, costs_->top_k, spec().router.top_k));
+  if (costs_->returns_sums != (options.layer.combine == Combine::fast))
+    throw InvalidInput(fmt::format("{}: is for the other --combine", file));
+  for (const Millionths slowness : costs_->slowness) {
+    if (slowness < least_slowness) throw InvalidInput(fmt::format("{}: a slowness is below 1 / 1000", file));
+  }
+  if (options.rebalance.measures_speeds && !costs_->slowness.empty())
+    throw InvalidInput(
+        fmt::format("{}: tells the slowness of ranks, which --measure {} would measure; choose one", file,
+                    describe_measure(options.rebalance)));
+}
+
 Placement RunInputs::placement(std::size_t layer, std::size_t num_ranks) const {
   const auto plan = plans_.find(layer);
   if (plan != plans_.end()) return plan->second;
   const auto found = placements_.find(layer);
-  return with_spare_copies(
-      found == placements_.end() ? contiguous_placement(spec().num_experts, num_ranks) : found->second,
-      num_spares_);
+  const Placement placement =
+      found == placements_.end() ? contiguous_placement(spec().num_experts, num_ranks) : found->second;
+  const bool has_spares = placement.num_slots() - placement.num_experts() >= num_spares_ * num_ranks;
+  return has_spares ? placement : with_spare_copies(placement, num_spares_);
 }
 
 std::vector<std::filesystem::path> RunInputs::files_read() const {

@@ -14,6 +14,7 @@
 #include "launch/routing_source.hpp"
 #include "launch/token_source.hpp"
 #include "placement/load_history.hpp"
+#include "placement/time_cost.hpp"
 
 namespace moewe {
 
@@ -39,6 +40,9 @@ class RunInputs {
   /// What earlier runs recorded, or null. The same on every rank.
   const LoadHistory* loads() const { return loads_ ? &*loads_ : nullptr; }
 
+  /// What a layer's steps cost, or null where nobody told. The same on every rank.
+  const CostCoefficients* costs() const { return costs_ ? &*costs_ : nullptr; }
+
   /// Null where the router chooses.
   const RoutingSource* routing() const { return routing_.get(); }
 
@@ -49,6 +53,7 @@ class RunInputs {
  private:
   void open(const Topology& topology, const RunOptions& options, std::size_t num_threads);
   void open_tokens(std::size_t num_ranks, const RunOptions& options);
+  void open_costs(std::size_t num_ranks, const RunOptions& options);
   void open_placements(const Topology& topology, const RunOptions& options);
   std::vector<std::filesystem::path> files_read() const;
   std::vector<std::size_t> choose_layers(const RunOptions& options) const;
@@ -61,6 +66,7 @@ class RunInputs {
   PlacementMap placements_;  // none: contiguous
   PlacementMap plans_;       // for the loads; layers without are contiguous
   std::optional<LoadHistory> loads_;
+  std::optional<CostCoefficients> costs_;
   std::size_t num_spares_ = 0;
   bool has_reference_ = false;
 };

@@ -84,6 +84,12 @@ Json slow_rank_json(const RunResult& result) {
           {"reason", name_of(slow.kind)}};
 }
 
+std::vector<double> in_ones(const std::vector<Millionths>& values) {
+  std::vector<double> ones;
+  for (const Millionths value : values) ones.push_back(static_cast<double>(value) / 1e6);
+  return ones;
+}
+
 Json migration_json(const RunResult& result) {
   const RebalanceTotals& totals = result.migration;
   return {{"rebalance", result.rebalance},
@@ -91,7 +97,13 @@ Json migration_json(const RunResult& result) {
           {"moves", totals.moves},
           {"bytes", totals.bytes},
           {"cancelled", totals.cancelled},
+          {"budget_bytes", totals.budget_bytes},
+          {"budget_reason", totals.budget_reason},
           {"stall_s", totals.stall_s},
+          {"measured", result.measured},
+          {"slowness", in_ones(totals.slowness)},
+          {"interference", in_ones({totals.costs.interference}).front()},
+          {"switching", in_ones({totals.costs.switching}).front()},
           {"log", totals.log}};
 }
 
@@ -166,6 +178,7 @@ std::string to_json(const RunResult& result) {
             {"model", result.model},
             {"dtype", result.dtype},
             {"combine", result.combine},
+            {"split", result.split},
             {"routing", result.routing},
             {"capacity", result.capacity},
             {"placement", result.placement},
@@ -176,7 +189,8 @@ std::string to_json(const RunResult& result) {
             {"seed", result.seed}};
   json["loads"] = text_or_null(result.loads);
   json["saved"] = {{"placement", text_or_null(result.saved_placement)},
-                   {"loads", text_or_null(result.saved_loads)}};
+                   {"loads", text_or_null(result.saved_loads)},
+                   {"timeline", text_or_null(result.timeline)}};
   json["exchange"] = exchange_json(result);
   json["overlap"] = {{"mode", result.overlap}, {"lanes", result.lanes}};
   json["output_sha256"] = result.output_sha256;

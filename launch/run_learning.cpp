@@ -6,6 +6,7 @@
 #include "launch/load_file.hpp"
 #include "launch/placement_map.hpp"
 #include "launch/run_loads.hpp"
+#include "placement/stages.hpp"
 #include "runtime/write_target.hpp"
 
 namespace moewe {
@@ -29,19 +30,39 @@ void KeptText::write(const std::string& text, bool is_last) {
 }
 
 RunLearning::RunLearning(Communicator& communicator, const RunInputs& inputs, const RunOptions& options,
-                         std::span<const std::unique_ptr<MoeLayer>> layers)
-    : communicator_(communicator), layers_(layers), numbers_(inputs.layers()) {
+                         const Layers& layers, bool is_resumed)
+    : communicator_(communicator), layers_(layers), numbers_(inputs.layers()), is_resumed_(is_resumed) {
   together(communicator, [&] {
-    if (options.keeps_loads()) {
-      const LoadHistory* before = inputs.loads();
-      recorder_.emplace(communicator, before != nullptr ? *before : new_history(inputs.model().config()),
-                        numbers_);
-      windows_kept_ = recorder_->history().num_windows_seen();
-    }
+    if (options.keeps_loads()) recorder_.emplace(communicator, history_before(inputs, options), numbers_);
     if (communicator.rank() != Rank{0}) return;
     if (options.save_placement) placement_file_.emplace(*options.save_placement);
     if (options.save_loads) loads_file_.emplace(*options.save_loads);
   });
+}
+
+/// On rank 0, where it is gone on with: what the run that is resumed has kept, if it came to that.
+LoadHistory RunLearning::history_before(const RunInputs& inputs, const RunOptions& options) const {
+  const ModelConfig& model = inputs.model().config();
+  const bool goes_on = is_resumed_ && communicator_.rank() == Rank{0} && options.save_loads &&
+                       std::filesystem::is_regular_file(*options.save_loads);
+  LoadHistory history = goes_on                     ? read_loads_of(model, *options.save_loads)
+                        : inputs.loads() != nullptr ? *inputs.loads()
+                                                    : new_history(model);
+  if (options.save_loads) require_loads_of(numbers_, history, options.save_loads->string());
+  return history;
+}
+
+void RunLearning::begin() {
+  const Placement& placement = layers_.front()->placement();
+  for (std::size_t rank = 0; rank < placement.num_ranks(); ++rank)
+    slots_per_rank_.push_back(placement.experts_of(rank_at(rank)).size());
+  if (is_resumed_) epochs_kept_ = epochs();
+}
+
+std::vector<std::uint64_t> RunLearning::epochs() const {
+  std::vector<std::uint64_t> epochs;
+  for (const auto& layer : layers_) epochs.push_back(layer->placement().epoch());
+  return epochs;
 }
 
 void RunLearning::count(std::size_t i, const StepOutcome& outcome) {
@@ -66,13 +87,9 @@ void RunLearning::finish(std::uint64_t step) {
 }
 
 void RunLearning::keep_all(bool is_last) {
-  std::vector<std::uint64_t> epochs;
-  if (placement_file_) {
-    for (const auto& layer : layers_) epochs.push_back(layer->placement().epoch());
-  }
-  const bool is_moved = epochs != epochs_kept_;
-  if (placement_file_ && (is_moved || is_last)) placement_file_->write(moewe_map(placements()), is_last);
-  epochs_kept_ = std::move(epochs);
+  const bool is_moved = placement_file_ && (epochs() != epochs_kept_ || is_last);
+  if (is_moved) placement_file_->write(moewe_map(placements()), is_last);
+  epochs_kept_ = epochs();
   const std::uint64_t windows = recorder_ ? recorder_->history().num_windows_seen() : 0;
   const bool is_counted = loads_file_ && (windows != windows_kept_ || is_last);
   if (is_counted) loads_file_->write(to_json(recorder_->history()), is_last);
@@ -82,7 +99,8 @@ void RunLearning::keep_all(bool is_last) {
 
 PlacementMap RunLearning::placements() const {
   PlacementMap map;
-  for (std::size_t i = 0; i < layers_.size(); ++i) map.emplace(numbers_[i], layers_[i]->placement());
+  for (std::size_t i = 0; i < layers_.size(); ++i)
+    map.emplace(numbers_[i], with_slots(layers_[i]->placement(), slots_per_rank_));
   return map;
 }
 

@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -37,9 +36,16 @@ class KeptText {
 /// and where experts have come to be. Rank 0 keeps it in files, at most once a second.
 class RunLearning {
  public:
-  /// Collective. Borrows the layers. Throws a shared InvalidInput where a file cannot be written.
+  using Layers = std::vector<std::unique_ptr<MoeLayer>>;
+
+  /// Collective. Begins the files; borrows the layers, which may yet have to come. A run that goes on from
+  /// what an earlier one kept, `is_resumed`, goes on from its loads. Throws a shared InvalidInput where a
+  /// file cannot be written or gone on from.
   RunLearning(Communicator& communicator, const RunInputs& inputs, const RunOptions& options,
-              std::span<const std::unique_ptr<MoeLayer>> layers);
+              const Layers& layers, bool is_resumed);
+
+  /// Local, before the first step, once the layers are there.
+  void begin();
 
   /// Local, in each step for the i-th of the layers.
   void count(std::size_t i, const StepOutcome& outcome);
@@ -57,17 +63,22 @@ class RunLearning {
   std::vector<RaisedAlarm> alarms() const;
 
  private:
+  LoadHistory history_before(const RunInputs& inputs, const RunOptions& options) const;
+  std::vector<std::uint64_t> epochs() const;
   void keep_all(bool is_last);
+  /// As a run can begin with them: all layers with as many slots, whatever second copies have been dropped.
   PlacementMap placements() const;
 
   Communicator& communicator_;
-  std::span<const std::unique_ptr<MoeLayer>> layers_;
+  const Layers& layers_;
   std::vector<std::size_t> numbers_;
+  std::vector<std::size_t> slots_per_rank_;  // at the beginning, of all layers alike
+  bool is_resumed_;
   std::optional<LoadRecorder> recorder_;
   std::optional<KeptText> placement_file_;  // on rank 0, as is the other
   std::optional<KeptText> loads_file_;
   std::vector<std::uint64_t> epochs_kept_;  // of each layer; none yet
-  std::uint64_t windows_kept_ = 0;
+  std::optional<std::uint64_t> windows_kept_;
   std::optional<std::chrono::steady_clock::time_point> kept_at_;
 };
 

@@ -21,6 +21,11 @@ SlotSpace space_for(const Topology& topology, std::size_t num_experts, std::size
   return space;
 }
 
+bool has_loads(const LoadHistory& history, std::size_t layer) {
+  const std::vector<std::int64_t>& loads = history.total()[layer];
+  return std::any_of(loads.begin(), loads.end(), [](std::int64_t count) { return count > 0; });
+}
+
 }  // namespace
 
 LoadHistory read_loads_of(const ModelConfig& model, const std::filesystem::path& path) {
@@ -38,11 +43,21 @@ PlacementMap plan_for(const LoadHistory& history, const Topology& topology, std:
   const SlotSpace space = space_for(topology, history.num_experts(), num_spares);
   PlacementMap map;
   for (std::size_t layer = 0; layer < history.num_layers(); ++layer) {
-    const std::vector<std::int64_t>& loads = history.total()[layer];
-    const bool is_loaded = std::any_of(loads.begin(), loads.end(), [](std::int64_t n) { return n > 0; });
-    if (is_loaded) map.emplace(layer, plan_placement(loads, space));
+    if (has_loads(history, layer)) map.emplace(layer, plan_placement(history.total()[layer], space));
   }
   return map;
+}
+
+void require_loads_of(std::span<const std::size_t> layers, const LoadHistory& history,
+                      const std::string& where) {
+  for (std::size_t layer = 0; layer < history.num_layers(); ++layer) {
+    const bool is_run = std::find(layers.begin(), layers.end(), layer) != layers.end();
+    if (is_run || !has_loads(history, layer)) continue;
+    throw InvalidInput(
+        fmt::format("{}: what it is to go on from has loads of layer {}, which this run does not compute; "
+                    "choose the same --layers",
+                    where, layer));
+  }
 }
 
 std::string digest(const LoadHistory& history) {

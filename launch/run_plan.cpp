@@ -129,7 +129,8 @@ std::size_t RunPlan::least_bytes() const {
 RunPlan plan_run(Engine& engine, const RunInputs& inputs, const LayerOptions& options, std::size_t num_slots,
                  std::size_t num_tokens) {
   const LayerSpec& spec = inputs.spec();
-  const LayerMemory layer = plan_layer(spec, options, num_slots, engine.threads(), engine.matmuls());
+  const LayerShare share{num_slots, engine.threads(), engine.communicator().size()};
+  const LayerMemory layer = plan_layer(spec, options, share, engine.matmuls());
   RunPlan plan;
   plan.remedies = remedies(inputs, options);
   for (std::size_t i = 0; i < inputs.layers().size(); ++i) add_all(layer.weights, plan.resident);

@@ -49,8 +49,11 @@ RunPlan plan_memory(Engine& engine, const RunInputs& inputs, const RunOptions& o
   const Rank rank = communicator.rank();
   const Placement placement = inputs.placement(inputs.layers().front(), communicator.size());
   const TokenRange tokens = tokens_of_rank(inputs.tokens().num_tokens(), communicator.size(), rank);
-  const RunPlan plan =
-      plan_run(engine, inputs, options.layer, placement.experts_of(rank).size(), tokens.count);
+  RunPlan plan = plan_run(engine, inputs, options.layer, placement.experts_of(rank).size(), tokens.count);
+  if (options.timeline) {
+    plan.resident.add(timeline_name, LatestRecords::bytes_for(Timeline::room_for(
+                                         options.steps, inputs.layers().size(), communicator.size())));
+  }
   // Where the system does not tell what it has, nothing is refused.
   const std::size_t on_node = available_memory() == 0 ? SIZE_MAX / 2 : available_memory();
   require_fit(engine, plan, options.memory_limit.value_or(on_node / ranks_on_node(communicator)),
@@ -166,6 +169,7 @@ void describe_start(const RunOptions& options, RunResult& result) {
                                                : "contiguous";
   result.saved_placement = name(options.save_placement);
   result.saved_loads = name(options.save_loads);
+  result.timeline = name(options.timeline);
 }
 
 RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptions& options,
@@ -180,12 +184,14 @@ RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptio
   result.model = inputs.model().config().name;
   result.dtype = name_of(options.layer.dtype);
   result.combine = name_of(options.layer.combine);
+  result.split = name_of(options.layer.split);
   result.overlap = name_of(options.overlap);
   result.lanes = engine.num_lanes();
   result.routing = describe(options.routing);
   result.capacity = describe(options.layer.capacity);
   describe_start(options, result);
   result.rebalance = describe(options.rebalance);
+  result.measured = describe_measure(options.rebalance);
   result.tolerance = options.layer.dtype == Dtype::f32 ? f32_tolerance : bf16_tolerance;
   result.tokens = inputs.tokens().num_tokens();
   result.steps = options.steps;

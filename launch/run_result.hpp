@@ -34,6 +34,7 @@ struct RunResult {
   std::string model;
   std::string dtype;
   std::string combine;
+  std::string split;  ///< of the load of copies
   std::string overlap;    ///< as it would be typed
   std::size_t lanes = 1;  ///< parts of a step that are in flight at a time
   std::string routing;
@@ -42,6 +43,7 @@ struct RunResult {
   std::string loads;            ///< the file that its history goes on from, or empty
   std::string saved_placement;  ///< where it is kept, or empty
   std::string saved_loads;      ///< likewise
+  std::string timeline;         ///< likewise
   std::string matmul_rows;      ///< how the matmul library is used so that bits do not depend on the batch
   std::size_t tokens = 0;       ///< per step
   std::size_t steps = 0;
@@ -68,6 +70,7 @@ struct RunResult {
   std::vector<double> first_imbalance;           ///< per layer, first step
   std::vector<double> last_imbalance;            ///< per layer, last step
   std::string rebalance;                         ///< as it would be typed
+  std::string measured;                          ///< for it, likewise
   RebalanceTotals migration;                     ///< time of the slowest rank
   std::vector<RaisedAlarm> alarms;
   std::vector<std::int64_t> peak_bytes_per_rank;          ///< counted

@@ -106,11 +106,14 @@ std::string describe_migration(const RunResult& result) {
   const RebalanceTotals& totals = result.migration;
   const double steps = std::accumulate(result.step_times.begin(), result.step_times.end(), 0.0);
   constexpr double percent = 100;
-  return fmt::format("{}: {}, {}, {}{}; deciding and beginning took {}, {:.2f} % of the steps",
-                     result.rebalance, count(totals.epochs, "epoch"), count(totals.moves, "move"),
-                     human(static_cast<double>(totals.bytes), "B"),
-                     totals.cancelled == 0 ? "" : fmt::format(", {} given up", totals.cancelled),
-                     human_time(totals.stall_s), steps > 0 ? percent * totals.stall_s / steps : 0.0);
+  return fmt::format(
+      "{}: {}, {}, {}{}; in each step at most {} from a rank ({}); deciding and beginning took {}, "
+      "{:.2f} % of the steps",
+      result.rebalance, count(totals.epochs, "epoch"), count(totals.moves, "move"),
+      human(static_cast<double>(totals.bytes), "B"),
+      totals.cancelled == 0 ? "" : fmt::format(", {} given up", totals.cancelled),
+      human(static_cast<double>(totals.budget_bytes), "B"), totals.budget_reason, human_time(totals.stall_s),
+      steps > 0 ? percent * totals.stall_s / steps : 0.0);
 }
 
 /// The latest decisions, and what moves have gained.
@@ -132,6 +135,7 @@ std::string saved_text(const RunResult& result) {
   std::vector<std::string> saved;
   if (!result.saved_placement.empty()) saved.push_back("placement in " + printable(result.saved_placement));
   if (!result.saved_loads.empty()) saved.push_back("loads in " + printable(result.saved_loads));
+  if (!result.timeline.empty()) saved.push_back("timeline in " + printable(result.timeline));
   return fmt::format("{}", fmt::join(saved, ", "));
 }
 
@@ -172,8 +176,9 @@ std::string to_text(const RunResult& result) {
   line("model", fmt::format("{}, {}, {}, {} per step, {}", result.model, result.dtype,
                             count(result.layers.size(), "layer"), count(result.tokens, "token"),
                             count(result.steps, "step")));
-  line("dispatch", fmt::format("routing {}, capacity {}, combine {}, overlap {}", printable(result.routing),
-                               result.capacity, result.combine, result.overlap));
+  line("dispatch",
+       fmt::format("routing {}, capacity {}, split {}, combine {}, overlap {}", printable(result.routing),
+                   result.capacity, result.split, result.combine, result.overlap));
   line("begins with", start_text(result));
   line("ranks", fmt::format("{} on {}, {} each, {}", result.ranks, count(result.nodes, "node"),
                             threads_text(result), result.isa));

@@ -24,11 +24,16 @@ StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& op
       forced_experts_(engine.memory(), forced_routing_name),
       forced_weights_(engine.memory(), forced_routing_name) {
   Communicator& communicator = engine_.communicator();
+  std::optional<LatestRecords> records;
   together(communicator, [&] {
     reference_.emplace(inputs_.reference(), inputs_.layers(), spec().expert.hidden, spec().router.top_k);
     const std::size_t num_values = own_tokens_.count * spec().expert.hidden;
     x_ = Buffer(engine_.memory(), tokens_name, num_values * bytes_of(options_.layer.dtype));
     y_ = Buffer(engine_.memory(), results_name, num_values * sizeof(float));
+    if (options_.timeline) {
+      records.emplace(engine_.memory(),
+                      Timeline::room_for(options_.steps, inputs_.layers().size(), communicator.size()));
+    }
     if (inputs_.routing() == nullptr) return;
     forced_experts_.resize<ExpertId>(own_tokens_.count * spec().router.top_k);
     forced_weights_.resize<float>(own_tokens_.count * spec().router.top_k);
@@ -45,6 +50,11 @@ StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& op
                                                      shape_of_totals(), options_.steps});
   }
   if (options_.resume) resume();
+  learning_.emplace(communicator, inputs_, options_, layers_, before_.num_steps > 0);
+  if (options_.timeline) {
+    timeline_.emplace(communicator, *options_.timeline, layers_, inputs_.layers(),
+                      std::move(records).value());
+  }
   for (const std::size_t layer : inputs_.layers()) {
     layers_.push_back(std::make_unique<MoeLayer>(engine_, spec(),
                                                  inputs_.placement(layer, communicator.size()),
@@ -52,9 +62,13 @@ StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& op
   }
   loads_.resize(layers_.size());
   if (options_.rebalance.is_on()) {
-    rebalancing_.emplace(communicator, options_.rebalance, layers_, inputs_.layers());
+    const std::optional<PathBasis>& basis = engine.path_basis();
+    budget_.emplace(communicator.topology(), options_.rebalance.budget_bytes,
+                    basis ? basis->messages.between_nodes : std::nullopt);
+    rebalancing_.emplace(communicator, options_.rebalance, *budget_, layers_, inputs_.layers(),
+                         inputs_.costs());
   }
-  learning_.emplace(communicator, inputs_, options_, layers_);
+  learning_->begin();
 }
 
 TotalsShape StepLoop::shape_of_totals() const {
@@ -119,20 +133,28 @@ void StepLoop::run() {
   for (std::size_t step = before_.num_steps; step < options_.steps; ++step) {
     totals_.step_times.push_back(0);
     totals_.last_imbalance.clear();
+    const std::uint64_t started = engine_.num_started();
     for (std::size_t i = 0; i < layers_.size(); ++i) run_layer(step, i);
-    if (rebalancing_ && step + 1 < options_.steps)
-      totals_.step_times.back() += rebalancing_->step_done(step, loads_);
+    if (rebalancing_ && step + 1 < options_.steps) move_experts(step, engine_.num_started() - started);
     totals_.step_times.back() += learning_->step_done(step);
+    if (timeline_) timeline_->between_steps();
     if (step == 0) totals_.first_imbalance = totals_.last_imbalance;
-    if (keeper_ && step + 1 < options_.steps) keep(step + 1);
     together(engine_.communicator(), [&] {
       if (progress) progress->step_done(totals_.step_times.back(), mean(totals_.last_imbalance));
       learning_->keep();
     });
+    if (keeper_ && step + 1 < options_.steps) keep(step + 1);
   }
   if (rebalancing_) rebalancing_->finish();
   learning_->finish(options_.steps - 1);
+  if (timeline_) timeline_->finish();
   if (output_) output_->commit();
+}
+
+void StepLoop::move_experts(std::size_t step, std::uint64_t num_engine_steps) {
+  double& seconds = totals_.step_times.back();
+  budget_->step_done(engine_.communicator(), seconds / static_cast<double>(num_engine_steps));
+  seconds += rebalancing_->step_done(step, loads_);
 }
 
 StepOutcome StepLoop::compute_layer(std::size_t step, std::size_t i) {
@@ -150,6 +172,8 @@ void StepLoop::run_layer(std::size_t step, std::size_t i) {
   totals_.step_times.back() += outcome.seconds;
   account(outcome.report, i);
   learning_->count(i, outcome);
+  if (rebalancing_) rebalancing_->count(outcome);
+  if (timeline_) timeline_->step_of_layer(step, i, outcome);
 
   position_.enter("results");
   const std::span<const float> y = y_.as<float>(own_tokens_.count * hidden);

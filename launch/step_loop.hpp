@@ -16,6 +16,7 @@
 #include "launch/run_keeper.hpp"
 #include "launch/run_learning.hpp"
 #include "launch/run_position.hpp"
+#include "launch/timeline.hpp"
 #include "runtime/moe_layer.hpp"
 
 namespace moewe {
@@ -67,6 +68,7 @@ class StepLoop {
   void resume();
   void check_resumed();
   void keep(std::size_t num_steps);
+  void move_experts(std::size_t step, std::uint64_t num_engine_steps);
   StepOutcome compute_layer(std::size_t step, std::size_t i);
   void run_layer(std::size_t step, std::size_t i);
   void read_inputs(std::size_t layer, std::size_t step);
@@ -81,8 +83,10 @@ class StepLoop {
   RunPosition& position_;
   TokenRange own_tokens_;
   std::vector<std::unique_ptr<MoeLayer>> layers_;
+  std::optional<MigrationBudget> budget_;
   std::optional<Rebalancing> rebalancing_;
   std::optional<RunLearning> learning_;
+  std::optional<Timeline> timeline_;
   std::vector<std::vector<std::int64_t>> loads_;  // of each layer, per expert, in the present step
   std::optional<ReferenceCheck> reference_;
   std::optional<OutputFile> output_;

@@ -57,6 +57,30 @@ void check_average(const LoadTable& table, std::size_t num_layers, std::size_t n
   }
 }
 
+void check_none(const LoadTable& total) {
+  for (const auto& layer : total) {
+    if (std::any_of(layer.begin(), layer.end(), [](std::int64_t count) { return count > 0; }))
+      throw InvalidInput("load history: there are loads, and no window that they came in");
+  }
+}
+
+/// `what` are parts of all windows together.
+template <typename Tables>
+void check_parts(const Tables& parts, const LoadTable& total, const char* what) {
+  for (std::size_t layer = 0; layer < total.size(); ++layer) {
+    for (std::size_t expert = 0; expert < total[layer].size(); ++expert) {
+      std::int64_t left = total[layer][expert];
+      for (const LoadTable& part : parts) {
+        left -= std::min(left + 1, part[layer][expert]);
+        if (left < 0) {
+          throw InvalidInput(fmt::format("load history: {} have more of layer {}'s expert {} than {} in all",
+                                         what, layer, expert, total[layer][expert]));
+        }
+      }
+    }
+  }
+}
+
 template <typename Combine>
 void combine_into(LoadTable& table, const LoadTable& window, Combine&& combine) {
   for (std::size_t layer = 0; layer < table.size(); ++layer) {
@@ -111,6 +135,9 @@ LoadHistory::LoadHistory(State state)
     throw InvalidInput(fmt::format("load history: {} windows are kept, not the last {} of {}",
                                    windows_.size(), most, num_windows_seen_));
   }
+  check_parts(windows_, total_, "windows");
+  check_parts(by_source_, total_, "sources");
+  if (num_windows_seen_ == 0) check_none(total_);
 }
 
 void LoadHistory::add(const LoadTable& window) {

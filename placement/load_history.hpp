@@ -12,7 +12,6 @@ namespace moewe {
 
 /// Assignments per expert, [layers][experts]: none below 0, of each layer at most max_total_load
 /// (placement/split.hpp) in all.
-/// (placement/split.hpp) in all.
 using LoadTable = std::vector<std::vector<std::int64_t>>;
 
 /// How long a history remembers.
@@ -67,7 +66,8 @@ class LoadHistory {
   Drift drift(std::size_t layer) const;
 
   /// What stands in a file, to go on from. Throws InvalidInput where a table has another shape or loads that
-  /// cannot be, or more windows are kept than were seen.
+  /// cannot be, where more windows are kept than were seen, and where they, or sources, have more of an
+  /// expert's assignments than all windows together.
   struct State {
     HistoryOptions options;
     std::uint64_t num_windows_seen = 0;

@@ -49,12 +49,14 @@ std::vector<Slot> slots_by_expert(std::vector<std::size_t> next, const ExpertsOf
   return slots;
 }
 
-std::uint64_t digest_of(std::uint64_t epoch, const ExpertsOfRank& experts_of_rank) {
+std::uint64_t digest_of(std::uint64_t epoch, const ExpertsOfRank& experts_of_rank,
+                        std::span<const Millionths> slowness) {
   std::vector<std::uint64_t> words{epoch, experts_of_rank.size()};
   for (const std::vector<ExpertId>& experts : experts_of_rank) {
     words.push_back(experts.size());
     for (const ExpertId expert : experts) words.push_back(index(expert));
   }
+  words.insert(words.end(), slowness.begin(), slowness.end());
   return XXH3_64bits(words.data(), words.size() * sizeof(std::uint64_t));
 }
 
@@ -66,7 +68,14 @@ Placement::Placement(std::uint64_t epoch, std::size_t num_experts,
       experts_of_rank_(std::move(experts_of_rank)),
       first_slot_of_expert_(first_slots(num_experts, experts_of_rank_)),
       slots_(slots_by_expert(first_slot_of_expert_, experts_of_rank_)),
-      digest_(digest_of(epoch_, experts_of_rank_)) {}
+      digest_(digest_of(epoch_, experts_of_rank_, {})) {}
+
+Placement Placement::with_slowness(std::vector<Millionths> slowness) const {
+  Placement other = *this;
+  other.slowness_ = std::move(slowness);
+  other.digest_ = digest_of(epoch_, experts_of_rank_, other.slowness_);
+  return other;
+}
 
 std::vector<std::int64_t> Placement::rank_loads(std::span<const std::int64_t> load_per_slot) const {
   std::vector<std::int64_t> loads(num_ranks(), 0);

@@ -10,6 +10,9 @@
 
 namespace moewe {
 
+/// A share of 10^6: 1'020'000 is 1.02.
+using Millionths = std::int64_t;
+
 /// A place for one expert's weights: the n-th on a rank.
 struct Slot {
   Rank rank;
@@ -48,7 +51,14 @@ class Placement {
   /// In slot order.
   std::span<const ExpertId> experts_of(Rank rank) const { return experts_of_rank_[index(rank)]; }
 
-  /// Equal for equal epochs and slots, whatever the process; different, but for a chance of 2^-64, otherwise.
+  /// The same, for steps whose splits give the ranks as much as these take alike: [num_ranks] how much longer
+  /// than the others a rank computes, above 0 and at most 1000; all alike where empty. Splits of steps check
+  /// them.
+  Placement with_slowness(std::vector<Millionths> slowness) const;
+  const std::vector<Millionths>& slowness() const { return slowness_; }
+
+  /// Equal for equal epochs, slots and slowness, whatever the process; different, but for a chance of 2^-64,
+  /// otherwise.
   std::uint64_t digest() const { return digest_; }
 
   /// Sum over a rank's slots of a load per slot, [num_slots] by expert and then as slots_of() has them; where
@@ -63,7 +73,8 @@ class Placement {
   std::vector<std::vector<ExpertId>> experts_of_rank_;
   std::vector<std::size_t> first_slot_of_expert_;  // and one more, behind the last
   std::vector<Slot> slots_;                        // of expert 0, of expert 1 and so on
-  std::uint64_t digest_;                           // asked for in every step
+  std::vector<Millionths> slowness_;
+  std::uint64_t digest_;  // asked for in every step
 };
 
 /// Expert e on rank floor(e * num_ranks / num_experts), in epoch 0: neighbouring experts together, and rank

@@ -10,9 +10,6 @@
 
 namespace moewe {
 
-/// A share of 10^6: 1'020'000 is 1.02.
-using Millionths = std::int64_t;
-
 /// Where the experts of one layer may lie.
 struct SlotSpace {
   Topology topology;

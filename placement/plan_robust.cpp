@@ -78,7 +78,8 @@ Placement plan_robustly(std::span<const std::int64_t> loads, const SlotSpace& sp
 Placement plan_robustly_from(const Placement& from, std::span<const std::int64_t> loads,
                              const SlotSpace& space, const RobustOptions& options) {
   const std::int64_t total = checked_total(loads, from.num_experts(), "robust plan");
-  if (space.slots_per_rank != SlotSpace::of(from, space.topology).slots_per_rank)
+  if (from.num_ranks() != space.topology.num_ranks() ||
+      space.slots_per_rank != SlotSpace::of(from, space.topology).slots_per_rank)
     throw InvalidInput("robust plan: a placement in use does not have the slots that are planned");
   Arrangement arrangement(from);
   const Scenarios scenarios = scenarios_for(loads, from.num_ranks(), options);

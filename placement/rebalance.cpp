@@ -8,10 +8,9 @@
 
 #include "comm/error.hpp"
 #include "placement/loads.hpp"
-#include "placement/plan_incremental.hpp"
-#include "placement/slot_order.hpp"
-#include "placement/source_split.hpp"
-#include "placement/split.hpp"
+#include "placement/placed_split.hpp"
+#include "placement/rebalance_plans.hpp"
+#include "placement/speed_split.hpp"
 #include "placement/wide.hpp"
 
 namespace moewe {
@@ -26,14 +25,8 @@ std::int64_t sum_of(std::span<const std::int64_t> loads) {
   return std::accumulate(loads.begin(), loads.end(), std::int64_t{0});
 }
 
-Millionths imbalance_of(std::int64_t largest, std::int64_t total, std::size_t num_ranks) {
-  if (total == 0) return one;
-  return static_cast<Millionths>(wide(largest) * num_ranks * wide(one) / wide(total));
-}
-
 /// Whether the most loaded rank may be above the mean by chance: four standard deviations of as many draws.
-bool may_be_chance(std::int64_t largest, std::int64_t total, std::size_t num_ranks) {
-  const std::int64_t mean = ceil_div(total, static_cast<std::int64_t>(num_ranks));
+bool may_be_chance(std::int64_t largest, std::int64_t mean) {
   return largest - mean < 4 * square_root(wide(mean));
 }
 
@@ -53,21 +46,6 @@ void check_options(const RebalanceOptions& options, std::size_t num_ranks) {
   require(options.dwell_steps > 0 && options.most_misses > 0,
           "dwell_steps and most_misses must be 1 or more");
   if (options.costs) check_coefficients(*options.costs, num_ranks);
-}
-
-/// Experts that the rank to which most are brought has to wait for.
-std::size_t most_arrivals(const Placement& from, const Placement& to) {
-  std::size_t most = 0;
-  std::vector<bool> is_there(to.num_experts());
-  for (std::size_t rank = 0; rank < to.num_ranks(); ++rank) {
-    std::fill(is_there.begin(), is_there.end(), false);
-    for (const ExpertId expert : from.experts_of(rank_at(rank))) is_there[index(expert)] = true;
-    const auto experts = to.experts_of(rank_at(rank));
-    const auto arrivals = std::count_if(experts.begin(), experts.end(),
-                                        [&](ExpertId expert) { return !is_there[index(expert)]; });
-    most = std::max(most, static_cast<std::size_t>(arrivals));
-  }
-  return most;
 }
 
 std::uint64_t steps_of_move(std::size_t arrivals, const RebalanceOptions& options) {
@@ -96,8 +74,21 @@ Rebalancer::Rebalancer(std::size_t layer, Topology topology, std::size_t num_exp
     : layer_(layer),
       topology_(std::move(topology)),
       options_(std::move(options)),
-      pattern_(num_experts, options_.pattern) {
+      pattern_(num_experts, options_.pattern),
+      speeds_({}, topology_.num_ranks()) {
   check_options(options_, topology_.num_ranks());
+  if (options_.costs) set_slowness(options_.costs->slowness);
+  slowness_age_.reset();
+}
+
+void Rebalancer::set_slowness(std::vector<Millionths> slowness) {
+  for (const Millionths of_rank : slowness)
+    require(of_rank >= least_slowness && of_rank <= most_slowness,
+            "a slowness must be from 1 / 1000 to 1000");
+  speeds_ = RankSpeeds(slowness, topology_.num_ranks());
+  if (options_.costs) options_.costs->slowness = slowness;
+  if (slowness != slowness_) slowness_age_ = 0;
+  slowness_ = std::move(slowness);
 }
 
 RebalanceDecision Rebalancer::observe(std::uint64_t step, std::span<const std::int64_t> counts,
@@ -112,6 +103,7 @@ RebalanceDecision Rebalancer::observe(std::uint64_t step, std::span<const std::i
   follow(step, current);
   watch_gain(counts, current);
   decision.expected_life = pattern_.expected_life();
+  if (slowness_age_) decision.expected_life = std::min(decision.expected_life, ++*slowness_age_);
   decision.reason = reason_to_wait(step, current, decision.imbalance);
   if (decision.is_move()) plan(current, decision);
   if (decision.is_move()) pending_ = Move{current, decision.plan->epoch(), step, decision.saving};
@@ -129,6 +121,22 @@ void Rebalancer::check(std::span<const std::int64_t> counts, const Placement& cu
   throw InvalidInput(fmt::format(
       "rebalance: {} counts and a placement of {} experts on {} ranks, not of {} on {}", counts.size(),
       current.num_experts(), current.num_ranks(), pattern_.loads().size(), topology_.num_ranks()));
+}
+
+void Rebalancer::set_move_costs(const MoveCosts& costs) {
+  constexpr Millionths most = 1000 * one;
+  require(costs.interference >= 0 && costs.interference <= most && costs.switching >= 0 &&
+              costs.switching <= most,
+          "move costs must not be negative, or excessive");
+  options_.interference = costs.interference;
+  switching_ = costs.switching;
+}
+
+Millionths Rebalancer::imbalance_of(std::int64_t time, std::int64_t total) const {
+  if (total == 0) return one;
+  if (!speeds_.are_equal())
+    return static_cast<Millionths>(wide(time) * wide(one) / wide(speeds_.mean_time(total)));
+  return static_cast<Millionths>(wide(time) * topology_.num_ranks() * wide(one) / wide(total));
 }
 
 /// Notices that the plan is in use, or that something else is.
@@ -180,8 +188,8 @@ void Rebalancer::note_achieved(std::int64_t saving_per_step) {
 RebalanceReason Rebalancer::reason_to_wait(std::uint64_t step, const Placement& current,
                                            Millionths& imbalance) {
   const std::int64_t total = sum_of(pattern_.loads());
-  const std::int64_t largest = Splitter(current).largest(pattern_.loads());
-  imbalance = imbalance_of(largest, total, current.num_ranks());
+  const std::int64_t largest = time_as_placed(current, pattern_.loads(), slowness_);
+  imbalance = imbalance_of(largest, total);
   if (disabled_because_) return RebalanceReason::disabled;
   if (pending_) return RebalanceReason::moving;
   if (options_.mode == RebalanceMode::every) {
@@ -192,7 +200,7 @@ RebalanceReason Rebalancer::reason_to_wait(std::uint64_t step, const Placement& 
     return RebalanceReason::too_few_steps;
   if (imbalance <= options_.stop) is_entered_ = false;
   if (!is_entered_ && imbalance < options_.enter) return RebalanceReason::balanced;
-  if (may_be_chance(largest, total, current.num_ranks())) return RebalanceReason::noise;
+  if (may_be_chance(largest, speeds_.mean_time(total))) return RebalanceReason::noise;
   is_entered_ = true;
   if (step < dwell_until_) return RebalanceReason::dwelling;
   return step < not_before_ ? RebalanceReason::between_plans : RebalanceReason::move;
@@ -202,62 +210,62 @@ void Rebalancer::plan(const Placement& current, RebalanceDecision& decision) con
   const bool is_automatic = options_.mode == RebalanceMode::automatic;
   RebalanceDecision best = decision;
   std::int64_t most = 0;
-  for (Placement& candidate : candidates(current)) {
-    RebalanceDecision next = forecast(current, std::move(candidate), decision);
+  const std::int64_t cost_now = cost_of(current, {pattern_.loads(), pattern_.num_steps()});
+  for (Placement& candidate :
+       candidate_plans(current, pattern_.loads(), {topology_, slowness_, options_.stop})) {
+    RebalanceDecision next = forecast(current, cost_now, std::move(candidate), decision);
     const std::int64_t net = net_gain(next, is_automatic ? steps_of_gain(next) : options_.every);
     if (best.plan && net <= most) continue;
     most = net;
     best = std::move(next);
   }
   best.reason = RebalanceReason::move;
-  if (best.moves == 0 || best.saving <= 0) {
+  const bool is_new = best.moves > 0 || best.plan->slowness() != current.slowness();
+  if (!is_new || best.saving <= 0) {
     best.reason = RebalanceReason::no_better_plan;
+  } else if (is_automatic && may_gain_by_chance(best, cost_now)) {
+    best.reason = RebalanceReason::noise;
   } else if (is_automatic && !is_worth_it(best)) {
     best.reason = RebalanceReason::not_worth_it;
   }
   decision = std::move(best);
 }
 
-/// With few arrivals; where these do not get there, also a plan from nothing.
-std::vector<Placement> Rebalancer::candidates(const Placement& current) const {
-  const std::vector<std::int64_t>& loads = pattern_.loads();
-  IncrementalOptions incremental;
-  incremental.target = one + (options_.stop - one) / 2;
-  std::vector<Placement> found{plan_incrementally(current, loads, incremental)};
-  const std::int64_t allowed = largest_allowed(sum_of(loads), options_.stop, current.num_ranks());
-  if (Splitter(found.front()).largest(loads) > allowed) {
-    PlanOptions anew;
-    anew.target = incremental.target;
-    found.push_back(in_old_slots(current, plan_placement(loads, SlotSpace::of(current, topology_), anew)));
-  }
-  return found;
-}
-
-RebalanceDecision Rebalancer::forecast(const Placement& current, Placement plan,
+RebalanceDecision Rebalancer::forecast(const Placement& current, std::int64_t cost_now, Placement plan,
                                        const RebalanceDecision& so_far) const {
   const std::vector<std::int64_t>& loads = pattern_.loads();
   const Steps steps{loads, pattern_.num_steps()};
-  const std::int64_t cost_now = cost_of(current, steps);
   RebalanceDecision next = so_far;
-  next.predicted = imbalance_of(Splitter(plan).largest(loads), sum_of(loads), plan.num_ranks());
+  next.predicted = imbalance_of(time_as_placed(plan, loads, slowness_), sum_of(loads));
   next.saving = cost_now - cost_of(plan, steps);
   next.moves = count_arrivals(current, plan);
   next.bytes = next.moves * options_.expert_bytes;
   next.move_steps = steps_of_move(most_arrivals(current, plan), options_);
   const Wide exposed =
       wide(cost_now) * std::min(next.move_steps, most_steps) * wide(options_.interference) / wide(one);
-  next.cost = static_cast<std::int64_t>(std::min(wide(max_time), exposed + wide(options_.switch_cost)));
+  const Wide switching = wide(cost_now) * wide(switching_) / wide(one) + wide(options_.switch_cost);
+  next.cost = static_cast<std::int64_t>(std::min(wide(max_time), exposed + switching));
   next.plan = std::move(plan);
   return next;
 }
 
 /// Of one step in the mean.
 std::int64_t Rebalancer::cost_of(const Placement& placement, const Steps& steps) const {
-  if (!options_.costs) return Splitter(placement).largest(steps.loads) * parts_of_assignment / steps.count;
+  if (!options_.costs)
+    return time_as_placed(placement, steps.loads, slowness_) * parts_of_assignment / steps.count;
   const std::vector<std::int64_t> mean = scale_shares(steps.loads, sum_of(steps.loads) / steps.count);
   const SourceSplit split =
-      split_by_source(placement, topology_, spread_over_sources(mean, placement.num_ranks()));
+      split_as_placed(placement, topology_, spread_over_sources(mean, placement.num_ranks()));
   return layer_time(placement, topology_, split, *options_.costs).longest;
+}
+
+/// Whoever looks for experts whose loads fit finds some that fit by chance: whether each that moves would
+/// only have to deviate by as much as counts do.
+bool Rebalancer::may_gain_by_chance(const RebalanceDecision& decision, std::int64_t cost_now) const {
+  const std::int64_t total = sum_of(pattern_.loads());
+  const std::int64_t of_expert = 2 * square_root(wide(total) / pattern_.loads().size());  // two deviations
+  const Wide time = wide(speeds_.mean_time(total)) * wide(decision.imbalance) / wide(one);
+  return time * wide(decision.saving) < wide(cost_now) * decision.moves * wide(of_expert);
 }
 
 bool Rebalancer::is_worth_it(const RebalanceDecision& decision) const {

@@ -9,7 +9,9 @@
 
 #include "comm/topology.hpp"
 #include "placement/load_pattern.hpp"
+#include "placement/move_costs.hpp"
 #include "placement/rebalance_decision.hpp"
+#include "placement/speeds.hpp"
 #include "placement/time_cost.hpp"
 
 namespace moewe {
@@ -42,10 +44,18 @@ struct RebalanceOptions {
 /// the same decisions on every rank that is told the same (RebalanceDecision::digest, to compare).
 ///
 /// Experts move where imbalance is above `enter`, and then on until it is at most `stop`; where loads are
-/// uneven by more than chance; where the placement has been in use for `dwell_steps`; and where
+/// uneven by more than chance; where the placement has been in use for `dwell_steps`; where a plan saves more
+/// than experts would that only deviate by chance; and where
 ///
 ///   saving per step x (steps that the pattern is expected to last - steps that the move takes)
-///     > (1 + margin) x (steps that the move takes x interference x cost of a step + switch_cost).
+///     > (1 + margin) x (steps that the move takes x interference x cost of a step + switch_cost),
+///
+/// where set_move_costs() may tell the latter two as they are measured.
+///
+/// Where ranks are not equally fast, as set_slowness() tells, loads stand for times: of the slowest rank,
+/// beside the least that is possible. Plans then give slow ranks less, and have the slowness that they were
+/// made for (Placement::slowness), which steps' splits follow; a plan may bring nothing but another slowness.
+/// A slowness, too, is expected to last for as long as it has.
 ///
 /// A pattern that has just begun is expected to end soon, one that has lasted to last: see LoadPattern.
 class Rebalancer {
@@ -58,6 +68,17 @@ class Rebalancer {
   /// `current`, or calls cancel(). Throws InvalidInput where counts or placement are of another shape.
   RebalanceDecision observe(std::uint64_t step, std::span<const std::int64_t> counts,
                             const Placement& current);
+
+  /// From now on, [num_ranks] as Placement has it, or empty. The same on every rank. Throws InvalidInput.
+  void set_slowness(std::vector<Millionths> slowness);
+  const std::vector<Millionths>& slowness() const { return slowness_; }
+
+  /// From now on in the place of RebalanceOptions::interference, and beside its switch_cost. The same on
+  /// every rank. Throws InvalidInput for costs out of range.
+  void set_move_costs(const MoveCosts& costs);
+
+  /// In the place of the option, for plans from now on.
+  void expect_bytes_per_step(std::uint64_t bytes) { options_.bytes_per_step = bytes; }
 
   /// The latest plan is not carried out, or no longer.
   void cancel() { pending_.reset(); }
@@ -93,19 +114,25 @@ class Rebalancer {
   };
 
   void check(std::span<const std::int64_t> counts, const Placement& current) const;
+  Millionths imbalance_of(std::int64_t time, std::int64_t total) const;
   void follow(std::uint64_t step, const Placement& current);
   void watch_gain(std::span<const std::int64_t> counts, const Placement& current);
   RebalanceReason reason_to_wait(std::uint64_t step, const Placement& current, Millionths& imbalance);
   void plan(const Placement& current, RebalanceDecision& decision) const;
-  std::vector<Placement> candidates(const Placement& current) const;
-  RebalanceDecision forecast(const Placement& current, Placement plan, const RebalanceDecision& so_far) const;
+  RebalanceDecision forecast(const Placement& current, std::int64_t cost_now, Placement plan,
+                             const RebalanceDecision& so_far) const;
   std::int64_t cost_of(const Placement& placement, const Steps& steps) const;
+  bool may_gain_by_chance(const RebalanceDecision& decision, std::int64_t cost_now) const;
   bool is_worth_it(const RebalanceDecision& decision) const;
 
   std::size_t layer_;
   Topology topology_;
   RebalanceOptions options_;
   LoadPattern pattern_;
+  std::vector<Millionths> slowness_;
+  RankSpeeds speeds_;
+  std::optional<std::uint64_t> slowness_age_;  // steps since it was told; none where it stays
+  Millionths switching_ = 0;                   // of what a step costs
   std::uint64_t dwell_until_ = 0;
   std::uint64_t not_before_ = 0;  // step of the next plan
   bool is_entered_ = false;

@@ -31,7 +31,7 @@ Placement in_old_slots(const Placement& from, const Placement& to) {
   std::vector<std::vector<ExpertId>> experts;
   for (std::size_t rank = 0; rank < to.num_ranks(); ++rank)
     experts.push_back(order_rank(from.experts_of(rank_at(rank)), to.experts_of(rank_at(rank))));
-  return {to.epoch(), to.num_experts(), std::move(experts)};
+  return Placement(to.epoch(), to.num_experts(), std::move(experts)).with_slowness(to.slowness());
 }
 
 }  // namespace moewe

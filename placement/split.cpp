@@ -135,6 +135,25 @@ std::vector<std::int64_t> scale_shares(std::span<const std::int64_t> shares, std
   return scaled;
 }
 
+std::vector<std::int64_t> deal_shares(std::span<const std::int64_t> shares, std::int64_t load,
+                                      std::int64_t start) {
+  expects(!shares.empty() && start >= 0 && start < max_total_load, "a deal has a start and somebody to deal to");
+  const std::int64_t total = std::accumulate(shares.begin(), shares.end(), std::int64_t{0});
+  const std::vector<std::int64_t> equal(shares.size(), 1);
+  if (total == 0) return deal_shares(equal, load, start);
+  const std::int64_t offset = multiply_and_divide(total, start, max_total_load).quotient;
+  std::vector<std::int64_t> dealt;
+  std::int64_t up_to = 0, dealt_before = 0;
+  for (const std::int64_t share : shares) {
+    up_to += share;
+    const QuotientAndRest part = multiply_and_divide(load, up_to, total);
+    const std::int64_t dealt_up_to = part.quotient + (part.rest > offset ? 1 : 0);
+    dealt.push_back(dealt_up_to - dealt_before);
+    dealt_before = dealt_up_to;
+  }
+  return dealt;
+}
+
 std::vector<std::int64_t> served_in_order(std::span<const std::int64_t> shares, std::int64_t first,
                                           std::int64_t count) {
   std::vector<std::int64_t> served;

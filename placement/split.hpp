@@ -62,6 +62,12 @@ Split split_loads(const Placement& placement, std::span<const std::int64_t> load
 /// `shares` is not empty; `load` and the sum of `shares` are at most max_total_load, and none is negative.
 std::vector<std::int64_t> scale_shares(std::span<const std::int64_t> shares, std::int64_t load);
 
+/// `load` dealt in the proportions of `shares` one by one and evenly, as systematic sampling does it from
+/// where `start` / 2^40 of all shares is, below 1: each gets its part, rounded up or down, and over many
+/// starts just its part. Equal where shares are all 0; the shares themselves where they sum to `load`.
+std::vector<std::int64_t> deal_shares(std::span<const std::int64_t> shares, std::int64_t load,
+                                      std::int64_t start);
+
 /// How many of an expert's assignments [first, first + count), in global token order, each of its slots
 /// serves, if slot 0 serves the first shares[0] of all, slot 1 the next shares[1] and so on. first + count is
 /// at most the sum of `shares`.

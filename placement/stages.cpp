@@ -138,24 +138,32 @@ class Stage {
 Placement next_stage(const Placement& now, const Placement& target, std::size_t room) {
   Stage stage(now, target);
   for (std::size_t pass = 0; pass < room; ++pass) stage.pass();
-  return {now.epoch() + 1, now.num_experts(), stage.take()};
+  return Placement(now.epoch() + 1, now.num_experts(), stage.take()).with_slowness(target.slowness());
 }
 
 Placement with_spare_copies(const Placement& placement, std::size_t num_spares) {
   if (num_spares == 0) return placement;
+  std::vector<std::size_t> slots;
+  for (std::size_t rank = 0; rank < placement.num_ranks(); ++rank)
+    slots.push_back(placement.experts_of(rank_at(rank)).size() + num_spares);
+  return with_slots(placement, slots);
+}
+
+Placement with_slots(const Placement& placement, std::span<const std::size_t> slots_per_rank) {
   std::vector<Experts> ranks = experts_by_rank(placement);
   const std::size_t num_experts = placement.num_experts();
   std::size_t next = 0;
   for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
     Experts& experts = ranks[rank];
     if (!experts.empty()) next = index(experts.back()) + 1;
-    const std::size_t size = std::min(num_experts, placement.experts_of(rank_at(rank)).size() + num_spares);
+    const std::size_t held = placement.experts_of(rank_at(rank)).size();
+    const std::size_t size = std::min(num_experts, std::max(held, slots_per_rank[rank]));
     for (; experts.size() < size; ++next) {
       const ExpertId expert = expert_at(next % num_experts);
       if (!holds(experts, expert)) experts.push_back(expert);
     }
   }
-  return {placement.epoch(), num_experts, std::move(ranks)};
+  return Placement(placement.epoch(), num_experts, std::move(ranks)).with_slowness(placement.slowness());
 }
 
 }  // namespace moewe

@@ -13,7 +13,8 @@ namespace moewe {
 
 /// What all ranks know alike about one step, or one round of it, once they have agreed.
 struct Agreement {
-  /// Over all ranks' tokens: assignments per expert of a step, and per slot of a round.
+  /// Over all ranks' tokens: assignments per expert of a step, with source counts behind them where these
+  /// came along, and per slot of a round.
   std::vector<std::int64_t> counts;
 
   std::size_t num_tokens = 0;           ///< over all ranks

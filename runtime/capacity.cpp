@@ -53,6 +53,15 @@ double capacity_by_rule(CapacityRule rule, double factor, const Sizes& sizes) {
 
 }  // namespace
 
+void check_capacity(const CapacityOptions& options) {
+  const bool drops =
+      options.policy == OverflowPolicy::drop_last || options.policy == OverflowPolicy::drop_lowest_weight;
+  if (!options.is_fair || drops) return;
+  throw InvalidInput(
+      "fair shares of a capacity need a policy that drops: next_choice takes bids from round to round, and "
+      "error keeps nothing");
+}
+
 std::size_t expert_capacity(CapacityRule rule, double factor, std::size_t num_tokens, std::size_t top_k,
                             std::size_t num_experts) {
   check(factor, top_k, num_experts);

@@ -37,6 +37,25 @@ enum class OverflowPolicy {
   error,               ///< the step fails
 };
 
+/// How much an expert takes, and what becomes of the rest.
+struct CapacityOptions {
+  CapacityRule rule = CapacityRule::megatron;
+  double factor = 1.0;
+  OverflowPolicy policy = OverflowPolicy::drop_last;
+
+  /// Whether the weights that a token keeps are scaled to the sum that all of them had.
+  bool renormalise = false;
+
+  /// Whether each rank gets its fair share of an expert's capacity first, so that no rank's tokens crowd out
+  /// those of others. What is kept then depends on which rank has which tokens. For the policies that drop.
+  bool is_fair = false;
+
+  bool operator==(const CapacityOptions&) const = default;
+};
+
+/// Throws InvalidInput where the options contradict one another.
+void check_capacity(const CapacityOptions& options);
+
 /// How many assignments an expert may get in a step: a pure function, the same on every rank and machine.
 ///
 /// With tokens at least 1 and at most `num_tokens`, whatever the rule: an expert meets a token only once, so

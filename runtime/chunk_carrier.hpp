@@ -4,12 +4,15 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
 #include "comm/backend.hpp"
 #include "comm/buffer.hpp"
+#include "runtime/path_choice.hpp"
+#include "runtime/peer_chunks.hpp"
 
 namespace moewe {
 
@@ -29,9 +32,9 @@ struct ChunkHeader {
 /// all layers of an engine. Since nothing is sent from or received into slots, a migration can be given up at
 /// any time: what is still on its way lands here, and is told by its serial number.
 ///
-/// Inside a node messages go through shared memory already. A receiver that read its peer's slots in place
-/// (PeerMemory) would copy once; here it is three or four times, of which all but the first read and the last
-/// write stay in the cache: so the memory carries as much. Slots would have to lie in a segment for that.
+/// Chunks are written into places of peer memory. A receiver that reaches it reads them there: of the copies
+/// that a message takes inside a node, two are left, out of the sender's slot and into the receiver's. To
+/// other ranks, and everywhere where there is no peer memory, a place is sent as a message.
 class ChunkCarrier {
  public:
   static constexpr std::string_view meter_name = "migration chunks";
@@ -46,22 +49,28 @@ class ChunkCarrier {
   /// Chunks of each direction that can be under way.
   static constexpr std::size_t window = 32;
 
-  /// What it takes, and counts under meter_name.
-  static constexpr std::size_t memory_bytes() { return 2 * window * message_bytes; }
+  /// What it takes, and counts under meter_name: a window in peer memory to send from, and one for messages
+  /// to arrive in.
+  static std::size_t memory_bytes(std::size_t num_ranks);
 
   /// Collective. The meter outlives the carrier. Throws a shared Error(out_of_memory).
   ChunkCarrier(Communicator& communicator, const Backend& backend, MemoryMeter& meter);
   ChunkCarrier(const ChunkCarrier&) = delete;
   ChunkCarrier& operator=(const ChunkCarrier&) = delete;
 
+  /// Whether chunks to that rank can go through peer memory.
+  bool reaches(Rank peer) const { return shared_ && shared_->reaches(peer); }
+
   /// Non-blocking. Where a chunk's bytes, at most most_payload, may be written before it is sent; empty where
   /// too many chunks are under way. Valid until the next call.
   std::span<std::byte> room_to_send();
 
-  /// Non-blocking. Sends what was written into the room, header.length bytes.
-  void send(Rank to, const ChunkHeader& header);
+  /// Non-blocking. Sends what was written into the room, header.length bytes, through peer memory where the
+  /// rank is reached. All chunks of a migration from one rank to another by the same path.
+  void send(Rank to, const ChunkHeader& header, PathRequest path = PathRequest::automatic);
 
-  /// Non-blocking. Makes sure that so many chunks can arrive, up to the window; more, where others may come.
+  /// Non-blocking. Makes sure that so many messages can arrive, up to the window; more, where others may
+  /// come. Peer memory needs no room here.
   void expect(std::size_t num_chunks);
 
   /// A chunk that has arrived. `bytes` go on to the end of what a message can hold, whatever the header says.
@@ -94,20 +103,33 @@ class ChunkCarrier {
   void expect_leftovers() { expects_leftovers_ = true; }
 
  private:
-  struct Place {
+  /// Of a chunk that goes out.
+  struct Outgoing {
     std::span<std::byte> bytes;
-    Request request;
+    Request request{};             // of a message
+    std::optional<Rank> reader{};  // through peer memory
+    std::uint64_t number = 0;      // over all chunks that were sent from here
     bool is_under_way = false;
   };
+  struct Incoming {
+    std::span<std::byte> bytes;
+    Request request{};
+  };
+
+  void make_memory(PeerMemoryOffer offer, MemoryMeter& meter);
+  bool is_free(Outgoing& place);
 
   std::unique_ptr<Communicator> communicator_;
-  Buffer memory_;  // outlives the transport that sends from it
+  MemoryMeter shared_meter_;            // counts peer memory under meter_name
+  std::unique_ptr<PeerChunks> shared_;  // null where there is no peer memory; outlives the transport, as
+  Buffer memory_;                       // this does, which sends from it
   std::unique_ptr<MessageTransport> transport_;
-  std::vector<Place> outgoing_;
-  std::vector<Place> incoming_;   // a ring: messages arrive in the order of the receives
-  std::size_t first_posted_ = 0;  // in the ring
+  std::vector<Outgoing> outgoing_;  // a ring
+  std::uint64_t num_sent_ = 0;
+  bool has_room_ = false;           // that was given out for the next
+  std::vector<Incoming> incoming_;  // a ring: messages arrive in the order of the receives
+  std::size_t first_posted_ = 0;    // in the ring
   std::size_t num_posted_ = 0;
-  Place* room_ = nullptr;
   bool expects_leftovers_ = false;
   std::uint64_t num_turns_ = 0;
   std::weak_ptr<const Turn> turn_;

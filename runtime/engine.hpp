@@ -50,6 +50,9 @@ class Engine {
   Communicator& communicator() { return *communicator_; }
   VerifyLevel verify() const { return options_.verify; }
   const std::optional<Flow>& flow() const { return options_.exchange.flow; }
+
+  /// What automatic paths were chosen by, where anything was measured.
+  const std::optional<PathBasis>& path_basis() const { return options_.exchange.basis; }
   std::size_t threads() const { return workspace_.num_threads(); }
   MemoryMeter& memory() { return meter_; }
   const MemoryMeter& memory() const { return meter_; }
@@ -95,7 +98,7 @@ class Engine {
 
   std::size_t num_layers() const { return num_layers_; }
 
-  /// The most counts, one per expert or slot, that any layer agrees on.
+  /// The most counts, one per expert or slot, and of sources, that any layer agrees on.
   std::size_t max_counts() const { return max_counts_; }
 
   /// Collective: makes it, unless it is there. Throws a shared Error.

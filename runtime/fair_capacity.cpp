@@ -76,8 +76,9 @@ std::vector<std::size_t> order_of(const Routing& routing, bool by_weight) {
   std::vector<std::size_t> order(routing.experts.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
   if (!by_weight) return order;
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return routing.weights[a] > routing.weights[b]; });
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return order_of_weight(routing.weights[a]) > order_of_weight(routing.weights[b]);
+  });
   return order;
 }
 

@@ -18,11 +18,11 @@ std::size_t beyond(std::size_t unpacked, std::size_t weights_after) {
 
 }  // namespace
 
-LayerMemory plan_layer(const LayerSpec& spec, const LayerOptions& options, std::size_t num_slots,
-                       std::size_t num_threads, MatmulCache& matmuls) {
+LayerMemory plan_layer(const LayerSpec& spec, const LayerOptions& options, const LayerShare& share,
+                       MatmulCache& matmuls) {
   LayerMemory memory;
   const Dtype dtype = options.dtype;
-  const std::size_t all_slots = num_slots + options.spare_slots + options.staging_slots;
+  const std::size_t all_slots = share.num_slots + options.spare_slots + options.staging_slots;
   const ExpertMlp expert(spec.expert, dtype, dtype, matmuls);
   const auto router = matmuls.get(spec.expert.hidden, spec.num_experts);
   std::size_t scratch = std::max(expert.scratch_bytes(), Router::scratch_bytes_for(spec));
@@ -36,9 +36,10 @@ LayerMemory plan_layer(const LayerSpec& spec, const LayerOptions& options, std::
     loading = std::max(beyond(loading, shared.weight_bytes()), shared.num_weights() * sizeof(float));
   }
   loading = beyond(loading, all_slots * expert.weight_bytes());
-  if (num_slots > 0) loading = std::max(loading, expert.num_weights() * sizeof(float));
-  memory.shared.add(Workspace::meter_name, num_threads * scratch);
-  if (options.can_migrate()) memory.shared.add(ChunkCarrier::meter_name, ChunkCarrier::memory_bytes());
+  if (share.num_slots > 0) loading = std::max(loading, expert.num_weights() * sizeof(float));
+  memory.shared.add(Workspace::meter_name, share.num_threads * scratch);
+  if (options.can_migrate())
+    memory.shared.add(ChunkCarrier::meter_name, ChunkCarrier::memory_bytes(share.num_ranks));
   memory.loading_bytes = loading;
   return memory;
 }

@@ -20,10 +20,17 @@ struct LayerMemory {
   std::size_t loading_bytes = 0;
 };
 
-/// For a layer with weights of its own and `num_slots` of its experts on this rank, on `num_threads` threads:
-/// what its construction allocates is no more and no less. Allocates nothing large.
-LayerMemory plan_layer(const LayerSpec& spec, const LayerOptions& options, std::size_t num_slots,
-                       std::size_t num_threads, MatmulCache& matmuls);
+/// A rank's part in a layer.
+struct LayerShare {
+  std::size_t num_slots = 0;  ///< of the rank, spare and staging ones not counted
+  std::size_t num_threads = 1;
+  std::size_t num_ranks = 1;  ///< of the layer
+};
+
+/// For a layer with weights of its own: what its construction allocates is no more and no less. Allocates
+/// nothing large.
+LayerMemory plan_layer(const LayerSpec& spec, const LayerOptions& options, const LayerShare& share,
+                       MatmulCache& matmuls);
 
 /// Names under which weights are counted.
 inline constexpr const char* expert_weights_name = "expert weights";

@@ -15,6 +15,8 @@ enum class SplitMode {
   stored,  ///< for some steps in the proportions of an exact split before them, with no such exchange
 };
 
+constexpr const char* name_of(SplitMode mode) { return mode == SplitMode::exact ? "exact" : "stored"; }
+
 /// How a layer is run, as opposed to what it is. The same on every rank.
 struct LayerOptions {
   Dtype dtype = Dtype::f32;
@@ -33,8 +35,8 @@ struct LayerOptions {
   /// of speed alone; where tokens go through the experts in chunks, these overlap all the same.
   bool overlap = true;
 
-  /// `stored` is for small steps between nodes, where loads are much the same from step to step; dropless
-  /// only. Not a matter of outputs, but with Combine::fast.
+  /// `stored` is for where a collective costs more than the most loaded rank is longer busy: loads of a step
+  /// differ from those of the split's by chance, the more the fewer tokens there are. Dropless only. Not a matter of outputs, but with Combine::fast.
   SplitMode split = SplitMode::exact;
 
   /// Slots for experts on each rank beyond those that the layer's first placement takes: so many more experts

@@ -126,13 +126,15 @@ void Migration::send_chunks() {
     const std::size_t offset = num_sent_ * payload_;
     const std::size_t length = chunk_length(num_sent_);
     weights->read(offset, room.first(length));
-    place_.carrier.send(sending_->to, {.serial = turn_->serial,
-                                       .epoch = task_->plan.to_epoch,
-                                       .layer = place_.layer,
-                                       .expert = index(sending_->expert),
-                                       .offset = offset,
-                                       .length = length,
-                                       .checksum = weights->checksum});
+    place_.carrier.send(sending_->to,
+                        {.serial = turn_->serial,
+                         .epoch = task_->plan.to_epoch,
+                         .layer = place_.layer,
+                         .expert = index(sending_->expert),
+                         .offset = offset,
+                         .length = length,
+                         .checksum = weights->checksum},
+                        task_->options.path);
     ++num_sent_;
     report_.sent_bytes += length;
   }

@@ -28,6 +28,9 @@ struct MigrationOptions {
   /// Steps of the layer without progress of the slowest rank after which the migration is cancelled.
   std::size_t patience_steps = 200;
 
+  /// Message: weights go as messages between all ranks, instead of through peer memory inside nodes.
+  PathRequest path = PathRequest::automatic;
+
   /// Called before a slot is taken for an expert that comes to this rank; what it throws cancels the
   /// migration. For tests; empty: nothing is called.
   std::function<void(ExpertId)> before_arrival{};

@@ -38,6 +38,7 @@ struct LayerStep {
   std::size_t num_shared = 0;  ///< tokens of the round that the shared expert has computed
   RoundShape shape;
   bool is_split_as_stored = false;              ///< by each rank, before they agreed
+  std::vector<std::int64_t> source_counts;      ///< of all ranks, where they came with the agreement
   std::vector<std::int64_t> per_slot;           ///< assignments of all ranks, of all rounds
   SlotChoice choice;                            ///< of the tokens of the rounds that are not begun
   std::vector<std::int64_t> expected_per_slot;  ///< of this rank, in this round
@@ -127,6 +128,7 @@ class MoeLayer {
 
  private:
   void construct(Placement placement, const WeightSource* source);
+  std::size_t most_counts() const;
   SlotTable load(const Placement& placement, const WeightSource& source);
   void load_router(const WeightSource& source);
   void load_shared_expert(const WeightSource& source);
@@ -147,7 +149,9 @@ class MoeLayer {
   void decide(LayerStep& step, Agreement agreement);
   std::vector<std::int64_t> count_own(LayerStep& step, std::size_t room);
   void take_counts(LayerStep& step, std::vector<std::int64_t> counts) const;
+  bool agrees_on_sources(const LayerStep& step) const;
   void split(LayerStep& step);
+  StepSplit split_exactly(const LayerStep& step) const;
   void expect(LayerStep& step, std::span<const std::int64_t> assignments_per_slot) const;
   std::size_t decide_rounds(const LayerStep& step, const Agreement& agreement);
   Error does_not_fit(const LayerStep& step, const StepBounds& bounds) const;

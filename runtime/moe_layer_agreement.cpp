@@ -52,11 +52,13 @@ std::vector<std::int64_t> MoeLayer::count_own(LayerStep& step, std::size_t room)
   if (!step.is_split_as_stored) {
     std::vector<std::int64_t> counts = count_assignments(step.routing, spec_.num_experts, room);
     step.report.own_per_expert = counts;
+    if (agrees_on_sources(step))
+      append_source_counts(step.epoch->placement, engine_.communicator().rank(), counts);
     return counts;
   }
   const Placement& placement = step.epoch->placement;
-  step.choice = SlotChoice(stored_split_.quotas(placement, step.routing));
-  std::vector<std::int64_t> counts = count_slots(step.routing, placement, step.choice);
+  step.choice = SlotChoice(stored_split_.quotas(placement, step.routing, engine_.communicator().rank()));
+  std::vector<std::int64_t> counts = count_slots(step.routing, placement, step.choice, room);
   step.report.own_per_expert = placement.expert_loads(counts);
   return counts;
 }
@@ -66,8 +68,17 @@ void MoeLayer::take_counts(LayerStep& step, std::vector<std::int64_t> counts) co
     step.report.assignments_per_expert = step.epoch->placement.expert_loads(counts);
     step.per_slot = std::move(counts);
   } else {
+    const auto sources = counts.begin() + static_cast<std::ptrdiff_t>(spec_.num_experts);
+    step.source_counts.assign(sources, counts.end());
+    counts.erase(sources, counts.end());
     step.report.assignments_per_expert = std::move(counts);
   }
+}
+
+/// What a capacity leaves of the counts is not known before they are agreed on.
+bool MoeLayer::agrees_on_sources(const LayerStep& step) const {
+  const std::size_t room = engine_.max_counts() - spec_.num_experts;
+  return !options_.capacity && !step.is_split_as_stored && num_source_counts(step.epoch->placement) <= room;
 }
 
 void MoeLayer::decide(LayerStep& step, Agreement agreement) {
@@ -91,16 +102,25 @@ void MoeLayer::decide(LayerStep& step, Agreement agreement) {
 void MoeLayer::split(LayerStep& step) {
   const Placement& placement = step.epoch->placement;
   if (!step.is_split_as_stored) {
-    StepSplit split =
-        split_step(engine_.communicator(), placement, step.routing, step.report.kept_per_expert());
+    StepSplit split = split_exactly(step);
     last_split_ = split.digest;
     step.choice = SlotChoice(split.quotas);
     step.per_slot = split.per_slot;
-    if (options_.split == SplitMode::stored && placement.has_replicas())
+    if (options_.split == SplitMode::stored && placement.has_replicas() && sum(split.per_slot) > 0)
       stored_split_.keep(placement, std::move(split));
   }
+  step.report.is_split_as_stored = step.is_split_as_stored;
   step.report.assignments_per_rank = placement.rank_loads(step.per_slot);
   expect(step, step.per_slot);
+}
+
+StepSplit MoeLayer::split_exactly(const LayerStep& step) const {
+  Communicator& communicator = engine_.communicator();
+  const Placement& placement = step.epoch->placement;
+  if (step.source_counts.empty())
+    return split_step(communicator, placement, step.routing, step.report.kept_per_expert());
+  return split_by_source_counts(placement, communicator.topology(), communicator.rank(), step.source_counts,
+                                step.report.assignments_per_expert);
 }
 
 void MoeLayer::expect(LayerStep& step, std::span<const std::int64_t> assignments_per_slot) const {

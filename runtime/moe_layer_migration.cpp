@@ -57,6 +57,7 @@ void MoeLayer::add_migration(const MigrationPlan& plan, const MigrationOptions& 
   add("migration's plan (its digest)", plan.digest());
   add("migration's bytes per step", options.bytes_per_step);
   add("migration's patience", options.patience_steps);
+  add("migration's path", options.path);
   add("layout of packed weights (its digest)", layout_digest_);
 }
 

@@ -63,8 +63,18 @@ void MoeLayer::construct(Placement placement, const WeightSource* source) {
     epoch_ = make_epoch(std::move(placement), std::move(slots));
   });
   prepare_migration();
-  // Of any placement that the layer can come to have.
-  engine_.add_layer(this->placement().num_slots() + options_.spare_slots * communicator.size());
+  engine_.add_layer(most_counts());
+}
+
+/// Of any placement that the layer can come to have: per slot, or per expert and source. More source counts
+/// than some take longer in the agreement than by themselves.
+std::size_t MoeLayer::most_counts() const {
+  constexpr std::size_t most_sources = 256;
+  const std::size_t num_ranks = engine_.communicator().size(), num_experts = spec_.num_experts;
+  const std::size_t num_slots = placement().num_slots() + options_.spare_slots * num_ranks;
+  if (options_.capacity) return num_slots;
+  const std::size_t sources = most_source_counts(num_ranks, num_experts, num_slots - num_experts);
+  return std::max(num_slots, num_experts + std::min(sources, most_sources));
 }
 
 std::shared_ptr<const LayerEpoch> MoeLayer::make_epoch(Placement placement, SlotTable slots) const {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cmath>
 #include <fmt/format.h>
 #include <functional>
@@ -55,7 +54,7 @@ class Resolver {
     std::vector<ExpertId> experts_of_ties;
     for (const std::size_t i : all_assignments()) {
       const Threshold& threshold = thresholds[index(routing_.experts[i])];
-      const std::uint32_t key = key_of(routing_.weights[i]);
+      const std::uint32_t key = order_of_weight(routing_.weights[i]);
       if (threshold.num_ties < 0 || key > threshold.key) continue;
       if (key < threshold.key) {
         drop(i);
@@ -113,13 +112,6 @@ class Resolver {
     std::int64_t num_ties = -1;
   };
 
-  /// Orders floats as unsigned numbers; both zeros are one.
-  static std::uint32_t key_of(float weight) {
-    constexpr std::uint32_t sign = 0x80000000U;
-    const auto bits = std::bit_cast<std::uint32_t>(weight + 0.0F);
-    return (bits & sign) != 0 ? ~bits : bits | sign;
-  }
-
   std::vector<std::size_t> all_assignments() const {
     std::vector<std::size_t> all(routing_.experts.size());
     std::iota(all.begin(), all.end(), std::size_t{0});
@@ -162,7 +154,7 @@ class Resolver {
       Counts histogram(num_experts_ * digits, 0);
       for (std::size_t i = 0; i < routing_.experts.size(); ++i) {
         const std::size_t e = index(routing_.experts[i]);
-        const std::uint32_t key = key_of(routing_.weights[i]);
+        const std::uint32_t key = order_of_weight(routing_.weights[i]);
         const bool matches = above == 32 || (key >> above) == (thresholds[e].key >> above);
         if (thresholds[e].num_ties >= 0 && matches) ++histogram[e * digits + (key >> shift) % digits];
       }

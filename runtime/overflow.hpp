@@ -3,46 +3,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "comm/communicator.hpp"
 #include "runtime/capacity.hpp"
+#include "runtime/overflow_report.hpp"
 #include "runtime/routing.hpp"
 
 namespace moewe {
-
-/// How much an expert takes, and what becomes of the rest.
-struct CapacityOptions {
-  CapacityRule rule = CapacityRule::megatron;
-  double factor = 1.0;
-  OverflowPolicy policy = OverflowPolicy::drop_last;
-
-  /// Whether the weights that a token keeps are scaled to the sum that all of them had.
-  bool renormalise = false;
-
-  /// Whether each rank gets its fair share of an expert's capacity first, so that no rank's tokens crowd out
-  /// those of others. What is kept then depends on which rank has which tokens. Not with next_choice.
-  bool is_fair = false;
-
-  bool operator==(const CapacityOptions&) const = default;
-};
-
-/// Throws InvalidInput where the options contradict one another.
-void check_capacity(const CapacityOptions& options);
-
-/// What became of assignments, per logical expert and over all ranks; the same on every rank.
-struct OverflowReport {
-  std::size_t capacity = 0;
-  std::vector<std::int64_t> assigned;       ///< as routed
-  std::vector<std::int64_t> kept;           ///< to be computed by this expert in the end
-  std::vector<std::int64_t> over_capacity;  ///< dropped by drop_last or drop_lowest_weight
-  std::vector<std::int64_t> no_room;        ///< routed here, and dropped by next_choice: no expert had room
-  std::vector<std::int64_t> rerouted_from;
-  std::vector<std::int64_t> rerouted_to;
-
-  /// Sums element by element; the capacity becomes the other's.
-  void add(const OverflowReport& other);
-};
 
 /// Collective. Decides which assignments are kept when no expert takes more than `capacity`, in the order of
 /// global tokens (rank by rank, token by token, k by k), so that the decision is the same on any number of

@@ -1,16 +1,9 @@
+#include "runtime/overflow_report.hpp"
+
 #include <algorithm>
 #include <functional>
 
-#include "comm/error.hpp"
-#include "runtime/overflow.hpp"
-
 namespace moewe {
-
-void check_capacity(const CapacityOptions& options) {
-  if (!options.is_fair || options.policy != OverflowPolicy::next_choice) return;
-  throw InvalidInput(
-      "fair shares of a capacity cannot be kept by next_choice, whose bids go on from round to round");
-}
 
 void OverflowReport::add(const OverflowReport& other) {
   capacity = other.capacity;

@@ -1,11 +1,18 @@
 #include "runtime/routing.hpp"
 
+#include <bit>
 #include <cmath>
 #include <fmt/format.h>
 
 #include "comm/error.hpp"
 
 namespace moewe {
+
+std::uint32_t order_of_weight(float weight) {
+  constexpr std::uint32_t sign = 0x80000000U;
+  const auto bits = std::bit_cast<std::uint32_t>(weight + 0.0F);
+  return (bits & sign) != 0 ? ~bits : bits | sign;
+}
 
 void RoutingTable::resize(std::size_t num_tokens, std::size_t top_k, std::size_t num_experts) {
   num_tokens_ = num_tokens;

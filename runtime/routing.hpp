@@ -31,6 +31,10 @@ struct Routing {
   Routing tokens(std::size_t first, std::size_t count) const;
 };
 
+/// Orders weights as unsigned numbers, whatever they are: a larger weight has a larger one, both zeros the
+/// same, and NaN is beyond all.
+std::uint32_t order_of_weight(float weight);
+
 /// Owns a routing whose memory is counted.
 class RoutingTable {
  public:

@@ -37,6 +37,6 @@ class StepHeader {
 };
 
 /// Raised whenever what travels between ranks changes its meaning.
-inline constexpr std::int64_t protocol_version = 6;
+inline constexpr std::int64_t protocol_version = 7;
 
 }  // namespace moewe

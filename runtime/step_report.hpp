@@ -53,6 +53,7 @@ struct StepReport {
   std::vector<std::int64_t> assignments_per_rank;    ///< that it computes; of all ranks, the same on each
   std::vector<std::int64_t> computed_per_slot;       ///< on this rank
   std::uint64_t epoch = 0;                           ///< of the placement
+  bool is_split_as_stored = false;                   ///< by an earlier step's split
   std::optional<OverflowReport> overflow;            ///< where the capacity is bounded
   std::size_t num_rounds = 0;
 

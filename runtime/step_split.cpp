@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "placement/source_split.hpp"
+#include "placement/placed_split.hpp"
 #include "placement/split.hpp"
 
 namespace moewe {
@@ -16,13 +16,16 @@ std::vector<ExpertId> replicated_experts(const Placement& placement) {
   return experts;
 }
 
-/// Of the experts in question alone.
-std::vector<std::int64_t> counts_of(const Routing& routing, std::span<const ExpertId> experts,
-                                    std::size_t num_experts) {
+std::vector<std::int64_t> count_kept(const Routing& routing, std::size_t num_experts) {
   std::vector<std::int64_t> per_expert(num_experts, 0);
   for (const ExpertId expert : routing.experts) {
     if (expert != no_expert) ++per_expert[index(expert)];
   }
+  return per_expert;
+}
+
+std::vector<std::int64_t> counts_of(std::span<const ExpertId> experts,
+                                    std::span<const std::int64_t> per_expert) {
   std::vector<std::int64_t> counts(experts.size());
   std::transform(experts.begin(), experts.end(), counts.begin(),
                  [&](ExpertId expert) { return per_expert[index(expert)]; });
@@ -48,15 +51,12 @@ std::vector<std::int64_t> counts_by_source(const Placement& placement, std::span
 }
 
 StepSplit by_source(Communicator& communicator, const Placement& placement,
-                    std::span<const ExpertId> replicated, std::span<const std::int64_t> mine,
+                    std::span<const std::int64_t> mine,
                     std::span<const std::int64_t> assignments_per_expert) {
   std::vector<std::int64_t> gathered(communicator.size() * mine.size());
   communicator.all_gather(std::as_bytes(mine), std::as_writable_bytes(std::span(gathered)));
-  const SourceSplit split =
-      split_by_source(placement, communicator.topology(),
-                      counts_by_source(placement, replicated, gathered, assignments_per_expert));
-  const std::span<const std::int64_t> quotas = split.quotas_of(communicator.rank());
-  return {split.split.shares, {quotas.begin(), quotas.end()}, split_digest(placement, split.split.shares)};
+  return split_by_source_counts(placement, communicator.topology(), communicator.rank(), gathered,
+                                assignments_per_expert);
 }
 
 StepSplit in_token_order(Communicator& communicator, const Placement& placement,
@@ -64,7 +64,7 @@ StepSplit in_token_order(Communicator& communicator, const Placement& placement,
                          std::span<const std::int64_t> assignments_per_expert) {
   std::vector<std::int64_t> before(mine.begin(), mine.end());
   communicator.exclusive_scan(before);
-  StepSplit split{split_loads(placement, assignments_per_expert).shares,
+  StepSplit split{split_as_placed(placement, assignments_per_expert).shares,
                   std::vector<std::int64_t>(placement.num_slots(), 0)};
   for (std::size_t i = 0; i < replicated.size(); ++i) {
     const std::size_t first = placement.first_slot(replicated[i]);
@@ -79,13 +79,42 @@ StepSplit in_token_order(Communicator& communicator, const Placement& placement,
 
 }  // namespace
 
+std::size_t num_source_counts(const Placement& placement) {
+  if (!placement.has_replicas() || placement.num_ranks() > most_ranks_by_source) return 0;
+  return placement.num_ranks() * replicated_experts(placement).size();
+}
+
+std::size_t most_source_counts(std::size_t num_ranks, std::size_t num_experts, std::size_t num_spare) {
+  return num_ranks > most_ranks_by_source ? 0 : num_ranks * std::min(num_experts, num_spare);
+}
+
+void append_source_counts(const Placement& placement, Rank rank, std::vector<std::int64_t>& counts) {
+  const std::vector<ExpertId> replicated = replicated_experts(placement);
+  const std::vector<std::int64_t> mine = counts_of(replicated, counts);
+  const std::size_t begin = counts.size();
+  counts.resize(begin + placement.num_ranks() * mine.size(), 0);
+  std::copy(mine.begin(), mine.end(),
+            counts.begin() + static_cast<std::ptrdiff_t>(begin + index(rank) * mine.size()));
+}
+
+StepSplit split_by_source_counts(const Placement& placement, const Topology& topology, Rank rank,
+                                 std::span<const std::int64_t> source_counts,
+                                 std::span<const std::int64_t> assignments_per_expert) {
+  const SourceSplit split = split_as_placed(
+      placement, topology,
+      counts_by_source(placement, replicated_experts(placement), source_counts, assignments_per_expert));
+  const std::span<const std::int64_t> quotas = split.quotas_of(rank);
+  return {split.split.shares, {quotas.begin(), quotas.end()}, split_digest(placement, split.split.shares)};
+}
+
 StepSplit split_step(Communicator& communicator, const Placement& placement, const Routing& routing,
                      std::span<const std::int64_t> assignments_per_expert) {
   if (!placement.has_replicas()) return {{assignments_per_expert.begin(), assignments_per_expert.end()}, {}};
   const std::vector<ExpertId> replicated = replicated_experts(placement);
-  const std::vector<std::int64_t> mine = counts_of(routing, replicated, placement.num_experts());
-  const auto split = communicator.size() <= most_ranks_by_source ? by_source : in_token_order;
-  return split(communicator, placement, replicated, mine, assignments_per_expert);
+  const std::vector<std::int64_t> mine = counts_of(replicated, count_kept(routing, placement.num_experts()));
+  if (communicator.size() <= most_ranks_by_source)
+    return by_source(communicator, placement, mine, assignments_per_expert);
+  return in_token_order(communicator, placement, replicated, mine, assignments_per_expert);
 }
 
 std::vector<std::int64_t> assignments_of(Rank rank, const Placement& placement,
@@ -110,8 +139,11 @@ std::int64_t num_assignments_of(std::span<const Rank> ranks, const Placement& pl
   return sum;
 }
 
-std::vector<std::int64_t> count_slots(const Routing& routing, const Placement& placement, SlotChoice choice) {
-  std::vector<std::int64_t> counts(placement.num_slots(), 0);
+std::vector<std::int64_t> count_slots(const Routing& routing, const Placement& placement, SlotChoice choice,
+                                      std::size_t room) {
+  std::vector<std::int64_t> counts;
+  counts.reserve(placement.num_slots() + room);
+  counts.resize(placement.num_slots(), 0);
   for (const ExpertId expert : routing.experts) {
     if (expert == no_expert) continue;
     const Slot& slot = choice.next(placement, expert);

@@ -33,7 +33,8 @@ GainContest::GainContest(Communicator& communicator, const Backend& backend,
       still_(make_layers(0, 0)),
       copied_(make_layers(case_.spares, 0)),
       moving_(make_layers(case_.spares, 1)),
-      watched_(make_layers(case_.spares, 1)) {
+      watched_(make_layers(case_.spares, 1)),
+      budget_(communicator_->topology(), case_.budgets.front(), std::nullopt) {
   add_way("even", false, still_);
   add_way("even again", false, still_);
   add_way("skewed", true, still_);
@@ -57,7 +58,8 @@ void GainContest::add_way(const char* name, bool is_skewed, Layers& layers) {
   ways_.push_back(std::make_unique<Way>(
       Way{name, is_skewed, layers, routing_of(case_, is_skewed), Batch(case_, *communicator_)}));
   if (!layers.front()->options().can_migrate()) return;
-  ways_.back()->rebalancing.emplace(*communicator_, request_of(case_), layers, std::vector<std::size_t>{0});
+  ways_.back()->rebalancing.emplace(*communicator_, request_of(case_), budget_, layers,
+                                    std::vector<std::size_t>{0});
 }
 
 /// Seconds on this rank.

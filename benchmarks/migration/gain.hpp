@@ -79,6 +79,7 @@ class GainContest {
   Layers copied_;
   Layers moving_;
   Layers watched_;  // with even loads
+  MigrationBudget budget_;
   std::vector<std::unique_ptr<Way>> ways_;
 };
 

@@ -23,7 +23,7 @@ struct MigrationCase {
   std::size_t pairs = 0;             ///< runs of each contestant
   std::size_t steps = 0;             ///< of a run
   std::size_t settle_steps = 0;      ///< of each contestant of the gain, before any is counted
-  std::vector<std::size_t> budgets;  ///< bytes that a rank sends in a step
+  std::vector<std::size_t> budgets;  ///< bytes that a rank sends in a step; 0: automatic
   double sigma = 0;                  ///< of the skewed loads
   std::size_t spares = 0;            ///< slots of each rank for copies, where there are any
   std::uint64_t seed = 0;

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "comm/error.hpp"
+#include "comm/link_measurement.hpp"
+#include "launch/migration_budget.hpp"
 #include "tests/support/generated_model.hpp"
 
 namespace moewe::bench {
@@ -65,11 +67,40 @@ StallContest::StallContest(Communicator& communicator, const Backend& backend,
              test::GeneratedWeights(case_.spec, 1), layer_options(case_)),
       home_(layer_.placement()),
       ways_{{.name = "still"}, {.name = "still again"}} {
-  for (const std::size_t budget : case_.budgets)
-    ways_.push_back({.name = fmt::format("moving, {} KiB", budget >> 10U), .budget = budget});
   choose_experts();
   forward();
   expected_ = batch_.y;
+  add_ways(backend);
+}
+
+/// Every rank's first expert goes half of all ranks away: inside the node where there is one alone.
+void StallContest::add_ways(const Backend& backend) {
+  for (const std::size_t given : case_.budgets) {
+    const std::size_t budget = given > 0 ? given : automatic_budget(backend);
+    ways_.push_back({.name = fmt::format("moving, {}{} KiB", given > 0 ? "" : "auto: ", budget >> 10U),
+                     .budget = budget});
+    if (communicator_->topology().num_nodes() > 1) continue;
+    ways_.push_back(ways_.back());
+    ways_.back().name += ", messages";
+    ways_.back().path = PathRequest::message;
+  }
+}
+
+/// As `moewe run` chooses it, from links that are measured now and a few steps.
+std::size_t StallContest::automatic_budget(const Backend& backend) {
+  constexpr int num_steps = 32;
+  const Topology& topology = communicator_->topology();
+  std::optional<LinkCost> link;
+  if (topology.num_nodes() > 1)
+    link = measure_links(*communicator_, {&backend, 1}, {}).carriers.front().between_nodes;
+  MigrationBudget budget(topology, 0, link);
+  for (int step = 0; step < num_steps; ++step) {
+    const double begun = seconds_on(Clock::wall);
+    forward();
+    budget.step_done(*communicator_, seconds_on(Clock::wall) - begun);
+  }
+  if (communicator_->rank() == Rank{0}) fmt::print("auto: {} bytes: {}\n", budget.bytes(), budget.reason());
+  return budget.bytes();
 }
 
 /// One after the other, and a token's as far apart as can be.
@@ -84,9 +115,10 @@ void StallContest::choose_experts() {
 
 void StallContest::forward() { layer_.forward(batch_.x(), batch_.routing(), batch_.y); }
 
-void StallContest::begin_move(std::size_t budget) {
+void StallContest::begin_move(const Way& way) {
   is_home_ = !is_home_;
-  layer_.migrate(exchanged(home_, is_home_, layer_.placement().epoch() + 1), {.bytes_per_step = budget});
+  layer_.migrate(exchanged(home_, is_home_, layer_.placement().epoch() + 1),
+                 {.bytes_per_step = way.budget, .path = way.path});
 }
 
 void StallContest::end_move() {
@@ -98,11 +130,24 @@ void StallContest::end_move() {
 std::vector<double> StallContest::time_steps(const Way& way) {
   std::vector<double> ends{seconds_on(Clock::wall)};
   for (std::size_t step = 0; step < case_.steps; ++step) {
-    if (way.budget > 0 && !is_moving()) begin_move(way.budget);
+    if (way.budget > 0 && !is_moving()) begin_move(way);
     forward();
     ends.push_back(seconds_on(Clock::wall));
   }
   return seconds_between(ends);
+}
+
+/// Of all ranks; each sends as much as every other.
+void StallContest::note_bytes(Way& way, const MigrationReport& before) {
+  const MigrationReport& now = layer_.migration();
+  const std::size_t bytes = now.switched_bytes - before.switched_bytes;
+  way.moves += now.switched_moves - before.switched_moves;
+  way.bytes += bytes;
+  if (bytes == 0) return;
+  const double own_mebibytes =
+      static_cast<double>(bytes) / 0x1p20 / static_cast<double>(communicator_->size());
+  const std::array<double, 1> mine{(now.seconds - before.seconds) / own_mebibytes};
+  way.mebibyte_s.push_back(most_of_ranks(*communicator_, mine).front());
 }
 
 /// Returns the p90, once all that moved has arrived.
@@ -111,13 +156,12 @@ double StallContest::run_steps(Way& way) {
   const std::uint64_t started = engine_.num_started();
   communicator_->barrier();
   const std::vector<double> mine = time_steps(way);
-  way.progress_seconds += layer_.migration().seconds - before.seconds;
   way.seconds += sum(mine);
   const Spread steps = spread_of(most_of_ranks(*communicator_, mine));
+  way.progress_seconds += layer_.migration().seconds - before.seconds;
   end_move();
   require_same(batch_.y, expected_);
-  way.moves += layer_.migration().switched_moves - before.switched_moves;
-  way.bytes += layer_.migration().switched_bytes - before.switched_bytes;
+  note_bytes(way, before);
   way.num_steps += engine_.num_started() - started;
   way.medians.push_back(steps.median);
   way.p90s.push_back(steps.p90);
@@ -129,7 +173,8 @@ void StallContest::run() {
   for (Way& way : ways_) contestants.push_back({way.name, [this, &way] { return run_steps(way); }});
   alternate(contestants, {.least_rounds = case_.pairs, .most_rounds = case_.pairs, .seconds = 0});
   for (Way& way : ways_) {
-    for (auto* values : {&way.p90s, &way.medians}) values->erase(values->begin());  // which is not counted
+    for (auto* values : {&way.p90s, &way.medians, &way.mebibyte_s})
+      if (!values->empty()) values->erase(values->begin());  // which is not counted
     const std::array<double, 1> mine{way.progress_seconds / way.seconds};
     way.progress_share = most_of_ranks(*communicator_, mine).front();
   }
@@ -148,7 +193,8 @@ std::vector<StallContest::Result> StallContest::results() const {
                        .moves = way.moves,
                        .bytes = way.bytes,
                        .bytes_per_step = static_cast<double>(way.bytes) / rank_steps,
-                       .progress_share = way.progress_share});
+                       .progress_share = way.progress_share,
+                       .mebibyte_s = way.mebibyte_s.empty() ? Spread{} : spread_of(way.mebibyte_s)});
   }
   return results;
 }

@@ -41,9 +41,11 @@ class StallContest {
     std::size_t bytes = 0;      ///< of these
     double bytes_per_step = 0;  ///< that a rank sent, in the mean
     double progress_share = 0;  ///< of the step time, in sending and taking weights, on the rank with most
+    Spread mebibyte_s;          ///< of each run: to send one and take one, on the slowest rank
   };
 
-  /// Still, still again, and moving with each budget.
+  /// Still, still again, and moving with each budget; where ranks share a node, through peer memory and as
+  /// messages.
   std::vector<Result> results() const;
 
  private:
@@ -51,6 +53,7 @@ class StallContest {
   struct Way {
     std::string name;
     std::size_t budget = 0;
+    PathRequest path = PathRequest::automatic;  // of weights
     std::vector<double> p90s{};
     std::vector<double> medians{};
     std::size_t moves = 0;
@@ -59,14 +62,18 @@ class StallContest {
     double seconds = 0;           ///< of timed steps on this rank
     double progress_seconds = 0;  ///< the same, of this rank
     double progress_share = 0;
+    std::vector<double> mebibyte_s{};
   };
 
   void choose_experts();
+  std::size_t automatic_budget(const Backend& backend);
+  void add_ways(const Backend& backend);
   double run_steps(Way& way);
   std::vector<double> time_steps(const Way& way);
-  void begin_move(std::size_t budget);
+  void begin_move(const Way& way);
   void forward();
   void end_move();
+  void note_bytes(Way& way, const MigrationReport& before);
   bool is_moving() const { return is_under_way(layer_.migration().state); }
 
   std::unique_ptr<Communicator> communicator_;  // for the measuring

@@ -39,7 +39,7 @@ SegmentPeerMemory::SegmentPeerMemory(const Communicator& communicator, MemoryMet
 
 SegmentPeerMemory::~SegmentPeerMemory() { meter_.remove(meter_name, segment_->size()); }
 
-std::size_t SegmentPeerMemory::header_bytes() const { return cache_line * (1 + num_flags_); }
+std::size_t SegmentPeerMemory::header_bytes() const { return bytes_beside(num_flags_); }
 
 std::byte* SegmentPeerMemory::own() { return segment_->data() + header_bytes(); }
 

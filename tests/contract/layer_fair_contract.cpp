@@ -183,15 +183,17 @@ TEST(LayerFairContract, NobodyIsCrowdedOutInALayer) {
   });
 }
 
-TEST(LayerFairContract, BidsCannotBeShared) {
+TEST(LayerFairContract, ThereAreSharesOnlyWhereSomethingIsDropped) {
   on_every_rank([&](Communicator& communicator, const Backend& backend) {
     Engine engine(communicator, backend, {});
-    LayerOptions options;
-    options.capacity = fair_options(false);
-    options.capacity->policy = OverflowPolicy::next_choice;
-    test::expect_shared_error(ErrorKind::invalid_input, "cannot be kept by next_choice", [&] {
-      make_layer(engine, LayerSpec{{8, 8}, 4, {2, true}}, options);
-    });
+    for (const OverflowPolicy policy : {OverflowPolicy::next_choice, OverflowPolicy::error}) {
+      LayerOptions options;
+      options.capacity = fair_options(false);
+      options.capacity->policy = policy;
+      test::expect_shared_error(ErrorKind::invalid_input, "need a policy that drops", [&] {
+        make_layer(engine, LayerSpec{{8, 8}, 4, {2, true}}, options);
+      });
+    }
   });
 }
 

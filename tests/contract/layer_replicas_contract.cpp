@@ -5,6 +5,7 @@
 
 #include "placement/split.hpp"
 #include "runtime/halves.hpp"
+#include "tests/support/counted_collectives.hpp"
 #include "tests/support/layer_runs.hpp"
 #include "tests/support/random_placement.hpp"
 #include "tests/support/routing_cases.hpp"
@@ -75,6 +76,23 @@ TEST(LayerReplicasContract, HaveTheBitsOfSingleExpertsAndShareTheirLoadAtBest) {
   });
 }
 
+TEST(LayerReplicasContract, HaveTheBitsOfSingleExpertsWhereRanksAreSlow) {
+  const RoutingCase c = test::routing_cases().front();
+  on_every_exchange([&](Engine& engine) {
+    const std::size_t num_ranks = engine.communicator().size();
+    MoeLayer single = make_layer(engine, c.spec);
+    const Part part(c, engine.communicator());
+    std::vector<Millionths> slowness(num_ranks, 1'000'000);
+    slowness[num_ranks / 2] = 3'000'000;
+    const Placement even = test::random_placement(c.spec.num_experts, num_ranks, 5);
+    MoeLayer uneven(engine, c.spec, even.with_slowness(slowness),
+                    test::GeneratedWeights(c.spec, test::weights_seed));
+    EXPECT_EQ(part.forward(uneven), part.forward(single));
+    const std::int64_t load = uneven.report().assignments_per_rank[num_ranks / 2];
+    EXPECT_LE(load, split_loads(even, uneven.report().assignments_per_expert).rank_loads[num_ranks / 2]);
+  });
+}
+
 TEST(LayerReplicasContract, HaveTheBitsOfSingleExpertsUnderACapacity) {
   const RoutingCase c = test::routing_cases().front();
   on_every_exchange([&](Engine& engine) {
@@ -111,6 +129,7 @@ TEST(LayerReplicasContract, HaveTheBitsOfSingleExpertsWhereSplitsAreStored) {
       const Part part(c, engine.communicator());
       EXPECT_EQ(part.forward(replicated), part.forward(single));
       const StepReport& report = replicated.report();
+      EXPECT_EQ(report.is_split_as_stored, step % (StoredSplit::most_uses + 1) != 0) << step;
       EXPECT_EQ(report.assignments_per_expert, single.report().assignments_per_expert);
       EXPECT_EQ(sum(report.computed_per_slot),
                 report.assignments_per_rank[index(engine.communicator().rank())]);
@@ -154,13 +173,51 @@ TEST(LayerReplicasContract, HaveTheBitsOfSingleExpertsInRounds) {
   });
 }
 
+/// All experts on every rank.
+Placement everywhere(std::size_t num_experts, std::size_t num_ranks) {
+  std::vector<ExpertId> all;
+  for (std::size_t e = 0; e < num_experts; ++e) all.push_back(expert_at(e));
+  return {1, num_experts, std::vector(num_ranks, all)};
+}
+
+/// Collectives of the second of two steps on this rank.
+std::size_t num_collectives(Communicator& communicator, const Backend& backend, std::size_t num_experts,
+                            const LayerOptions& options) {
+  std::size_t count = 0;
+  Engine engine(communicator, test::with_counted_collectives(backend, count), {});
+  const RoutingCase c{"random", LayerSpec{{4, 4}, num_experts, {2, true}}, 41,
+                      [](std::size_t, std::size_t k, const auto& shuffled) { return shuffled[k]; }};
+  MoeLayer layer(engine, c.spec, everywhere(num_experts, communicator.size()),
+                 test::GeneratedWeights(c.spec, test::weights_seed), options);
+  const Part part(c, communicator);
+  part.forward(layer);
+  const std::size_t before = count;
+  part.forward(layer);
+  expect_best_split(layer, communicator);
+  return count - before;
+}
+
+TEST(LayerReplicasContract, AreSplitByWhatTheOneAgreementSaysUnlessThatIsTooMuch) {
+  test::on_every_rank([](Communicator& communicator, const Backend& backend) {
+    if (communicator.size() < 2) return;
+    const auto count = [&](std::size_t num_experts, const LayerOptions& options) {
+      return num_collectives(communicator, backend, num_experts, options);
+    };
+    LayerOptions stored, bounded;
+    stored.split = SplitMode::stored;
+    bounded.capacity.emplace();
+    EXPECT_EQ(count(20, {}), 1U);
+    EXPECT_EQ(count(20, stored), 1U);
+    EXPECT_EQ(count(200, {}), 2U);
+    EXPECT_GE(count(20, bounded), 2U);
+  });
+}
+
 TEST(LayerReplicasContract, KeepAtHomeWhatNeedNotTravel) {
   const RoutingCase c = test::routing_cases().front();
   on_every_exchange([&](Engine& engine) {
     Communicator& communicator = engine.communicator();
-    std::vector<ExpertId> all;
-    for (std::size_t e = 0; e < c.spec.num_experts; ++e) all.push_back(expert_at(e));
-    MoeLayer layer(engine, c.spec, Placement(1, c.spec.num_experts, std::vector(communicator.size(), all)),
+    MoeLayer layer(engine, c.spec, everywhere(c.spec.num_experts, communicator.size()),
                    test::GeneratedWeights(c.spec, test::weights_seed));
     // Other tokens on every rank, but as many.
     const OwnedRouting routing = make_routing(c, 50 * index(communicator.rank()), 50);

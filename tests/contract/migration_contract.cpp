@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/migration_runs.hpp"
+#include "tests/support/observed_transport.hpp"
 #include "tests/support/random_placement.hpp"
 
 namespace moewe {
@@ -116,6 +117,37 @@ TEST(MigrationContract, WhatTravelsIsWhatMoves) {
   });
 }
 
+/// Chunks of weights that this rank sends as messages while every rank's experts go to the next.
+std::size_t chunks_sent(Communicator& communicator, const Backend& backend, PathRequest path) {
+  std::size_t num_sent = 0;
+  const Backend watched = test::observed(backend, [&](const test::ObservedMessage& message) {
+    if (message.tag == ChunkCarrier::tag) ++num_sent;
+  });
+  Engine engine(communicator, watched, {});
+  const RoutingCase c = some_case(2 * communicator.size());
+  Steps steps(engine, c, with_room(c, Dtype::f32));
+  steps.layer().migrate(shifted(steps.layer().placement()), {.bytes_per_step = expert_bytes(), .path = path});
+  steps.run_to_the_end();
+  EXPECT_EQ(steps.layer().migration().state, MigrationState::switched);
+  return num_sent;
+}
+
+TEST(MigrationContract, WeightsGoAsMessagesOnlyWherePeersAreNotReachedOrWhereAskedTo) {
+  on_every_rank([&](Communicator& communicator, const Backend& backend) {
+    if (communicator.size() < 2) return;
+    const Rank self = communicator.rank(), next = rank_at((index(self) + 1) % communicator.size());
+    const std::size_t of_two_experts = 2;
+    EXPECT_EQ(chunks_sent(communicator, backend, PathRequest::message), of_two_experts);
+    const bool is_near = communicator.topology().share_node(self, next);
+    EXPECT_EQ(chunks_sent(communicator, backend, PathRequest::automatic), is_near ? 0 : of_two_experts);
+    Backend without = backend;
+    without.make_peer_memory = [](Communicator&, MemoryMeter&, std::size_t) {
+      return PeerMemoryOffer{nullptr, "there is none"};
+    };
+    EXPECT_EQ(chunks_sent(communicator, without, PathRequest::automatic), of_two_experts);
+  });
+}
+
 std::size_t counted(const Engine& engine, std::string_view name) {
   const auto found = engine.memory().by_name().find(name);
   return found == engine.memory().by_name().end() ? 0 : found->second.peak_bytes;
@@ -132,7 +164,8 @@ TEST(MigrationContract, TakesTheMemoryThatIsPlannedAndNoneWithoutRoom) {
       Engine engine(communicator, backend, {});
       const Placement first = contiguous_placement(7, communicator.size());
       const std::size_t num_slots = first.experts_of(communicator.rank()).size();
-      const LayerMemory plan = plan_layer(c.spec, options, num_slots, 1, engine.matmuls());
+      const LayerMemory plan =
+          plan_layer(c.spec, options, {num_slots, 1, communicator.size()}, engine.matmuls());
       MoeLayer layer(engine, c.spec, first, test::GeneratedWeights(c.spec, test::weights_seed), options);
       const auto weights = plan.weights.by_name();
       const auto shared = plan.shared.by_name();

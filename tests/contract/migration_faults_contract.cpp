@@ -1,3 +1,4 @@
+#include <array>
 #include <atomic>
 #include <fmt/format.h>
 #include <functional>
@@ -104,8 +105,10 @@ TEST(MigrationFaultsContract, LayersWithoutRoomRefuseToMigrate) {
 /// Of a migration that fails somehow, and of the one after it.
 class Failing {
  public:
-  Failing(Communicator& communicator, const Backend& backend, const test::ChunkSpoiler& spoiler)
+  Failing(Communicator& communicator, const Backend& backend, const test::ChunkSpoiler& spoiler,
+          PathRequest path)
       : spoiler_(spoiler),
+        path_(path),
         engine_(communicator, with_spoilt_chunks(backend, spoiler_), {}),
         case_(some_case(2 * communicator.size())),
         steps_(engine_, case_, with_room(case_, Dtype::f32)) {}
@@ -114,9 +117,10 @@ class Failing {
 
   MigrationReport migrate(std::size_t patience, const std::function<void(ExpertId)>& before_arrival = {}) {
     MoeLayer& layer = steps_.layer();
-    layer.migrate(
-        shifted(layer.placement()),
-        {.bytes_per_step = chunk_bytes, .patience_steps = patience, .before_arrival = before_arrival});
+    layer.migrate(shifted(layer.placement()), {.bytes_per_step = chunk_bytes,
+                                               .patience_steps = patience,
+                                               .path = path_,
+                                               .before_arrival = before_arrival});
     steps_.run_to_the_end();
     return layer.migration();
   }
@@ -140,6 +144,7 @@ class Failing {
 
  private:
   test::ChunkSpoiler spoiler_;
+  PathRequest path_;
   Engine engine_;
   RoutingCase case_;
   Steps steps_;
@@ -166,9 +171,12 @@ std::size_t num_chunks_of_an_expert() {
   return (expert_bytes() + Failing::chunk_bytes - 1) / Failing::chunk_bytes;
 }
 
-void expect_cancelled(ChunkFault fault, std::size_t number, const std::vector<std::string>& parts) {
+constexpr std::array ways{PathRequest::automatic, PathRequest::message};
+
+void expect_cancelled(PathRequest path, ChunkFault fault, std::size_t number,
+                      const std::vector<std::string>& parts) {
   on_logging_ranks([&](Communicator& communicator, const Backend& backend) {
-    Failing failing(communicator, backend, {.fault = fault, .sender = Rank{0}, .number = number});
+    Failing failing(communicator, backend, {.fault = fault, .sender = Rank{0}, .number = number}, path);
     failing.expect_cancelled(failing.migrate(100), parts);
   });
 }
@@ -176,23 +184,29 @@ void expect_cancelled(ChunkFault fault, std::size_t number, const std::vector<st
 TEST(MigrationFaultsContract, WeightsThatChangedOnTheWayCancelItOnAllRanks) {
   const std::vector<std::string> parts{
       "rank 1: the weights of expert 0 of layer 0 for epoch 1 from rank 0 to rank 1", "not what they were"};
-  for (const std::size_t number : {std::size_t{0}, std::size_t{1}, num_chunks_of_an_expert() - 1})
-    expect_cancelled(ChunkFault::flip_weights, number, parts);
+  for (const PathRequest path : ways) {
+    for (const std::size_t number : {std::size_t{0}, std::size_t{1}, num_chunks_of_an_expert() - 1})
+      expect_cancelled(path, ChunkFault::flip_weights, number, parts);
+  }
 }
 
 TEST(MigrationFaultsContract, AHeaderThatChangedOnTheWayCancelsItOnAllRanks) {
-  expect_cancelled(ChunkFault::flip_header, 1, {"of expert 1 of layer 0 for epoch 1", "was to come"});
+  for (const PathRequest path : ways)
+    expect_cancelled(path, ChunkFault::flip_header, 1, {"of expert 1 of layer 0 for epoch 1", "was to come"});
 }
 
 TEST(MigrationFaultsContract, AChunkThatIsLostCancelsItOnAllRanks) {
-  expect_cancelled(ChunkFault::drop, 1, {"from byte 800", "byte 400 of the weights of expert 0"});
-  expect_cancelled(ChunkFault::twice, 1, {"from byte 400", "byte 800 of the weights of expert 0"});
+  expect_cancelled(PathRequest::message, ChunkFault::drop, 1,
+                   {"from byte 800", "byte 400 of the weights of expert 0"});
+  expect_cancelled(PathRequest::message, ChunkFault::twice, 1,
+                   {"from byte 400", "byte 800 of the weights of expert 0"});
 }
 
 TEST(MigrationFaultsContract, AMigrationThatComesToAHaltIsCancelledOnAllRanks) {
   on_logging_ranks([&](Communicator& communicator, const Backend& backend) {
     const std::size_t last = num_chunks_of_an_expert() - 1;
-    Failing failing(communicator, backend, {.fault = ChunkFault::drop, .sender = Rank{0}, .number = last});
+    Failing failing(communicator, backend, {.fault = ChunkFault::drop, .sender = Rank{0}, .number = last},
+                    PathRequest::message);
     failing.expect_cancelled(failing.migrate(40),
                              {"no progress in 40 steps", "expert 0", "from rank 0 to rank 1"});
   });
@@ -201,24 +215,30 @@ TEST(MigrationFaultsContract, AMigrationThatComesToAHaltIsCancelledOnAllRanks) {
 TEST(MigrationFaultsContract, AChunkThatIsLateDelaysItAndNoStep) {
   on_every_rank([&](Communicator& communicator, const Backend& backend) {
     if (communicator.size() < 2) return;
-    Failing failing(communicator, backend, {.fault = ChunkFault::delay, .sender = Rank{0}, .number = 2});
-    const MigrationReport report = failing.migrate(200);
-    EXPECT_EQ(report.state, MigrationState::switched) << report.reason;
-    EXPECT_EQ(failing.steps().layer().placement().epoch(), 1U);
-    failing.steps().run();
+    for (const PathRequest path : ways) {
+      Failing failing(communicator, backend, {.fault = ChunkFault::delay, .sender = Rank{0}, .number = 2},
+                      path);
+      const MigrationReport report = failing.migrate(200);
+      EXPECT_EQ(report.state, MigrationState::switched) << report.reason;
+      EXPECT_EQ(failing.steps().layer().placement().epoch(), 1U);
+      failing.steps().run();
+    }
   });
 }
 
 TEST(MigrationFaultsContract, OneThatIsGivenUpBeforeALateChunkComesIsNotTakenForTheNext) {
-  on_logging_ranks([&](Communicator& communicator, const Backend& backend) {
-    Failing failing(communicator, backend, {.fault = ChunkFault::delay, .sender = Rank{0}, .number = 2});
-    failing.expect_cancelled(failing.migrate(2), {"no progress in 2 steps"});
-  });
+  for (const PathRequest path : ways) {
+    on_logging_ranks([&](Communicator& communicator, const Backend& backend) {
+      Failing failing(communicator, backend, {.fault = ChunkFault::delay, .sender = Rank{0}, .number = 2},
+                      path);
+      failing.expect_cancelled(failing.migrate(2), {"no progress in 2 steps"});
+    });
+  }
 }
 
 TEST(MigrationFaultsContract, ARankWithoutMemoryCancelsItOnAllRanks) {
   on_logging_ranks([&](Communicator& communicator, const Backend& backend) {
-    Failing failing(communicator, backend, {});
+    Failing failing(communicator, backend, {}, PathRequest::automatic);
     int arrivals = 0;
     const auto fail = [&](ExpertId) {
       if (communicator.rank() == Rank{1} && ++arrivals == 2) throw std::bad_alloc();

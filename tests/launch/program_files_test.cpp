@@ -130,12 +130,12 @@ TEST(Files, ThatAreUnfinishedAreRemovedByWhatEndsTheProgram) {
   for (const auto& [name, number] : {std::pair("TERM", 15), std::pair("HUP", 1), std::pair("INT", 2)}) {
     const TemporaryFolder folder;
     // A shell lets what it starts in the background ignore SIGINT; another program in between does not.
-    const std::string run =
-        fmt::format("{0} {1} --ranks 2 --steps 100000000 --json {2}/json --output {2}/output",
-                    test::program(), shipped().run_recorded(), folder.path().string());
+    const std::string run = fmt::format(
+        "{0} {1} --ranks 2 --steps 100000000 --json {2}/json --timeline {2}/timeline --output {2}/output",
+        test::program(), shipped().run_recorded(), folder.path().string());
     const ProgramResult result = test::run_command(fmt::format(
         "{{ env --default-signal=INT {0} & pid=$!; "
-        "while [ $(ls -A {1} | wc -l) -lt 2 ]; do sleep 0.05; done; kill -{2} $pid; wait $pid; }}",
+        "while [ $(ls -A {1} | wc -l) -lt 4 ]; do sleep 0.05; done; kill -{2} $pid; wait $pid; }}",
         run, folder.path().string(), name));
     EXPECT_EQ(result.exit_code, 128 + number) << name << "\n" << result.output;
     EXPECT_EQ(own_lines(result).size(), entries(folder.path()).size()) << result.output;

@@ -5,6 +5,7 @@
 
 #include "tests/support/program.hpp"
 #include "tests/support/temporary_folder.hpp"
+#include "tests/support/tensor_bytes.hpp"
 
 namespace moewe {
 namespace {
@@ -43,6 +44,8 @@ TEST(Rebalance, MovesExpertsAndLosesNothing) {
       EXPECT_EQ(migration["cancelled"], 0);
       EXPECT_EQ(migration["bytes"], migration["moves"].get<std::size_t>() * expert_bytes(config));
       EXPECT_FALSE(migration["log"].empty());
+      EXPECT_EQ(migration["budget_bytes"], 1 << 20);
+      EXPECT_EQ(migration["budget_reason"], "all ranks share a node");
       EXPECT_EQ(results["memory"]["planned_bytes"], results["memory"]["peak_bytes"]);
     }
   }
@@ -62,6 +65,43 @@ TEST(Rebalance, TellsWhatAMoveWasPredictedToGainAndWhatItGained) {
     EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
 }
 
+/// Of two ranks of which the second takes twice as long.
+std::string costs(const std::string& more = "") {
+  return R"({"moewe_costs": 1, "top_k": 2, "tile_rows": 1, "row_ps": 90000, "weight_read_ps": 0,
+    "expert_ps": 0, "inside_nodes": {"dispatch_row_ps": 1, "return_row_ps": 1},
+    "between_nodes": {"dispatch_row_ps": 1, "return_row_ps": 1}, "combine": "reproducible")" +
+         more + "}";
+}
+
+TEST(Rebalance, GivesSlowRanksLessWithTheSameBits) {
+  const test::TemporaryFolder folder;
+  const std::string file = (folder / "costs").string();
+  test::write_bytes(folder / "costs", costs(R"(, "slowness": [1000000, 2000000])"));
+  const std::string run = shipped().run() + " --tokens 60 --steps 150 --routing uniform ";
+  const json still = results_of(threads(1), run);
+  for (const test::Ranks ranks : {threads(2), processes(2)}) {
+    const json results = results_of(ranks, run + "--rebalance auto --spare-slots 3 --cost " + file);
+    EXPECT_EQ(results["output_sha256"], still["output_sha256"]);
+    EXPECT_EQ(results["migration"]["slowness"], (json{1.0, 2.0}));
+    EXPECT_GE(results["migration"]["epochs"], 1);
+    const json& computed = results["ledger"]["computed_per_rank"];
+    EXPECT_GT(computed[0].get<double>(), 1.5 * computed[1].get<double>()) << computed;
+  }
+}
+
+TEST(Rebalance, MayGoByWhatItMeasuresWithTheSameBits) {
+  const test::TemporaryFolder folder;
+  test::write_bytes(folder / "costs", costs());
+  const json still = results_of(threads(1), uneven_run());
+  const json results = results_of(
+      processes(3), uneven_run() + "--rebalance every:1 --measure all --cost " + (folder / "costs").string());
+  EXPECT_EQ(results["output_sha256"], still["output_sha256"]);
+  EXPECT_EQ(results["migration"]["measured"], "all");
+  EXPECT_EQ(results["migration"]["cancelled"], 0);
+  EXPECT_NE(results["migration"]["interference"], 0.05);  // which is assumed
+  EXPECT_GT(results["migration"]["switching"], 0);
+}
+
 TEST(Rebalance, LeavesEvenLoadsAlone) {
   const std::string run = shipped().run() + " --tokens 60 --steps 150 --routing uniform --rebalance auto";
   const json results = results_of(threads(2), run);
@@ -79,7 +119,20 @@ TEST(Rebalance, HasTheSameResultsUnderACapacityAndInRounds) {
 
 TEST(Rebalance, RefusesWhatCannotBe) {
   const std::string run = uneven_run();
+  const test::TemporaryFolder folder;
+  const auto cost = [&](const char* name, const std::string& text) {
+    test::write_bytes(folder / name, text);
+    return run + "--rebalance auto --cost " + (folder / name).string();
+  };
+  std::string other_model = costs();
+  other_model.replace(other_model.find("top_k\": 2"), 9, "top_k\": 3");
   test::expect_refusals({
+      {run + "--rebalance auto --measure time", "--measure must be off, speeds, costs or all"},
+      {run + "--measure all", "--measure needs --rebalance auto or every:N"},
+      {run + "--cost costs", "--cost needs --rebalance auto or every:N"},
+      {cost("none", "{}"), "none: "},
+      {cost("other", other_model), "other: is for top_k 3, but the model has 2"},
+      {cost("costs", costs()) + " --combine fast", "costs: is for the other --combine"},
       {run + "--rebalance often", "--rebalance must be off, auto, or every:N"},
       {run + "--rebalance every:0", "--rebalance must be off, auto, or every:N"},
       {run + "--rebalance every:", "--rebalance must be off, auto, or every:N"},

@@ -57,10 +57,11 @@ std::string once_kept(const Job& run, double most_s) {
                      any_time(most_s));
 }
 
-/// Ranks that lose their mpirun end a little later.
+/// Ranks that lose their mpirun end a little later. A name for flock: it would create a file.
 void wait_until_given_up(const Job& run) {
-  test::run_command(fmt::format("{{ for i in $(seq 600); do flock -n {0} true && break; sleep 0.05; done; }}",
-                                run.kept().string()));
+  test::run_command(fmt::format(
+      "{{ for i in $(seq 600); do [ ! -e {0} ] || flock -n 9 9< {0} && break; sleep 0.05; done; }} 2> /dev/null",
+      run.kept().string()));
 }
 
 /// Runs until a signal comes, which it does at most these seconds after something is kept.
@@ -91,6 +92,7 @@ class KeptBefore {
 
   void restore() const {
     fs::remove(run_.output());
+    fs::remove(run_.kept());
     if (was_there_) test::write_bytes(run_.kept(), bytes_);
   }
 

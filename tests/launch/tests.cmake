@@ -8,12 +8,16 @@ moewe_add_test(load_file_test SOURCES launch/load_file_test.cpp USES moewe_launc
 moewe_add_test(load_recorder_test SOURCES launch/load_recorder_test.cpp USES moewe_launch LABELS threads)
 moewe_add_test(place_options_test SOURCES launch/place_options_test.cpp USES moewe_launch)
 moewe_add_test(placement_map_test SOURCES launch/placement_map_test.cpp USES moewe_launch)
+moewe_add_test(rebalancing_test SOURCES launch/rebalancing_test.cpp USES moewe_launch LABELS threads)
+moewe_add_test(rebalance_meter_test SOURCES launch/rebalance_meter_test.cpp USES moewe_launch)
 moewe_add_test(options_test SOURCES launch/options_test.cpp USES moewe_launch)
+moewe_add_test(timeline_test SOURCES launch/timeline_test.cpp USES moewe_launch)
 moewe_add_test(trace_test SOURCES launch/trace_test.cpp USES moewe_launch)
 moewe_add_test(recorded_test SOURCES launch/recorded_test.cpp USES moewe_launch LABELS threads)
 moewe_add_test(slow_rank_test SOURCES launch/slow_rank_test.cpp USES moewe_launch LABELS threads)
 moewe_add_test(wait_report_test SOURCES launch/wait_report_test.cpp USES moewe_launch)
 moewe_add_test(watchdog_test SOURCES launch/watchdog_test.cpp USES moewe_launch LABELS threads)
+moewe_add_test(migration_budget_test SOURCES launch/migration_budget_test.cpp USES moewe_launch LABELS threads)
 moewe_add_test(run_parts_test SOURCES launch/run_parts_test.cpp USES moewe_launch)
 moewe_add_test(run_totals_test SOURCES launch/run_totals_test.cpp USES moewe_launch LABELS threads)
 
@@ -25,7 +29,7 @@ target_link_libraries(moewe_test_program PUBLIC moewe::runtime nlohmann_json::nl
 moewe_add_test_headers(moewe_program_test_headers LIBRARIES nlohmann_json::nlohmann_json HEADERS <nlohmann/json.hpp>
   OPTIMIZE -O0)  # they start processes, and wait
 foreach(subject IN ITEMS "" _avx2 _bench _calibration _capacity _carrier _checkpoint _failures _files _hash _history _input _memory _overlap _place _rebalance _refusal _resume
-    _routing _shared_memory _slow _watchdog _wire)
+    _routing _shared_memory _slow _timeline _watchdog _wire)
   if((MOEWE_SANITIZE OR MOEWE_COVERAGE) AND NOT subject MATCHES "^(|_checkpoint|_failures)$")
     continue()  # slow, and no other code than that of quicker tests
   endif()

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <map>
 
+#include "comm/error.hpp"
 #include "tests/placement/rebalanced_layer.hpp"
 
 namespace moewe {
@@ -128,6 +129,22 @@ TEST(Rebalancer, DisablesItselfWhereTheGainIsNeverAchieved) {
         said.rfind("layer 0: experts no longer move, since 3 moves gained less than half of what was", 0), 0U)
         << said;
   });
+}
+
+TEST(Rebalancer, StaysWhereMovesAreMeasuredToCostMoreThanTheySave) {
+  const auto moves_under = [](const MoveCosts& costs) {
+    DrawnLoads loads(num_experts, 0.8, 1);
+    Layer layer(with_spares(4, 1), usual_options());
+    layer.rebalancer().set_move_costs(costs);
+    layer.run(loads, 100);
+    return layer.num_moves();
+  };
+  EXPECT_GE(moves_under({50'000, 0}), 1);
+  EXPECT_GE(moves_under({50'000, 50'000}), 1);
+  EXPECT_EQ(moves_under({900'000'000, 0}), 0);
+  EXPECT_EQ(moves_under({50'000, 900'000'000}), 0);
+  EXPECT_THROW(moves_under({-1, 0}), InvalidInput);
+  EXPECT_THROW(moves_under({0, 1'000'000'001}), InvalidInput);
 }
 
 TEST(Rebalancer, IsToldWhatWasMeasured) {

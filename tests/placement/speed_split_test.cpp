@@ -1,6 +1,7 @@
 #include "placement/speed_split.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <gtest/gtest.h>
 #include <numeric>
 
@@ -68,6 +69,44 @@ TEST(SpeedSplit, TakesTheLeastTimeThatAnySplitCanTake) {
     EXPECT_EQ(of_rank, split.rank_loads);
     EXPECT_EQ(split.largest, *std::max_element(of_rank.begin(), of_rank.end()));
   }
+}
+
+TEST(SpeedSplit, BySourceTakesAsLongAndServesWhatComes) {
+  test::RandomCases cases(3);
+  std::int64_t at_home = 0;
+  for (int round = 0; round < 300; ++round) {
+    const test::PlacementCase c = cases.next();
+    const Placement placement = cases.placement(c);
+    const std::size_t num_ranks = placement.num_ranks();
+    const std::size_t num_experts = c.loads.size();
+    std::vector<Millionths> slowness;
+    Loads counts, loads(num_experts, 0);
+    for (std::size_t rank = 0; rank < num_ranks; ++rank) {
+      slowness.push_back(static_cast<Millionths>(cases.number(300'000, 3'000'000)));
+      for (std::size_t e = 0; e < num_experts; ++e) {
+        counts.push_back(static_cast<std::int64_t>(cases.number(0, 50)));
+        loads[e] += counts.back();
+      }
+    }
+    const SourceSplit split = split_by_source_for_speeds(placement, c.space.topology, counts, slowness);
+    EXPECT_EQ(time_of(split.split, slowness),
+              time_of(split_for_speeds(placement, loads, slowness), slowness));
+    EXPECT_EQ(placement.expert_loads(split.split.shares), loads) << c.name();
+    EXPECT_EQ(placement.rank_loads(split.split.shares), split.split.rank_loads);
+    Loads per_slot(placement.num_slots(), 0);
+    for (std::size_t source = 0; source < num_ranks; ++source) {
+      const auto quotas = split.quotas_of(rank_at(source));
+      const Loads served = placement.expert_loads(quotas);
+      EXPECT_TRUE(std::equal(served.begin(), served.end(),
+                             counts.begin() + static_cast<std::ptrdiff_t>(source * num_experts)));
+      std::transform(quotas.begin(), quotas.end(), per_slot.begin(), per_slot.begin(), std::plus<>());
+    }
+    EXPECT_EQ(per_slot, split.split.shares);
+    EXPECT_GE(split.on_own_rank, 0);
+    EXPECT_LE(split.on_own_rank, split.on_own_node);
+    at_home += split.on_own_rank;
+  }
+  EXPECT_GT(at_home, 0);
 }
 
 TEST(SpeedSplit, IsTheUsualOneWhereRanksAreEquallyFast) {

@@ -117,6 +117,36 @@ TEST(ScaleShares, RoundsByLargestRemainder) {
   }
 }
 
+/// From evenly spread starts, each gets its part, rounded; and over all of them exactly its part.
+TEST(DealShares, DealsEachItsPartInTheMean) {
+  EXPECT_EQ(deal_shares(Loads{12, 4}, 16, max_total_load - 1), (Loads{12, 4}));
+  EXPECT_EQ(deal_shares(Loads{0, 0}, 2, 5), (Loads{1, 1}));
+  EXPECT_EQ(deal_shares(Loads{max_total_load - 1, 1}, max_total_load, 77), (Loads{max_total_load - 1, 1}));
+  test::RandomCases cases(4);
+  for (int i = 0; i < 50; ++i) {
+    const Loads shares = cases.loads(cases.number(1, 8), 1000);
+    const std::int64_t total = std::accumulate(shares.begin(), shares.end(), std::int64_t{0});
+    const auto load = static_cast<std::int64_t>(cases.number(0, 40));
+    if (total == 0) continue;
+    constexpr int num_starts = 1024;
+    std::vector<double> sums(shares.size(), 0);
+    for (int start = 0; start < num_starts; ++start) {
+      const Loads dealt = deal_shares(shares, load, start * (max_total_load / num_starts));
+      EXPECT_EQ(std::accumulate(dealt.begin(), dealt.end(), std::int64_t{0}), load);
+      for (std::size_t s = 0; s < shares.size(); ++s) {
+        const std::int64_t whole = shares[s] * load / total;
+        EXPECT_GE(dealt[s], whole);
+        EXPECT_LE(dealt[s] * total, shares[s] * load + total - 1);
+        sums[s] += static_cast<double>(dealt[s]);
+      }
+    }
+    for (std::size_t s = 0; s < shares.size(); ++s) {
+      const double part = static_cast<double>(shares[s] * load) / static_cast<double>(total);
+      EXPECT_NEAR(sums[s] / num_starts, part, 2.0 / num_starts + 1.0 / static_cast<double>(total));
+    }
+  }
+}
+
 TEST(ServedInOrder, ServesTheFirstAssignmentsInTheFirstSlots) {
   const Loads shares{2, 0, 1, 3};
   const std::vector<std::size_t> slot_of{0, 0, 2, 3, 3, 3};

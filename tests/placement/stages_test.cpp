@@ -39,6 +39,13 @@ std::size_t most_arrivals(const Placement& from, const Placement& to) {
   return most;
 }
 
+TEST(NextStage, HasTheSlownessOfTheTarget) {
+  const std::vector<Millionths> slowness{1'000'000, 2'000'000};
+  const Placement target = contiguous_placement(4, 2).with_slowness(slowness);
+  EXPECT_EQ(next_stage(contiguous_placement(4, 2), target, 1).slowness(), slowness);
+  EXPECT_EQ(with_spare_copies(target, 1).slowness(), slowness);
+}
+
 TEST(NextStage, GetsThereWithinTheRoomOfEveryRank) {
   std::mt19937_64 random(3);
   for (int i = 0; i < 400; ++i) {
@@ -91,6 +98,17 @@ TEST(WithSpareCopies, FillsSlotsWithOtherExpertsCopiesOfAllAlike) {
   for (std::size_t e = 0; e < 8; ++e) EXPECT_EQ(placement.slots_of(expert_at(e)).size(), 2U);
   EXPECT_EQ(count_duplicates(placement), 0U);
   EXPECT_EQ(with_spare_copies(contiguous_placement(3, 2), 5).num_slots(), 6U);  // all on both
+}
+
+TEST(WithSlots, FillsRanksThatHaveFewer) {
+  const Placement placement(5, 4, {{expert_at(0), expert_at(1), expert_at(2)}, {expert_at(3)}});
+  const std::vector<std::size_t> slots{2, 3};
+  const Placement filled = with_slots(placement, slots);
+  EXPECT_EQ(filled.experts_of(Rank{0}).size(), 3U);
+  EXPECT_EQ(filled.experts_of(Rank{1}).size(), 3U);
+  EXPECT_EQ(filled.experts_of(Rank{1})[0], expert_at(3));
+  EXPECT_EQ(count_duplicates(filled), 0U);
+  EXPECT_EQ(filled.epoch(), 5U);
 }
 
 }  // namespace

@@ -224,8 +224,14 @@ void migrate(const World& world, MoeLayer& layer) {
   EXPECT_NE(state, MigrationState::cancelled) << layer.migration().reason;
   if (state != MigrationState::idle && state != MigrationState::switched) return;
   const std::uint64_t epoch = layer.placement().epoch() + 1;
-  layer.migrate(test::random_placement(world.spec.num_experts, world.topology.num_ranks(),
-                                       world.seed * 1000 + epoch, test::Duplicates::none, epoch),
+  const std::size_t num_ranks = world.topology.num_ranks();
+  std::vector<Millionths> slowness;
+  if (epoch % 2 == 0)
+    slowness.assign(num_ranks, 1'000'000 + static_cast<Millionths>(world.seed % 3) * 400'000);
+  if (epoch % 2 == 0) slowness[epoch % num_ranks] = 700'000;
+  layer.migrate(test::random_placement(world.spec.num_experts, num_ranks, world.seed * 1000 + epoch,
+                                       test::Duplicates::none, epoch)
+                    .with_slowness(std::move(slowness)),
                 {.bytes_per_step = world.migrated_bytes});
 }
 

@@ -41,10 +41,10 @@ TEST(StoredSplit, DealsAllAssignmentsAndTheSameOnesAsTheExactOne) {
     const auto dealt = [&](const Routing& routing, const std::vector<std::int64_t>& quotas) {
       return count_slots(routing, placement, SlotChoice(quotas));
     };
-    EXPECT_EQ(dealt(then, stored.quotas(placement, then)), dealt(then, exact.quotas));
+    EXPECT_EQ(dealt(then, stored.quotas(placement, then, communicator.rank())), dealt(then, exact.quotas));
     for (const std::size_t count : {0U, 1U, 7U, 40U}) {
       const test::OwnedRouting now = test::make_routing(c, first + 100, count);
-      expect_whole(stored.quotas(placement, now), placement, now);
+      expect_whole(stored.quotas(placement, now, communicator.rank()), placement, now);
     }
   });
 }
@@ -55,9 +55,9 @@ TEST(StoredSplit, KeepsProportions) {
   stored.keep(placement, {.per_slot = {30, 10, 0}, .quotas = {12, 4, 0}});
   const std::vector<ExpertId> chosen(8, expert_at(0));
   const std::vector<float> weights(8, 1.0F);
-  EXPECT_EQ(stored.quotas(placement, {8, 1, chosen, weights, {}}), (std::vector<std::int64_t>{6, 2, 0}));
+  EXPECT_EQ(stored.quotas(placement, {8, 1, chosen, weights, {}}, Rank{0}), (std::vector<std::int64_t>{6, 2, 0}));
   stored.keep(placement, {.per_slot = {30, 10, 0}, .quotas = {0, 0, 0}});  // this rank did not choose it
-  EXPECT_EQ(stored.quotas(placement, {8, 1, chosen, weights, {}}), (std::vector<std::int64_t>{6, 2, 0}));
+  EXPECT_EQ(stored.quotas(placement, {8, 1, chosen, weights, {}}, Rank{0}), (std::vector<std::int64_t>{6, 2, 0}));
 }
 
 TEST(StoredSplit, ServesSoOftenAndForItsPlacement) {

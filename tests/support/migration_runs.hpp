@@ -25,7 +25,7 @@ inline RoutingCase some_case(std::size_t experts) {
 /// Of one expert of such a layer in f32.
 inline std::size_t expert_bytes() {
   MatmulCache matmuls;
-  return plan_layer(some_case(1).spec, {}, 1, 1, matmuls).weights.by_name().at(expert_weights_name);
+  return plan_layer(some_case(1).spec, {}, {1}, matmuls).weights.by_name().at(expert_weights_name);
 }
 
 /// Room for any placement.
