@@ -298,14 +298,23 @@ TEST_F(VirtualCluster, NamesAStoppedRankOfAnotherHost) {
   }
 }
 
-TEST_F(VirtualCluster, NamesAHostThatIsCutOff) {
-  const std::string output = output_of_hang(folder_, "ip link set net0 down");
+/// By host 0; what host 1 has to say does not arrive.
+void expect_unreachable(const std::string& output) {
   EXPECT_EQ(count_lines(output, "culprit: "), 1U) << output;
   EXPECT_EQ(count_lines(output, "culprit: rank 2 on host1: unreachable\n") +
                 count_lines(output, "culprit: rank 3 on host1: unreachable\n"),
             1U)
       << output;
   EXPECT_EQ(count_lines(output, "  rank 2 on host1      silent\n"), 1U) << output;
+}
+
+TEST_F(VirtualCluster, NamesAHostThatIsCutOff) {
+  expect_unreachable(output_of_hang(folder_, "ip link set net0 down"));
+}
+
+TEST_F(VirtualCluster, NamesAHostBehindALinkThatDelaysAll) {
+  expect_unreachable(
+      output_of_hang(folder_, "tc qdisc replace dev net0 root tbf rate 8kbit burst 2kb latency 20s"));
 }
 
 // The tool
