@@ -23,11 +23,17 @@ LayerSpec spec_of(const ExchangeCase& exchange) {
   return spec;
 }
 
+/// Of outputs, so that they stay in the cache until they are read: by a peer, while it reads those of other
+/// ranks too, or by their own rank, which sums them. The cheap expert has no use for many rows.
+std::size_t chunk_bytes_for(Combine combine) {
+  return std::size_t{combine == Combine::fast ? 128U : 64U} << 10U;
+}
+
 LayerOptions layer_options(const ExchangeCase& exchange) {
   LayerOptions options;
   options.dtype = exchange.format.dtype;
   options.combine = exchange.combine;
-  options.chunk_bytes = std::size_t{64} << 10U;  // the cheap expert has no use for many rows
+  options.chunk_bytes = chunk_bytes_for(exchange.combine);
   return options;
 }
 
