@@ -4,7 +4,7 @@ file(GLOB_RECURSE headers RELATIVE "${PROJECT_SOURCE_DIR}"
   "${PROJECT_SOURCE_DIR}/comm/*.hpp" "${PROJECT_SOURCE_DIR}/placement/*.hpp"
   "${PROJECT_SOURCE_DIR}/runtime/*.hpp" "${PROJECT_SOURCE_DIR}/launch/*.hpp")
 if(NOT MOEWE_HAS_UCX)
-  list(FILTER headers EXCLUDE REGEX "^comm/ucx/(check|ucx_request|ucx_worker)")
+  list(FILTER headers EXCLUDE REGEX "^comm/ucx/(check|ucx_context|ucx_request|ucx_worker)")
 endif()
 if(NOT MOEWE_HAS_CUDA)
   list(FILTER headers EXCLUDE REGEX "^comm/cuda/(current_device|cuda_queue|stream_flags)")
