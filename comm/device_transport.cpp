@@ -7,6 +7,7 @@
 
 #include "comm/direct_device_transport.hpp"
 #include "comm/error.hpp"
+#include "comm/nccl/nccl_transport.hpp"
 #include "comm/staged/staged_transport.hpp"
 
 namespace moewe {
@@ -40,6 +41,8 @@ std::unique_ptr<DeviceTransport> make_direct(Communicator& communicator, const B
 DeviceTransportChoice make_device_transport(Communicator& communicator, const Backend& backend,
                                             Device& device, MemoryMeter& meter,
                                             const DeviceTransportOptions& options) {
+  if (options.carriage == DeviceCarriage::nccl)
+    return {make_nccl_transport(communicator, backend, device), DeviceCarriage::nccl, "asked for"};
   const std::string obstacle = first_reason(communicator, reason_against(backend, device));
   const bool is_asked_for = options.carriage != DeviceCarriage::automatic;
   if (options.carriage == DeviceCarriage::direct && !obstacle.empty()) {
@@ -56,6 +59,7 @@ DeviceTransportChoice make_device_transport(Communicator& communicator, const Ba
 }
 
 std::string describe(DeviceCarriage carriage) {
+  if (carriage == DeviceCarriage::nccl) return "by NCCL";
   return carriage == DeviceCarriage::staged ? "staged through pinned chunks" : "directly";
 }
 

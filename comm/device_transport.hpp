@@ -18,6 +18,13 @@ class DeviceTransport : public MessageTransport {
   /// recorded last by now, is passed. What leads to the event must not wait for a message that was posted
   /// before.
   virtual void wait_for(const Event& event) = 0;
+
+  /// Non-blocking. Ends a group: the messages posted since the last call. Some carriers start messages by
+  /// whole groups, once they are ended; who wants to use them sees to it that a receive names its source and
+  /// is as long as its message, that both ends of a message are in groups of the same number, counted by the
+  /// calls on each rank, and that every message is in a group that has been ended before it is waited for. To
+  /// the others it makes no difference.
+  virtual void flush() {}
 };
 
 /// How device memory gets into messages.
@@ -25,6 +32,7 @@ enum class DeviceCarriage {
   automatic,  ///< directly where every rank's carrier can, else staged
   direct,     ///< by the carrier itself
   staged,     ///< through pinned chunks on the host, while others are on their way
+  nccl,       ///< by NCCL, in groups: see DeviceTransport::flush
 };
 
 struct DeviceTransportOptions {
@@ -45,12 +53,12 @@ struct DeviceTransportChoice {
 /// Collective, also the transport's destruction. Messages between the ranks' devices over the backend's
 /// carrier; each rank has a device, all of one kind. Communicator, device and meter outlive the transport,
 /// which moves its messages along in every wait of the communicator. Throws a shared InvalidInput where
-/// `direct` is asked for and some rank's carrier cannot, and a shared Error(out_of_memory).
+/// `direct` or `nccl` is asked for and some rank cannot, and a shared Error(out_of_memory).
 DeviceTransportChoice make_device_transport(Communicator& communicator, const Backend& backend,
                                             Device& device, MemoryMeter& meter,
                                             const DeviceTransportOptions& options);
 
-/// "directly" or "staged through pinned chunks", for people.
+/// "directly", "staged through pinned chunks" or "by NCCL", for people.
 std::string describe(DeviceCarriage carriage);
 
 }  // namespace moewe

@@ -11,6 +11,7 @@
 #include "comm/device_peer_memory.hpp"
 #include "comm/device_transport.hpp"
 #include "comm/error.hpp"
+#include "comm/nccl/nccl_transport.hpp"
 #include "tests/support/device_side.hpp"
 #include "tests/support/observed_transport.hpp"
 #include "tests/support/odd_device.hpp"
@@ -223,6 +224,49 @@ TEST(DeviceTransportContract, SeveralChunksAreOnTheirWayAtATime) {
     EXPECT_EQ(most, num_chunks);
     communicator.barrier();
   });
+}
+
+/// By NCCL, where every rank has a GPU to itself.
+TEST(DeviceTransportContract, GroupsOfNcclArrive) {
+  bool has_run = false;
+  test::on_every_rank([&](Communicator& communicator, const Backend& backend) {
+    Side side(communicator);
+    const bool is_first = communicator.rank() == Rank{0};
+    if (!side.device || side.device->is_emulated() || !reason_for_no_nccl().empty()) return;
+    DeviceTransportChoice choice;
+    try {
+      choice =
+          make_device_transport(communicator, backend, *side.device, side.meter, with(DeviceCarriage::nccl));
+    } catch (const Error& error) {
+      EXPECT_GT(communicator.size(), 1U) << error.what();
+      return;  // ranks that share a GPU
+    }
+    const auto queue = side.device->make_queue();
+    const std::size_t size = communicator.size(), self = index(communicator.rank());
+    DeviceBuffer sent(*side.device, side.meter, "sent", chunk_bytes);
+    DeviceBuffer received(*side.device, side.meter, "received", size * chunk_bytes);
+    std::vector<std::byte> seen(received.size());
+    for (unsigned char round = 1; round <= 5; ++round) {
+      queue->fill(sent.data(), static_cast<unsigned char>(round + self), chunk_bytes);
+      test::wait(communicator, *queue);
+      std::vector<Request> requests;
+      for (std::size_t peer = 0; peer < size; ++peer) {
+        const std::span<std::byte> room(received.data() + peer * chunk_bytes, chunk_bytes);
+        requests.push_back(
+            choice.transport->post_send(rank_at(peer), tag, std::span(sent.data(), chunk_bytes)));
+        requests.push_back(choice.transport->post_recv(rank_at(peer), tag, room));
+      }
+      choice.transport->flush();
+      for (Request& request : requests) wait(communicator, request);
+      queue->copy(seen.data(), received.data(), seen.size());
+      test::wait(communicator, *queue);
+      for (std::size_t i = 0; i < seen.size(); ++i)
+        ASSERT_EQ(seen[i], static_cast<std::byte>(round + i / chunk_bytes)) << i;
+    }
+    if (is_first) has_run = true;
+    communicator.barrier();
+  });
+  if (!has_run) GTEST_SKIP() << "NCCL has not run. " << reason_for_no_nccl();
 }
 
 TEST(DeviceTransportContract, IsStagedOnAllRanksWhereOneCannotDoOtherwise) {
