@@ -88,6 +88,45 @@ TEST(DevicePeerMemoryContract, HostsPublishToQueuesAndSeeWhatQueuesPublish) {
   });
 }
 
+TEST(DevicePeerMemoryContract, GrowsAsFarAsIsReservedWhileItIsPushedInto) {
+  on_every_device([](Communicator& communicator, Side& side) {
+    constexpr std::size_t first = 1000, most = std::size_t{6} << 20U;
+    const std::size_t size = communicator.size(), self = index(communicator.rank());
+    auto offer = make_device_peer_memory(communicator, *side.device, side.meter, num_flags, {first, most});
+    ASSERT_NE(offer.memory, nullptr) << offer.reason_for_none;
+    DevicePeerMemory& memory = *offer.memory;
+    const Rank next = rank_at((self + 1) % size), previous = rank_at((self + size - 1) % size);
+    std::byte* const own = memory.own();
+    const std::byte* const there = memory.of(next);
+    const auto queue = side.device->make_queue();
+    std::size_t length = first;
+    unsigned char value = 1;
+    for (; length <= most / 3; length *= 3, ++value) {
+      memory.grow(length);
+      EXPECT_EQ(side.meter.bytes(), length);
+      communicator.barrier();
+      ASSERT_EQ(memory.writable(next), there);
+      queue->fill(memory.writable(next), value, length);
+      memory.publish(*queue, 0, value);
+      test::wait(communicator, *queue);
+      communicator.waiter().until([&] { return memory.published(previous, 0) == value; },
+                                  {"a push", previous});
+      std::vector<unsigned char> seen(length);
+      queue->copy(seen.data(), memory.own(), length);
+      test::wait(communicator, *queue);
+      ASSERT_EQ(seen, std::vector<unsigned char>(length, value));
+      communicator.barrier();
+      memory.grow(length + length / 2);  // keeps what it holds
+      queue->copy(seen.data(), memory.own(), length);
+      test::wait(communicator, *queue);
+      ASSERT_EQ(seen, std::vector<unsigned char>(length, value));
+      ASSERT_EQ(memory.own(), own);
+    }
+    EXPECT_THROW(memory.grow(2 * most), Error);
+    communicator.barrier();
+  });
+}
+
 bool are_processes(Communicator& communicator) {
   const auto processes = all_gather_values(communicator, getpid());
   return std::adjacent_find(processes.begin(), processes.end()) == processes.end();

@@ -20,10 +20,12 @@ class OddDevice : public Device {
   std::unique_ptr<Event> make_event() override { return real_.make_event(); }
   std::byte* allocate(MemoryKind kind, std::size_t bytes) override { return real_.allocate(kind, bytes); }
   void free(MemoryKind kind, std::byte* memory) noexcept override { real_.free(kind, memory); }
-  std::unique_ptr<SharedMemory> share(std::size_t bytes) override { return real_.share(bytes); }
-  std::unique_ptr<SharedMemory> open(const MemoryHandle& handle, std::size_t bytes) override {
+  std::unique_ptr<SharedMemory> share(std::size_t bytes, std::size_t reserved) override {
+    return real_.share(bytes, reserved);
+  }
+  std::unique_ptr<SharedMemory> open(const MemoryHandle& handle, std::size_t reserved) override {
     if (!addresses_others_) throw Error(ErrorKind::communication, "GPU 17 does not address it");
-    return real_.open(handle, bytes);
+    return real_.open(handle, reserved);
   }
   bool let_address(std::size_t device) override { return addresses_others_ || device == number(); }
   std::unique_ptr<ShownMemory> show_host_memory(std::byte* memory, std::size_t bytes) override {
