@@ -11,55 +11,14 @@
 #include <unistd.h>
 #include <vector>
 
+#include "comm/cuda/block_range.hpp"
 #include "comm/cuda/check.hpp"
 #include "comm/cuda/current_device.hpp"
-#include "comm/cuda/driver.hpp"
 #include "comm/error.hpp"
 #include "comm/shm/segment.hpp"
 
 namespace moewe {
 namespace {
-
-/// What is used of the driver.
-struct DriverMemory {
-  decltype(&cuDeviceGetAttribute) get_attribute;
-  decltype(&cuMemAddressReserve) reserve;
-  decltype(&cuMemAddressFree) free_addresses;
-  decltype(&cuMemGetAllocationGranularity) get_granularity;
-  decltype(&cuMemCreate) create;
-  decltype(&cuMemRelease) release;
-  decltype(&cuMemMap) map;
-  decltype(&cuMemUnmap) unmap;
-  decltype(&cuMemSetAccess) set_access;
-  decltype(&cuMemExportToShareableHandle) export_file;
-  decltype(&cuMemImportFromShareableHandle) import_file;
-};
-
-template <typename Function>
-void find(const char* name, Function& function) {
-  function = reinterpret_cast<Function>(driver_function(name));
-}
-
-DriverMemory find_driver() {
-  DriverMemory driver{};
-  find("cuDeviceGetAttribute", driver.get_attribute);
-  find("cuMemAddressReserve", driver.reserve);
-  find("cuMemAddressFree", driver.free_addresses);
-  find("cuMemGetAllocationGranularity", driver.get_granularity);
-  find("cuMemCreate", driver.create);
-  find("cuMemRelease", driver.release);
-  find("cuMemMap", driver.map);
-  find("cuMemUnmap", driver.unmap);
-  find("cuMemSetAccess", driver.set_access);
-  find("cuMemExportToShareableHandle", driver.export_file);
-  find("cuMemImportFromShareableHandle", driver.import_file);
-  return driver;
-}
-
-const DriverMemory& driver() {
-  static const DriverMemory found = find_driver();
-  return found;
-}
 
 /// The blocks of one owner's memory, in host memory that others map.
 struct Table {
@@ -82,77 +41,6 @@ static_assert(sizeof(TableAddress) <= sizeof(MemoryHandle::bytes));
 constexpr std::size_t round_up(std::size_t bytes, std::size_t unit) {
   return (bytes + unit - 1) / unit * unit;
 }
-
-CUmemAllocationProp properties_of(int device) {
-  CUmemAllocationProp properties{};
-  properties.type = CU_MEM_ALLOCATION_TYPE_PINNED;
-  properties.requestedHandleTypes = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
-  properties.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
-  properties.location.id = device;
-  return properties;
-}
-
-std::size_t granularity_of(int device) {
-  const CUmemAllocationProp properties = properties_of(device);
-  std::size_t bytes = 0;
-  check_cuda_driver(driver().get_granularity(&bytes, &properties, CU_MEM_ALLOC_GRANULARITY_RECOMMENDED));
-  return bytes;
-}
-
-/// Those of the process that address memory of this one, itself included.
-std::vector<CUmemAccessDesc> readers_of(int device) {
-  int count = 0;
-  check_cuda(cudaGetDeviceCount(&count));
-  std::vector<CUmemAccessDesc> readers;
-  for (int other = 0; other < count; ++other) {
-    int can_access = other == device ? 1 : 0;
-    if (other != device) check_cuda(cudaDeviceCanAccessPeer(&can_access, other, device));
-    if (can_access != 0)
-      readers.push_back({{CU_MEM_LOCATION_TYPE_DEVICE, {other}}, CU_MEM_ACCESS_FLAGS_PROT_READWRITE});
-  }
-  return readers;
-}
-
-/// Reserved addresses with blocks at their beginning.
-class BlockRange {
- public:
-  BlockRange(int device, std::size_t reserved, std::vector<CUmemAccessDesc> readers)
-      : device_(device), readers_(std::move(readers)) {
-    const CurrentDevice current(device_);
-    check_cuda(cudaFree(nullptr));  // the driver wants a context
-    reserved_ = round_up(reserved, granularity_of(device_));
-    check_cuda_driver(driver().reserve(&begin_, reserved_, 0, 0, 0));
-  }
-  ~BlockRange() {
-    if (mapped_ > 0) driver().unmap(begin_, mapped_);
-    driver().free_addresses(begin_, reserved_);
-  }
-  BlockRange(const BlockRange&) = delete;
-  BlockRange& operator=(const BlockRange&) = delete;
-
-  std::byte* data() const { return reinterpret_cast<std::byte*>(begin_); }
-  std::size_t mapped() const { return mapped_; }
-  std::size_t reserved() const { return reserved_; }
-
-  /// Takes the block over, also where it fails.
-  void append(CUmemGenericAllocationHandle block, std::size_t bytes) {
-    const CurrentDevice current(device_);
-    const CUresult mapping = driver().map(begin_ + mapped_, bytes, 0, block, 0);
-    driver().release(block);  // the mapping keeps it
-    check_cuda_driver(mapping);
-    const CUresult access = driver().set_access(begin_ + mapped_, bytes, readers_.data(), readers_.size());
-    if (access != CUDA_SUCCESS) driver().unmap(begin_ + mapped_, bytes);
-    check_cuda_driver(access);
-    mapped_ += bytes;
-  }
-
- private:
-  int device_;
-  std::vector<CUmemAccessDesc> readers_;
-  std::size_t reserved_ = 0;
-  std::size_t mapped_ = 0;
-  CUdeviceptr begin_ = 0;
-};
 
 class OwnGrowingMemory : public SharedMemory {
  public:
@@ -177,16 +65,17 @@ class OwnGrowingMemory : public SharedMemory {
 
   void grow(std::size_t bytes) override {
     if (bytes <= range_.mapped()) return;
-    const std::size_t more = round_up(bytes - range_.mapped(), granularity_of(device_));
+    const std::size_t more = round_up(bytes - range_.mapped(), block_granularity(device_));
     if (bytes > range_.reserved() || files_.size() == Table::most_blocks) refuse(bytes);
     const CurrentDevice current(device_);
-    const CUmemAllocationProp properties = properties_of(device_);
+    const CUmemAllocationProp properties = block_properties(device_);
     CUmemGenericAllocationHandle block = 0;
-    const CUresult created = driver().create(&block, more, &properties, 0);
+    const CUresult created = driver_memory().create(&block, more, &properties, 0);
     if (created == CUDA_ERROR_OUT_OF_MEMORY) refuse(bytes);
     check_cuda_driver(created);
     int file = -1;
-    const CUresult exported = driver().export_file(&file, block, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR, 0);
+    const CUresult exported =
+        driver_memory().export_file(&file, block, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR, 0);
     FileDescriptor owner(file);
     range_.append(block, more);
     check_cuda_driver(exported);
@@ -246,8 +135,9 @@ class PeersGrowingMemory : public SharedMemory {
       const Table::Block& block = table.blocks[num_blocks_];
       const FileDescriptor file = take_over(address_.process, block.file);
       CUmemGenericAllocationHandle memory = 0;
-      check_cuda_driver(driver().import_file(&memory, reinterpret_cast<void*>(std::intptr_t{file.get()}),
-                                             CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR));
+      check_cuda_driver(driver_memory().import_file(&memory,
+                                                    reinterpret_cast<void*>(std::intptr_t{file.get()}),
+                                                    CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR));
       range_.append(memory, block.bytes);
     }
   }
@@ -268,7 +158,7 @@ class PeersGrowingMemory : public SharedMemory {
 
 bool has(int device, CUdevice_attribute attribute) {
   int value = 0;
-  check_cuda_driver(driver().get_attribute(&value, attribute, device));
+  check_cuda_driver(driver_memory().get_attribute(&value, attribute, device));
   return value != 0;
 }
 
