@@ -37,6 +37,13 @@ struct Backend {
 
   /// Why it is that carrier.
   std::string carrier_reason{};
+
+  /// Why messages of this carrier cannot be memory of GPUs, asked of the library that runs; empty where they
+  /// can. Local, and may differ between ranks.
+  std::function<std::string()> reason_for_no_gpu_memory = [] { return "the carrier knows no GPU"; };
+
+  /// For messages that are memory of GPUs; where empty, make_transport serves them too.
+  std::function<std::unique_ptr<MessageTransport>(Communicator&)> make_gpu_transport{};
 };
 
 }  // namespace moewe

@@ -18,7 +18,8 @@ enum class MemoryKind {
 
 /// Says to a rank of another process of the node where shared device memory lies. Travels as it is.
 struct MemoryHandle {
-  std::array<std::byte, 64> bytes;
+  std::array<std::byte, 64> bytes{};
+  bool may_grow = false;
 };
 
 /// Device memory of this rank, or of a peer that shares it, for as long as the object lives. The bytes are
@@ -28,6 +29,13 @@ class SharedMemory {
   virtual ~SharedMemory() = default;
   virtual std::byte* data() = 0;
   virtual MemoryHandle handle() const = 0;
+
+  /// Own memory: at least this long from now on, at the same address, with what it holds. Throws
+  /// Error(out_of_memory), also beyond what was reserved, or where the device cannot grow memory.
+  virtual void grow(std::size_t bytes) = 0;
+
+  /// Another process's: what it has grown to by now is addressed from now on.
+  virtual void follow() = 0;
 };
 
 /// Host memory that kernels and queues address too, for as long as the object lives.
@@ -62,11 +70,12 @@ class Device {
   virtual void free(MemoryKind kind, std::byte* memory) noexcept = 0;
 
   /// Memory of `bytes` > 0 for peers to address: threads of this process by its address, once let_address has
-  /// been called, other processes by its handle. It must be kept until every process has let go of it.
-  virtual std::unique_ptr<SharedMemory> share(std::size_t bytes) = 0;
+  /// been called, other processes by its handle. It must be kept until every process has let go of it. With
+  /// `reserved` > `bytes` it may grow that far, where the device can.
+  virtual std::unique_ptr<SharedMemory> share(std::size_t bytes, std::size_t reserved) = 0;
 
-  /// Another process's shared memory of so many bytes, by its handle.
-  virtual std::unique_ptr<SharedMemory> open(const MemoryHandle& handle, std::size_t bytes) = 0;
+  /// Another process's shared memory, with as much reserved, by its handle.
+  virtual std::unique_ptr<SharedMemory> open(const MemoryHandle& handle, std::size_t reserved) = 0;
 
   /// Whether this device addresses memory of that one, of this machine, from now on. Asking again is free.
   virtual bool let_address(std::size_t device) = 0;

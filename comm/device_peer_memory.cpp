@@ -36,7 +36,7 @@ struct SegmentCard {
   std::uint64_t process;
   std::size_t device;
   bool is_emulated;
-  std::size_t length;
+  std::size_t reserved;
   MemoryHandle handle;
   FlagBoard::Address board;
   const std::shared_ptr<SharedMemory>* memory_here;  ///< for threads of the same process
@@ -48,11 +48,13 @@ class DevicePeerMemoryMaker {
   DevicePeerMemoryMaker(Communicator& communicator, Device& device)
       : communicator_(communicator), device_(device) {}
 
-  std::unique_ptr<DevicePeerMemory> make(MemoryMeter& meter, std::size_t num_flags, std::size_t length) {
+  std::unique_ptr<DevicePeerMemory> make(MemoryMeter& meter, std::size_t num_flags,
+                                         const DeviceSegment& segment) {
     std::unique_ptr<DevicePeerMemory> made;
     SegmentCard mine{};
     together(communicator_, [&] {
-      made.reset(new DevicePeerMemory(communicator_, device_, meter, num_flags, length));
+      made.reset(new DevicePeerMemory(communicator_, device_, meter, num_flags, segment));
+      reserved_ = segment.reserved;
       mine = card_of(*made);
     });
     const auto cards = all_gather_values(communicator_, mine);
@@ -65,7 +67,7 @@ class DevicePeerMemoryMaker {
 
  private:
   SegmentCard card_of(DevicePeerMemory& memory) const {
-    return {this_process(),           device_.number(),         device_.is_emulated(), memory.length_,
+    return {this_process(),           device_.number(),         device_.is_emulated(), reserved_,
             memory.memory_->handle(), memory.board_->address(), &memory.memory_,       &memory.board_};
   }
 
@@ -79,20 +81,21 @@ class DevicePeerMemoryMaker {
       throw Error(ErrorKind::communication, fmt::format("GPU {} does not address GPU {}, that of rank {}",
                                                         device_.number(), card.device, number(peer)));
     }
-    return {device_.open(card.handle, card.length),
+    return {device_.open(card.handle, card.reserved),
             std::make_shared<FlagBoard>(device_, num_flags + 1, card.board), true};
   }
 
   Communicator& communicator_;
   Device& device_;
+  std::size_t reserved_ = 0;
 };
 
 DevicePeerMemory::DevicePeerMemory(Communicator& communicator, Device& device, MemoryMeter& meter,
-                                   std::size_t num_flags, std::size_t length)
+                                   std::size_t num_flags, DeviceSegment segment)
     : meter_(meter),
       num_flags_(num_flags),
-      length_(std::max<std::size_t>(length, 1)),
-      memory_(device.share(length_)),
+      length_(segment.length),
+      memory_(device.share(segment.length, segment.reserved)),
       board_(std::make_shared<FlagBoard>(device, num_flags + 1)),
       views_(communicator.size()) {
   meter_.add(meter_name, length_);
@@ -118,8 +121,15 @@ bool DevicePeerMemory::all_have_let_go() const {
 
 void DevicePeerMemory::grow(std::size_t bytes) {
   if (bytes <= length_) return;
-  throw Error(ErrorKind::out_of_memory,
-              fmt::format("a device segment of {} bytes cannot grow to {}", length_, bytes));
+  memory_->grow(bytes);
+  meter_.add(meter_name, bytes - length_);
+  length_ = bytes;
+}
+
+std::byte* DevicePeerMemory::data_of(Rank peer) const {
+  const View& seen = view(peer);
+  if (seen.is_other_process) seen.memory->follow();
+  return seen.memory->data();
 }
 
 const DevicePeerMemory::View& DevicePeerMemory::view(Rank peer) const {
@@ -148,9 +158,9 @@ void DevicePeerMemory::wait_for(Queue& queue, Rank peer, std::size_t flag, std::
 }
 
 DevicePeerMemoryOffer make_device_peer_memory(Communicator& communicator, Device& device, MemoryMeter& meter,
-                                              std::size_t num_flags, std::size_t length) {
+                                              std::size_t num_flags, DeviceSegment segment) {
   try {
-    return {DevicePeerMemoryMaker(communicator, device).make(meter, num_flags, length), ""};
+    return {DevicePeerMemoryMaker(communicator, device).make(meter, num_flags, segment), ""};
   } catch (const Error& error) {
     if (error.scope() != ErrorScope::shared) throw;
     return {nullptr, error.what()};

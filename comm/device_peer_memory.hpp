@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -15,6 +16,17 @@ namespace moewe {
 
 class FlagBoard;
 
+/// How long an own segment is in the beginning, and how long it may become; what it holds then alone is
+/// taken and counted.
+struct DeviceSegment {
+  DeviceSegment(std::size_t fixed) : DeviceSegment(fixed, fixed) {}  // NOLINT: what does not grow is a length
+  DeviceSegment(std::size_t length_now, std::size_t most)
+      : length(std::max<std::size_t>(length_now, 1)), reserved(std::max(length, most)) {}
+
+  std::size_t length;
+  std::size_t reserved;
+};
+
 /// Peer memory whose segments are device memory: of one GPU that several ranks share, of GPUs that address
 /// one another, or emulated. Addresses are for kernels and queues; the host reads flags, and nothing else.
 ///
@@ -23,10 +35,11 @@ class FlagBoard;
 ///   on the sender       fill or push into writable(peer), then publish(queue, flag, g)
 ///   on the receiver     wait_for(queue, sender, flag, g), then read own()
 ///
-/// A segment has its full length from the start, since device memory does not grow in place; grow() only
-/// checks it. Ending one is local too, but waits up to a second for the other processes' ends, because memory
-/// that they still address must not be freed; what they have not let go of by then is kept until the process
-/// ends.
+/// A segment grows as far as was reserved for it when it was made, at the same addresses. Before a queue is
+/// given work that touches what a peer has grown to, that peer's address is asked for once more, after the
+/// host has heard that it has grown. Where a GPU cannot grow memory, grow() only checks the length. Ending
+/// one is local too, but waits up to a second for the other processes' ends, because memory that they still
+/// address must not be freed; what they have not let go of by then is kept until the process ends.
 class DevicePeerMemory : public PeerMemory {
  public:
   /// Under which own segments are counted.
@@ -40,17 +53,18 @@ class DevicePeerMemory : public PeerMemory {
   std::size_t num_flags() const override { return num_flags_; }
   std::byte* own() override { return memory_->data(); }
 
-  /// Throws Error(out_of_memory) beyond the length that the segment was made with.
+  /// Throws Error(out_of_memory), also beyond what was reserved. May wait for all queues of the process on
+  /// that GPU.
   void grow(std::size_t bytes) override;
-  std::size_t bytes_for(std::size_t) const override { return length_; }
-  const std::byte* of(Rank peer) const override { return view(peer).memory->data(); }
+  std::size_t bytes_for(std::size_t bytes) const override { return std::max(bytes, length_); }
+  const std::byte* of(Rank peer) const override { return data_of(peer); }
 
   /// What the host knows to be done, since it asked a queue or an event.
   void publish(std::size_t flag, std::uint64_t generation) override;
   std::uint64_t published(Rank peer, std::size_t flag) const override;
 
   /// Of a rank that it reaches, to push into.
-  std::byte* writable(Rank peer) { return view(peer).memory->data(); }
+  std::byte* writable(Rank peer) { return data_of(peer); }
 
   /// Behind all that the queue holds.
   void publish(Queue& queue, std::size_t flag, std::uint64_t generation);
@@ -69,8 +83,9 @@ class DevicePeerMemory : public PeerMemory {
   };
 
   DevicePeerMemory(Communicator& communicator, Device& device, MemoryMeter& meter, std::size_t num_flags,
-                   std::size_t length);
+                   DeviceSegment segment);
   const View& view(Rank peer) const;
+  std::byte* data_of(Rank peer) const;
   std::size_t let_go_flag() const { return num_flags_; }
   bool all_have_let_go() const;
 
@@ -88,10 +103,10 @@ struct DevicePeerMemoryOffer {
   std::string reason_for_none;
 };
 
-/// Collective. The own segment has `length` bytes, which may differ between ranks; the number of flags may
+/// Collective. The own segment's lengths may differ between ranks; the number of flags may
 /// not. Ranks of a node reach one another, threads and processes; if any two cannot, none gets peer memory,
 /// and the offer says why. Device, meter and communicator outlive it.
 DevicePeerMemoryOffer make_device_peer_memory(Communicator& communicator, Device& device, MemoryMeter& meter,
-                                              std::size_t num_flags, std::size_t length);
+                                              std::size_t num_flags, DeviceSegment segment);
 
 }  // namespace moewe

@@ -7,6 +7,7 @@
 #include "comm/cuda/check.hpp"
 #include "comm/cuda/cuda_queue.hpp"
 #include "comm/cuda/current_device.hpp"
+#include "comm/cuda/growing_memory.hpp"
 #include "comm/error.hpp"
 
 namespace moewe {
@@ -25,7 +26,7 @@ std::byte* allocate_on_device(std::size_t bytes) {
 
 class OwnMemory : public SharedMemory {
  public:
-  OwnMemory(int device, std::size_t bytes) : device_(device) {
+  OwnMemory(int device, std::size_t bytes) : device_(device), bytes_(bytes) {
     const CurrentDevice current(device_);
     const std::size_t blocks = (bytes - 1) / sharing_granularity + 1;
     if (blocks > SIZE_MAX / sharing_granularity) check_cuda(cudaErrorMemoryAllocation);
@@ -36,6 +37,12 @@ class OwnMemory : public SharedMemory {
   OwnMemory& operator=(const OwnMemory&) = delete;
 
   std::byte* data() override { return memory_; }
+
+  void grow(std::size_t bytes) override {
+    if (bytes > bytes_)
+      throw Error(ErrorKind::out_of_memory, "this shared memory of the GPU has a fixed size");
+  }
+  void follow() override {}
 
   MemoryHandle handle() const override {
     const CurrentDevice current(device_);
@@ -49,6 +56,7 @@ class OwnMemory : public SharedMemory {
 
  private:
   int device_;
+  std::size_t bytes_;
   std::byte* memory_ = nullptr;
 };
 
@@ -66,6 +74,8 @@ class PeersMemory : public SharedMemory {
 
   std::byte* data() override { return static_cast<std::byte*>(memory_); }
   MemoryHandle handle() const override { return handle_; }
+  void grow(std::size_t) override { throw Error(ErrorKind::internal, "shared memory is grown by its owner"); }
+  void follow() override {}
 
  private:
   MemoryHandle handle_;
@@ -113,10 +123,12 @@ class CudaDevice : public Device {
     report_cuda(kind == MemoryKind::device ? cudaFree(memory) : cudaFreeHost(memory));
   }
 
-  std::unique_ptr<SharedMemory> share(std::size_t bytes) override {
+  std::unique_ptr<SharedMemory> share(std::size_t bytes, std::size_t reserved) override {
+    if (reserved > bytes && can_grow_memory(device_)) return make_growing_memory(device_, bytes, reserved);
     return std::make_unique<OwnMemory>(device_, bytes);
   }
-  std::unique_ptr<SharedMemory> open(const MemoryHandle& handle, std::size_t) override {
+  std::unique_ptr<SharedMemory> open(const MemoryHandle& handle, std::size_t reserved) override {
+    if (handle.may_grow) return open_growing_memory(device_, handle, reserved);
     return std::make_unique<PeersMemory>(device_, handle);
   }
   bool let_address(std::size_t device) override;

@@ -39,6 +39,8 @@ class CudaQueue : public Queue {
   void wait_for_flag(const std::uint64_t* flag, std::uint64_t value) override;
   bool is_idle() override;
 
+  cudaStream_t stream() const { return stream_; }
+
  protected:
   StreamHandle current_stream() override;
   void check_launch(const char* kernel, int code) override;

@@ -18,7 +18,7 @@ struct FileAddress {
   pid_t process;
   int file;
 };
-static_assert(sizeof(FileAddress) <= sizeof(MemoryHandle));
+static_assert(sizeof(FileAddress) <= sizeof(MemoryHandle::bytes));
 
 class FileMemory : public SharedMemory {
  public:
@@ -30,6 +30,8 @@ class FileMemory : public SharedMemory {
     std::memcpy(handle.bytes.data(), &address, sizeof address);
     return handle;
   }
+  void grow(std::size_t bytes) override { segment_.grow(bytes); }
+  void follow() override {}
 
  private:
   Segment segment_;
@@ -61,17 +63,17 @@ class EmulatedDevice : public Device {
   }
   void free(MemoryKind, std::byte* memory) noexcept override { std::free(memory); }
 
-  std::unique_ptr<SharedMemory> share(std::size_t bytes) override {
-    Segment segment(create_memfd(), Segment::Access::write, bytes);
+  std::unique_ptr<SharedMemory> share(std::size_t bytes, std::size_t reserved) override {
+    Segment segment(create_memfd(), Segment::Access::write, reserved);
     segment.grow(bytes);
     return std::make_unique<FileMemory>(std::move(segment));
   }
 
-  std::unique_ptr<SharedMemory> open(const MemoryHandle& handle, std::size_t bytes) override {
+  std::unique_ptr<SharedMemory> open(const MemoryHandle& handle, std::size_t reserved) override {
     FileAddress address{};
     std::memcpy(&address, handle.bytes.data(), sizeof address);
     FileDescriptor file = open_memfd_of(address.process, address.file, FileAccess::write);
-    return std::make_unique<FileMemory>(Segment(std::move(file), Segment::Access::write, bytes, bytes));
+    return std::make_unique<FileMemory>(Segment(std::move(file), Segment::Access::write, reserved));
   }
 
   bool let_address(std::size_t) override { return true; }

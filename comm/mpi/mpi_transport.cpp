@@ -10,6 +10,10 @@
 #include "comm/shm/shm_communicator.hpp"
 #include "comm/shm/shm_peer_memory.hpp"
 
+#if __has_include(<mpi-ext.h>)
+#include <mpi-ext.h>
+#endif
+
 namespace moewe {
 namespace {
 
@@ -99,6 +103,15 @@ class MpiTransport : public MessageTransport {
   WhileWaiting while_waiting_;
 };
 
+/// Asked of the library that runs, where this one's headers say that it can be asked.
+std::string reason_for_no_gpu_memory() {
+#ifdef MPIX_CUDA_AWARE_SUPPORT
+  return MPIX_Query_cuda_support() == 1 ? "" : "MPI is built without CUDA, or runs without it";
+#else
+  return "MPI does not say whether it carries memory of GPUs";
+#endif
+}
+
 std::unique_ptr<Communicator> make_mpi_engine_communicator(Communicator& parent, MemoryMeter& meter) {
   return make_shm_communicator(parent.child(), make_shm_peer_memory, meter);
 }
@@ -119,7 +132,9 @@ std::string mpi_version() {
 }
 
 Backend mpi_backend() {
-  return {"mpi", make_mpi_transport, make_shm_peer_memory, make_mpi_engine_communicator};
+  Backend backend{"mpi", make_mpi_transport, make_shm_peer_memory, make_mpi_engine_communicator};
+  backend.reason_for_no_gpu_memory = reason_for_no_gpu_memory;
+  return backend;
 }
 
 }  // namespace moewe

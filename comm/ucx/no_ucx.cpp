@@ -19,4 +19,10 @@ std::unique_ptr<MessageTransport> make_ucx_transport(Communicator& communicator)
   return nullptr;
 }
 
+std::unique_ptr<MessageTransport> make_ucx_gpu_transport(Communicator& communicator) {
+  return make_ucx_transport(communicator);
+}
+
+std::string reason_for_no_gpu_memory_of_ucx() { return reason_for_no_ucx(); }
+
 }  // namespace moewe

@@ -22,9 +22,10 @@ void require_valid(Tag tag) {
 class UcxTransport : public MessageTransport {
  public:
   /// The worker is connected to all ranks.
-  UcxTransport(Communicator& communicator, std::shared_ptr<UcxWorker> worker)
+  UcxTransport(Communicator& communicator, std::shared_ptr<UcxWorker> worker, ucs_memory_type_t memory)
       : communicator_(communicator),
         worker_(std::move(worker)),
+        memory_(memory),
         while_waiting_(communicator.waiter(), [this] { progress(); }) {}
 
   ~UcxTransport() override {
@@ -37,32 +38,32 @@ class UcxTransport : public MessageTransport {
 
   Request post_send(Rank to, Tag tag, std::span<const std::byte> bytes) override {
     require_valid(tag);
-    return send(to, tag, bytes);
+    return send(to, tag, bytes, memory_);
   }
 
   Request post_recv(std::optional<Rank> from, Tag tag, std::span<std::byte> bytes) override {
     require_valid(tag);
-    return receive(from, tag, bytes);
+    return receive(from, tag, bytes, memory_);
   }
 
   void progress() override { worker_->progress(); }
 
  private:
-  Request send(Rank to, Tag tag, std::span<const std::byte> bytes) {
+  Request send(Rank to, Tag tag, std::span<const std::byte> bytes, ucs_memory_type_t memory) {
     ucp_request_param_t params{};
     params.op_attr_mask = UCP_OP_ATTR_FIELD_MEMORY_TYPE;
-    params.memory_type = UCS_MEMORY_TYPE_HOST;
+    params.memory_type = memory;
     const ucs_status_ptr_t operation = ucp_tag_send_nbx(worker_->endpoint(to), bytes.data(), bytes.size(),
                                                         ucx_tag(communicator_.rank(), tag), &params);
     if (operation == nullptr) return {};  // nothing is left to wait for
     return Request(std::make_unique<UcxPending>(worker_, UcxPending::Direction::send, operation));
   }
 
-  Request receive(std::optional<Rank> from, Tag tag, std::span<std::byte> bytes) {
+  Request receive(std::optional<Rank> from, Tag tag, std::span<std::byte> bytes, ucs_memory_type_t memory) {
     ucp_request_param_t params{};
     // A message that is there already is not taken at once, since UCX 1.13 then does not say who sent it.
     params.op_attr_mask = UCP_OP_ATTR_FIELD_MEMORY_TYPE | UCP_OP_ATTR_FLAG_NO_IMM_CMPL;
-    params.memory_type = UCS_MEMORY_TYPE_HOST;
+    params.memory_type = memory;
     const ucp_tag_t mask = from ? ~ucp_tag_t{0} : ucx_tag_mask;
     const ucs_status_ptr_t operation = ucp_tag_recv_nbx(worker_->get(), bytes.data(), bytes.size(),
                                                         ucx_tag(from.value_or(Rank{0}), tag), mask, &params);
@@ -76,8 +77,8 @@ class UcxTransport : public MessageTransport {
     const std::size_t self = index(communicator_.rank());
     for (std::size_t distance = 1; distance < size; distance *= 2) {
       const Rank before = rank_at((self + size - distance) % size);
-      Request from_before = receive(before, farewell, {});
-      Request to_next = send(rank_at((self + distance) % size), farewell, {});
+      Request from_before = receive(before, farewell, {}, UCS_MEMORY_TYPE_HOST);
+      Request to_next = send(rank_at((self + distance) % size), farewell, {}, UCS_MEMORY_TYPE_HOST);
       worker_->until([&] { return from_before.is_done() && to_next.is_done(); },
                      {"the end of all messages", before});
     }
@@ -95,6 +96,7 @@ class UcxTransport : public MessageTransport {
 
   Communicator& communicator_;
   std::shared_ptr<UcxWorker> worker_;
+  ucs_memory_type_t memory_;
   WhileWaiting while_waiting_;
 };
 
@@ -127,13 +129,7 @@ std::vector<std::vector<std::byte>> gather_all(Communicator& communicator, std::
   return all;
 }
 
-}  // namespace
-
-std::string reason_for_no_ucx() { return ""; }
-
-std::string ucx_version() { return ucp_get_version_string(); }
-
-std::unique_ptr<MessageTransport> make_ucx_transport(Communicator& communicator) {
+std::unique_ptr<MessageTransport> make_transport_of(Communicator& communicator, ucs_memory_type_t memory) {
   std::shared_ptr<UcxWorker> worker;
   std::vector<std::byte> address;
   start(communicator, [&] {
@@ -142,7 +138,34 @@ std::unique_ptr<MessageTransport> make_ucx_transport(Communicator& communicator)
   });
   const auto addresses = gather_all(communicator, std::move(address));
   start(communicator, [&] { worker->connect(communicator, addresses); });
-  return std::make_unique<UcxTransport>(communicator, std::move(worker));
+  return std::make_unique<UcxTransport>(communicator, std::move(worker), memory);
+}
+
+}  // namespace
+
+std::string reason_for_no_ucx() { return ""; }
+
+std::string ucx_version() { return ucp_get_version_string(); }
+
+std::string reason_for_no_gpu_memory_of_ucx() {
+  try {
+    ucp_params_t params{};
+    params.field_mask = UCP_PARAM_FIELD_FEATURES;
+    params.features = UCP_FEATURE_TAG;
+    return knows_memory_of_gpus(make_ucx_context(params))
+               ? ""
+               : "UCX is built without CUDA, or UCX_TLS leaves it out";
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
+std::unique_ptr<MessageTransport> make_ucx_transport(Communicator& communicator) {
+  return make_transport_of(communicator, UCS_MEMORY_TYPE_HOST);
+}
+
+std::unique_ptr<MessageTransport> make_ucx_gpu_transport(Communicator& communicator) {
+  return make_transport_of(communicator, UCS_MEMORY_TYPE_CUDA);
 }
 
 }  // namespace moewe

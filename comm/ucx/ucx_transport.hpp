@@ -24,6 +24,12 @@ std::string ucx_version();
 /// unless UCX_LOG_LEVEL is set.
 std::unique_ptr<MessageTransport> make_ucx_transport(Communicator& communicator);
 
+/// The same for messages whose bytes are memory of GPUs. Only where there is no reason against it.
+std::unique_ptr<MessageTransport> make_ucx_gpu_transport(Communicator& communicator);
+
+/// Why the UCX that runs cannot carry memory of GPUs; empty if it can. Local; takes milliseconds.
+std::string reason_for_no_gpu_memory_of_ucx();
+
 /// UCX takes SIGHUP and the signals of crashes when it is loaded, that is before main. Gives them back to
 /// whom they belonged before, unless UCX_HANDLE_ERRORS, UCX_ERROR_SIGNALS or UCX_DEBUG_SIGNO is set. To be
 /// called before anything else handles signals, and of use also where no message goes over UCX.
@@ -33,6 +39,8 @@ void release_signals_of_ucx();
 inline Backend over_ucx(Backend backend) {
   backend.carrier = "ucx";
   backend.make_transport = make_ucx_transport;
+  backend.make_gpu_transport = make_ucx_gpu_transport;
+  backend.reason_for_no_gpu_memory = reason_for_no_gpu_memory_of_ucx;
   return backend;
 }
 

@@ -1,7 +1,6 @@
 #include "comm/ucx/ucx_worker.hpp"
 
 #include <algorithm>
-#include <cstdlib>
 #include <fmt/format.h>
 #include <utility>
 
@@ -12,17 +11,6 @@
 namespace moewe {
 namespace {
 
-using ConfigOwner = std::unique_ptr<ucp_config_t, decltype(&ucp_config_release)>;
-
-/// The environment's settings. UCX is told to be silent, since what goes wrong is thrown and told once.
-ConfigOwner read_config() {
-  ucp_config_t* config = nullptr;
-  check_ucx(ucp_config_read(nullptr, nullptr, &config));
-  ConfigOwner owner(config, ucp_config_release);
-  if (std::getenv("UCX_LOG_LEVEL") == nullptr) check_ucx(ucp_config_modify(config, "LOG_LEVEL", "fatal"));
-  return owner;
-}
-
 std::size_t most_ranks_of_a_node(const Topology& topology) {
   std::size_t most = 0;
   for (std::size_t r = 0; r < topology.num_ranks(); ++r)
@@ -30,7 +18,7 @@ std::size_t most_ranks_of_a_node(const Topology& topology) {
   return most;
 }
 
-ucp_context_h make_context(const Topology& topology) {
+UcxContext make_context(const Topology& topology) {
   ucp_params_t params{};
   params.field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_TAG_SENDER_MASK |
                       UCP_PARAM_FIELD_ESTIMATED_NUM_EPS | UCP_PARAM_FIELD_ESTIMATED_NUM_PPN;
@@ -38,10 +26,7 @@ ucp_context_h make_context(const Topology& topology) {
   params.tag_sender_mask = ucx_sender_mask;
   params.estimated_num_eps = topology.num_ranks();
   params.estimated_num_ppn = most_ranks_of_a_node(topology);
-  const ConfigOwner config = read_config();
-  ucp_context_h context = nullptr;
-  check_ucx(ucp_init(&params, config.get(), &context));
-  return context;
+  return make_ucx_context(params);
 }
 
 ucp_worker_h make_worker(ucp_context_h context) {

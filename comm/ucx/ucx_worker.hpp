@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "comm/ucx/ucx_context.hpp"
 #include "comm/waiter.hpp"
 
 namespace moewe {
@@ -61,7 +62,6 @@ class UcxWorker {
 
  private:
   struct Cleanup {
-    void operator()(ucp_context_h context) const { ucp_cleanup(context); }
     void operator()(ucp_worker_h worker) const { ucp_worker_destroy(worker); }
   };
 
@@ -80,7 +80,7 @@ class UcxWorker {
   std::vector<ucp_ep_h> endpoints_;  // by rank; they end with the worker
   std::vector<ucp_ep_h> watched_;    // those that notice when their peer is gone
   std::optional<Loss> loss_;
-  std::unique_ptr<ucp_context, Cleanup> context_;
+  UcxContext context_;
   std::unique_ptr<ucp_worker, Cleanup> worker_;
 };
 

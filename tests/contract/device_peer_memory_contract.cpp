@@ -9,11 +9,13 @@
 #include "comm/device_peer_memory.hpp"
 #include "comm/error.hpp"
 #include "tests/support/device_side.hpp"
+#include "tests/support/odd_device.hpp"
 #include "tests/support/world.hpp"
 
 namespace moewe {
 namespace {
 
+using test::OddDevice;
 using test::on_every_device;
 using test::Side;
 using test::wait;
@@ -86,6 +88,45 @@ TEST(DevicePeerMemoryContract, HostsPublishToQueuesAndSeeWhatQueuesPublish) {
   });
 }
 
+TEST(DevicePeerMemoryContract, GrowsAsFarAsIsReservedWhileItIsPushedInto) {
+  on_every_device([](Communicator& communicator, Side& side) {
+    constexpr std::size_t first = 1000, most = std::size_t{6} << 20U;
+    const std::size_t size = communicator.size(), self = index(communicator.rank());
+    auto offer = make_device_peer_memory(communicator, *side.device, side.meter, num_flags, {first, most});
+    ASSERT_NE(offer.memory, nullptr) << offer.reason_for_none;
+    DevicePeerMemory& memory = *offer.memory;
+    const Rank next = rank_at((self + 1) % size), previous = rank_at((self + size - 1) % size);
+    std::byte* const own = memory.own();
+    const std::byte* const there = memory.of(next);
+    const auto queue = side.device->make_queue();
+    std::size_t length = first;
+    unsigned char value = 1;
+    for (; length <= most / 3; length *= 3, ++value) {
+      memory.grow(length);
+      EXPECT_EQ(side.meter.bytes(), length);
+      communicator.barrier();
+      ASSERT_EQ(memory.writable(next), there);
+      queue->fill(memory.writable(next), value, length);
+      memory.publish(*queue, 0, value);
+      test::wait(communicator, *queue);
+      communicator.waiter().until([&] { return memory.published(previous, 0) == value; },
+                                  {"a push", previous});
+      std::vector<unsigned char> seen(length);
+      queue->copy(seen.data(), memory.own(), length);
+      test::wait(communicator, *queue);
+      ASSERT_EQ(seen, std::vector<unsigned char>(length, value));
+      communicator.barrier();
+      memory.grow(length + length / 2);  // keeps what it holds
+      queue->copy(seen.data(), memory.own(), length);
+      test::wait(communicator, *queue);
+      ASSERT_EQ(seen, std::vector<unsigned char>(length, value));
+      ASSERT_EQ(memory.own(), own);
+    }
+    EXPECT_THROW(memory.grow(2 * most), Error);
+    communicator.barrier();
+  });
+}
+
 bool are_processes(Communicator& communicator) {
   const auto processes = all_gather_values(communicator, getpid());
   return std::adjacent_find(processes.begin(), processes.end()) == processes.end();
@@ -109,35 +150,6 @@ TEST(DevicePeerMemoryContract, IsKeptUntilOtherProcessesHaveLetGoOfIt) {
     communicator.barrier();
   });
 }
-
-/// Another device that says of itself what a test wants.
-class OddDevice : public Device {
- public:
-  OddDevice(Device& real, bool is_emulated, bool addresses_others)
-      : real_(real), is_emulated_(is_emulated), addresses_others_(addresses_others) {}
-
-  std::size_t number() const override { return 17; }
-  std::string description() const override { return "odd"; }
-  bool is_emulated() const override { return is_emulated_; }
-  std::unique_ptr<Queue> make_queue() override { return real_.make_queue(); }
-  std::unique_ptr<Event> make_event() override { return real_.make_event(); }
-  std::byte* allocate(MemoryKind kind, std::size_t bytes) override { return real_.allocate(kind, bytes); }
-  void free(MemoryKind kind, std::byte* memory) noexcept override { real_.free(kind, memory); }
-  std::unique_ptr<SharedMemory> share(std::size_t bytes) override { return real_.share(bytes); }
-  std::unique_ptr<SharedMemory> open(const MemoryHandle& handle, std::size_t bytes) override {
-    if (!addresses_others_) throw Error(ErrorKind::communication, "GPU 17 does not address it");
-    return real_.open(handle, bytes);
-  }
-  bool let_address(std::size_t device) override { return addresses_others_ || device == number(); }
-  std::unique_ptr<ShownMemory> show_host_memory(std::byte* memory, std::size_t bytes) override {
-    return real_.show_host_memory(memory, bytes);
-  }
-
- private:
-  Device& real_;
-  bool is_emulated_;
-  bool addresses_others_;
-};
 
 /// Why there is none if the last rank's device is odd.
 std::string reason_with(Communicator& communicator, Side& side, bool is_emulated, bool addresses_others) {

@@ -2,6 +2,7 @@
 #include <string>
 
 #include "comm/loopback/run_ranks.hpp"
+#include "tests/support/device_messages.hpp"
 #include "tests/support/device_peers.hpp"
 #include "tests/support/world.hpp"
 
@@ -17,7 +18,7 @@ constexpr std::size_t numbers_of_ranks[] = {1, 3, 8};  // 2 and 4 as well as pro
 }  // namespace
 
 void on_every_rank(const std::function<void(Communicator&, const Backend&)>& work) {
-  const Backend backend = with_chosen_peers(loopback_backend());
+  const Backend backend = with_chosen_messages(with_chosen_peers(loopback_backend()));
   for (const std::size_t num_ranks : numbers_of_ranks) {
     const ::testing::ScopedTrace trace(__FILE__, __LINE__, std::to_string(num_ranks) + " thread-ranks");
     run_ranks(num_ranks, patience, [&](Communicator& communicator) { work(communicator, backend); });

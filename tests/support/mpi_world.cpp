@@ -5,6 +5,7 @@
 #include "comm/mpi/mpi_backend.hpp"
 #include "comm/ucx/ucx_transport.hpp"
 #include "tests/support/apart.hpp"
+#include "tests/support/device_messages.hpp"
 #include "tests/support/device_peers.hpp"
 #include "tests/support/world.hpp"
 
@@ -16,7 +17,10 @@ std::string_view carrier() {
   return name == nullptr ? "mpi" : name;
 }
 
-Backend backend() { return with_chosen_peers(carrier() == "mpi" ? mpi_backend() : over_ucx(mpi_backend())); }
+Backend backend() {
+  return with_chosen_messages(
+      with_chosen_peers(carrier() == "mpi" ? mpi_backend() : over_ucx(mpi_backend())));
+}
 
 }  // namespace
 
