@@ -7,6 +7,7 @@
 #include "tests/gpu/activate_run.hpp"
 #include "tests/gpu/checksum_run.hpp"
 #include "tests/gpu/combine_run.hpp"
+#include "tests/gpu/multiply_run.hpp"
 #include "tests/gpu/plan_run.hpp"
 #include "tests/gpu/quantise_run.hpp"
 #include "tests/gpu/route_run.hpp"
@@ -36,6 +37,17 @@ inline bool is_same(const QuantiseResult& a, const QuantiseResult& b) {
          is_same(a.pushed, b.pushed);
 }
 
+/// Where sums are rounded in another way, values are near: activated ones, of sums below 10.
+inline bool is_same(const MultiplyResult& a, const MultiplyResult& b) {
+  if (!is_same(a.computed, b.computed) || a.size() != b.size()) return false;
+  if (a.is_exact && b.is_exact) return is_same(a.outputs, b.outputs);
+  const float relative = a.dtype == Dtype::bf16 ? 0x1p-7F : 1e-5F;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (!(std::abs(a.at(i) - b.at(i)) <= relative * std::abs(b.at(i)) + 1e-4F)) return false;
+  }
+  return true;
+}
+
 /// How many of a kernel's cases yield other bytes on the device than from the twin.
 struct Comparison {
   const char* kernels;
@@ -57,6 +69,8 @@ inline std::vector<Comparison> compare_all(Device& device, Device& twin) {
           compare("choose_slots, count_destinations, fill_plan, push_rows", plan_cases(), device, twin),
           compare("route_tokens", route_cases(), device, twin),
           compare("activate_rows", activate_cases(), device, twin),
+          compare("multiply_rows", multiply_cases(), device, twin),
+          {"multiply_rows, row by row", multiply_cases().size(), count_dependent_rows(device)},
           compare("checksum_rows", checksum_cases(), device, twin),
           compare("quantise_rows, dequantise_rows, push_quantised", quantise_cases(), device, twin)};
 }

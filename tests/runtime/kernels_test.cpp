@@ -13,6 +13,7 @@
 #include "tests/gpu/activate_run.hpp"
 #include "tests/gpu/checksum_run.hpp"
 #include "tests/gpu/combine_run.hpp"
+#include "tests/gpu/multiply_run.hpp"
 #include "tests/gpu/plan_run.hpp"
 #include "tests/gpu/route_run.hpp"
 
@@ -124,6 +125,41 @@ TEST(Kernels, RouteTokensChoosesAsTheRouterDoesFromTheSameScores) {
     const test::RouteResult result = test::run(c, *device);
     for (std::size_t token = 0; token < c.num_tokens; ++token) expect_choice(c, result, token);
   }
+}
+
+/// One chain of fused products in the order of the row.
+float sum_of(const test::MultiplyCase& c, std::size_t slot, std::size_t matrix_row, std::size_t row) {
+  const float* const w = c.weights.f32.data() + slot * c.matrix + matrix_row * c.shape.in;
+  float sum = 0.0F;
+  for (std::size_t k = 0; k < c.shape.in; ++k) sum = std::fma(c.input(row)[k], w[k], sum);
+  return sum;
+}
+
+float product_of(const test::MultiplyCase& c, std::size_t slot, std::size_t output, std::size_t row) {
+  const test::MultiplyShape& shape = c.shape;
+  std::vector<float> value{sum_of(c, slot, output, row)};
+  if (shape.finish == Finish::gated) {
+    const std::vector<float> up{sum_of(c, slot, shape.out + output, row)};
+    activate_gated(shape.activation, value, up, value);
+  } else if (shape.finish == Finish::activated) {
+    activate(shape.activation, value, value);
+  }
+  return shape.output_dtype == Dtype::f32 ? value[0] : widen(round_to_bf16(value[0]));
+}
+
+TEST(Kernels, MultiplyRowsSumsInTheOrderOfARow) {
+  const auto device = emulated();
+  for (const test::MultiplyCase& c : test::multiply_cases()) {
+    const test::MultiplyResult result = test::run(c, *device);
+    EXPECT_EQ(result.computed, c.shape.rows);
+    for (std::size_t slot = 0; slot < c.shape.rows.size(); ++slot) {
+      for (std::size_t row = c.first_row[slot]; row < c.first_row[slot + 1]; ++row) {
+        for (std::size_t output = 0; output < c.shape.out; ++output)
+          ASSERT_EQ(result.at(row * c.shape.out + output), product_of(c, slot, output, row));
+      }
+    }
+  }
+  EXPECT_EQ(test::count_dependent_rows(*device), 0U);
 }
 
 TEST(Kernels, ActivateRowsHasTheBitsOfTheExpertsActivations) {
