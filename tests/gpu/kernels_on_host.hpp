@@ -146,6 +146,12 @@ inline unsigned int atomicAdd(unsigned int* to, unsigned int value) {
   return before;
 }
 
+inline unsigned int atomicMin(unsigned int* to, unsigned int value) {
+  const unsigned int before = *to;
+  *to = std::min(*to, value);
+  return before;
+}
+
 namespace moewe {
 
 template <typename Work>

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "tests/gpu/activate_run.hpp"
+#include "tests/gpu/arrival_run.hpp"
 #include "tests/gpu/checksum_run.hpp"
 #include "tests/gpu/combine_run.hpp"
 #include "tests/gpu/multiply_run.hpp"
@@ -25,6 +26,15 @@ inline bool is_same(const PlanResult& a, const PlanResult& b) {
   return is_same(a.slots, b.slots) && is_same(a.first_row, b.first_row) &&
          is_same(a.first_assignment, b.first_assignment) && is_same(a.tokens, b.tokens) &&
          is_same(a.planned, b.planned) && is_same(a.pushed, b.pushed);
+}
+
+inline bool is_same(const ArrivalResult& a, const ArrivalResult& b) {
+  return is_same(a.first_row, b.first_row) && is_same(a.inputs, b.inputs) && is_same(a.outputs, b.outputs) &&
+         is_same(a.addresses, b.addresses);
+}
+
+inline bool is_same(const LogitsResult& a, const LogitsResult& b) {
+  return is_same(a.logits, b.logits) && is_same(a.bad_token, b.bad_token);
 }
 
 inline bool is_same(const RouteResult& a, const RouteResult& b) {
@@ -67,6 +77,8 @@ Comparison compare(const char* kernels, const std::vector<Case>& cases, Device& 
 inline std::vector<Comparison> compare_all(Device& device, Device& twin) {
   return {compare("combine_tokens", combine_cases(), device, twin),
           compare("choose_slots, count_destinations, fill_plan, push_rows", plan_cases(), device, twin),
+          compare("push_plan, group_rows, address_outputs", arrival_cases(), device, twin),
+          compare("check_logits", logits_cases(), device, twin),
           compare("route_tokens", route_cases(), device, twin),
           compare("activate_rows", activate_cases(), device, twin),
           compare("multiply_rows", multiply_cases(), device, twin),

@@ -11,6 +11,7 @@
 #include "runtime/round_audit.hpp"
 #include "runtime/router.hpp"
 #include "tests/gpu/activate_run.hpp"
+#include "tests/gpu/arrival_run.hpp"
 #include "tests/gpu/checksum_run.hpp"
 #include "tests/gpu/combine_run.hpp"
 #include "tests/gpu/multiply_run.hpp"
@@ -90,6 +91,44 @@ TEST(Kernels, PlanAndPushDoWhatTheDispatchPlanSays) {
     plan.build({c.shape.num_tokens, c.shape.top_k, c.experts, c.weights, {}}, placement, choice);
     for (std::size_t rank = 0; rank < c.shape.num_ranks; ++rank)
       expect_destination(c, result, rank, plan.to(rank_at(rank)));
+  }
+}
+
+TEST(Kernels, GroupRowsSortsWhatArrivedBySlotThenSource) {
+  const auto device = emulated();
+  for (const test::ArrivalCase& c : test::arrival_cases()) {
+    const test::PlanResult plan = test::run(c.plan, *device);
+    const test::ArrivalResult result = test::run(c, *device);
+    const std::size_t count = c.plan.experts.size();
+    std::vector<std::ptrdiff_t> inputs, outputs, addresses(count, -1);
+    for (std::uint32_t slot = 0; slot + 1 < test::num_positions(c.plan); ++slot) {
+      ASSERT_EQ(result.first_row[slot], std::min<std::size_t>(inputs.size(), c.max_rows));
+      for (std::size_t rank = 0; rank < c.plan.shape.num_ranks; ++rank) {
+        for (std::size_t i = plan.first_assignment[rank]; i < plan.first_assignment[rank + 1]; ++i) {
+          if (plan.planned[i].slot != slot) continue;
+          inputs.push_back(static_cast<std::ptrdiff_t>((rank * count + plan.planned[i].row) * 16));
+          outputs.push_back(static_cast<std::ptrdiff_t>(i * 16));
+        }
+      }
+    }
+    for (std::size_t i = 0; i < plan.planned.size(); ++i)
+      addresses[plan.planned[i].token * c.plan.shape.top_k + plan.planned[i].k] =
+          static_cast<std::ptrdiff_t>(i * 16);
+    inputs.resize(std::min<std::size_t>(inputs.size(), c.max_rows));
+    outputs.resize(inputs.size());
+    EXPECT_EQ(result.inputs, inputs);
+    EXPECT_EQ(result.outputs, outputs);
+    EXPECT_EQ(result.addresses, addresses);
+  }
+}
+
+TEST(Kernels, CheckLogitsNamesTheFirstTokenThatHasNone) {
+  const auto device = emulated();
+  const std::vector<std::uint32_t> expected{0, 70, 69, 33};
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const test::LogitsResult result = test::run(test::logits_cases()[i], *device);
+    EXPECT_EQ(result.bad_token[0], expected[i]);
+    EXPECT_TRUE(std::ranges::all_of(result.logits, [](float value) { return std::isfinite(value); }));
   }
 }
 
