@@ -165,6 +165,7 @@ void DeviceLayer::decide(Agreement agreement) {
   num_promised_ =
       static_cast<std::size_t>(std::accumulate(promised_.begin(), promised_.end(), std::int64_t{0}));
   lane_.expect_arrivals(report_.assignments_per_rank);
+  account_->add_planned(DeviceLane::plan_arrivals(lane_.sizes(), lane_.arrivals().room));
   account_->ledger.open(engine_.verify(), promised_);
 }
 

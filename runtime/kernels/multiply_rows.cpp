@@ -6,7 +6,7 @@
 #include "runtime/kernels/multiply_sums.hpp"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(MOEWE_SANITIZED)
-#define MOEWE_WITH_FUSED_PRODUCTS [[gnu::target_clones("arch=skylake-avx512", "arch=haswell", "default")]]
+#define MOEWE_WITH_FUSED_PRODUCTS [[gnu::target_clones("avx512f", "fma", "default")]]
 #else
 #define MOEWE_WITH_FUSED_PRODUCTS
 #endif
