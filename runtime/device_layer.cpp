@@ -6,13 +6,13 @@
 #include <utility>
 
 #include "comm/error.hpp"
+#include "comm/together.hpp"
 #include "runtime/kernels/address_outputs.hpp"
 #include "runtime/kernels/check_logits.hpp"
 #include "runtime/kernels/choose_slots.hpp"
 #include "runtime/kernels/combine_tokens.hpp"
 #include "runtime/kernels/count_destinations.hpp"
 #include "runtime/kernels/fill_plan.hpp"
-#include "runtime/kernels/group_rows.hpp"
 #include "runtime/kernels/multiply_rows.hpp"
 #include "runtime/kernels/push_plan.hpp"
 #include "runtime/kernels/push_rows.hpp"
@@ -24,20 +24,6 @@ namespace {
 std::uint32_t narrow(std::size_t count) { return static_cast<std::uint32_t>(count); }
 
 }  // namespace
-
-/// Of the sizes that an expert has.
-struct DeviceLayer::Mlp {
-  ExpertShape shape;
-  DeviceExperts weights;
-  RowPlaces<const std::byte> inputs;
-  RowPlaces<std::byte> outputs;
-  std::byte* hidden;
-  Dtype output_dtype;
-  std::uint32_t num_slots;
-  std::uint32_t max_rows;
-  const std::uint32_t* first_row;
-  std::uint32_t* computed;
-};
 
 void DeviceLayer::run(const Tokens& tokens) {
   account_ = &engine_.begin_step(number_);
@@ -60,7 +46,9 @@ void DeviceLayer::run(const Tokens& tokens) {
   lane_.wait_for(DeviceLane::rows_arrived, generation_);
 
   clock.begin(Phase::experts);
-  run_experts();
+  group();
+  function_ ? run_function() : run_own_experts();
+  lane_.peers().publish(lane_.queue(), DeviceLane::outputs_there, generation_);
 
   clock.begin(Phase::combine);
   combine(tokens);
@@ -73,6 +61,8 @@ StepProposal DeviceLayer::route(const Tokens& tokens) {
   proposal.counts_length = engine_.max_counts();
   try {
     check_sizes(tokens);
+    if (function_ && tokens.given == nullptr)
+      throw InvalidInput(fmt::format("layer {} has no router: a step needs a routing", number_));
     if (!tokens.on_host.bytes.empty())
       lane_.queue().copy(lane_.memory().x, tokens.on_host.bytes.data(), tokens.on_host.bytes.size());
     tokens.given != nullptr ? take(tokens) : choose(tokens);
@@ -166,7 +156,39 @@ void DeviceLayer::decide(Agreement agreement) {
       static_cast<std::size_t>(std::accumulate(promised_.begin(), promised_.end(), std::int64_t{0}));
   lane_.expect_arrivals(report_.assignments_per_rank);
   account_->add_planned(DeviceLane::plan_arrivals(lane_.sizes(), lane_.arrivals().room));
+  if (function_) expect_places(split.per_slot);
   account_->ledger.open(engine_.verify(), promised_);
+}
+
+/// All ranks know alike what each needs.
+void DeviceLayer::expect_places(std::span<const std::int64_t> per_slot) {
+  Communicator& communicator = engine_.communicator();
+  std::vector<std::int64_t> places(communicator.size(), 0);
+  for (std::size_t rank = 0; rank < communicator.size(); ++rank) {
+    for (const std::int64_t count : assignments_of(rank_at(rank), placement_, per_slot)) {
+      const std::uint32_t room = arrangement_.room_for(static_cast<std::uint32_t>(count));
+      places[rank] += room;
+      if (count <= room) continue;
+      throw Error(
+          ErrorKind::invalid_input,
+          fmt::format("layer {}: a slot of rank {} gets {} assignments, but rows are arranged with room "
+                      "for {}",
+                      number_, rank, count, room),
+          ErrorScope::shared);
+    }
+  }
+  num_places_ = static_cast<std::size_t>(places[index(communicator.rank())]);
+  std::vector<std::int64_t> most = most_places_;
+  for (std::size_t rank = 0; rank < most.size(); ++rank) most[rank] = std::max(most[rank], places[rank]);
+  if (most == most_places_) return;
+  most_places_.assign(most.size(), 0);  // in case that there is no memory
+  together(communicator, [&] {
+    const auto room = static_cast<std::size_t>(most[index(communicator.rank())]);
+    arranged_ = DeviceBuffer();  // not beside the larger one
+    arranged_ =
+        DeviceBuffer(lane_.device(), engine_.memory(), arranged_name, 2 * room * lane_.sizes().row_bytes());
+  });
+  most_places_ = std::move(most);
 }
 
 void DeviceLayer::plan(const Tokens& tokens) {
@@ -197,69 +219,6 @@ void DeviceLayer::dispatch(const Tokens& tokens) {
   queue.run(push_plan, {memory.planned, memory.first_row, memory.first_assignment, memory.plan_destinations,
                         num_ranks, most});
   lane_.peers().publish(queue, DeviceLane::rows_arrived, generation_);
-}
-
-void DeviceLayer::start_shared_expert(const Tokens& tokens) {
-  if (!spec_.has_shared_expert()) return;
-  lane_.fork();
-  const std::size_t hidden = spec_.expert.hidden;
-  run_mlp(lane_.side_queue(), {spec_.shared_expert(),
-                               weights_->shared_expert(),
-                               {nullptr, tokens.x, lane_.sizes().row_bytes()},
-                               {nullptr, reinterpret_cast<std::byte*>(tokens.y), hidden * sizeof(float)},
-                               lane_.memory().shared_hidden,
-                               Dtype::f32,
-                               1,
-                               narrow(tokens.count),
-                               nullptr,
-                               nullptr});
-}
-
-void DeviceLayer::run_experts() {
-  const DeviceStepMemory& memory = lane_.memory();
-  const DeviceArrivals& arrivals = lane_.arrivals();
-  Queue& queue = lane_.queue();
-  const std::uint32_t num_slots = narrow(promised_.size()), most = narrow(num_promised_);
-  queue.run(group_rows, {memory.sources, lane_.sizes().row_bytes(), arrivals.inputs, arrivals.outputs,
-                         memory.slot_first_row, narrow(engine_.communicator().size()), num_slots, most});
-  queue.fill(memory.computed, 0, num_slots * sizeof *memory.computed);
-  run_mlp(queue, {spec_.expert,
-                  weights_->experts(),
-                  {arrivals.inputs, nullptr, 0},
-                  {arrivals.outputs, nullptr, 0},
-                  arrivals.hidden,
-                  options_.dtype,
-                  num_slots,
-                  most,
-                  memory.slot_first_row,
-                  memory.computed});
-  lane_.peers().publish(queue, DeviceLane::outputs_there, generation_);
-}
-
-void DeviceLayer::run_mlp(Queue& queue, const Mlp& mlp) {
-  const Dtype dtype = options_.dtype;
-  MultiplyRows multiply{};
-  multiply.inputs = mlp.inputs;
-  multiply.outputs = {nullptr, mlp.hidden, mlp.shape.intermediate * bytes_of(dtype)};
-  multiply.weights = mlp.weights.in;
-  multiply.first_row = mlp.first_row;
-  multiply.num_slots = mlp.num_slots;
-  multiply.in = narrow(mlp.shape.hidden);
-  multiply.out = narrow(mlp.shape.intermediate);
-  multiply.max_rows = mlp.max_rows;
-  multiply.input_dtype = multiply.weight_dtype = multiply.output_dtype = dtype;
-  multiply.finish = mlp.shape.gated ? Finish::gated : Finish::activated;
-  multiply.activation = mlp.shape.activation;
-  queue.run(multiply_rows, multiply);
-
-  multiply.inputs = {nullptr, multiply.outputs.first, multiply.outputs.row_bytes};
-  multiply.outputs = mlp.outputs;
-  multiply.weights = mlp.weights.out;
-  multiply.computed = mlp.computed;
-  std::swap(multiply.in, multiply.out);
-  multiply.output_dtype = mlp.output_dtype;
-  multiply.finish = Finish::plain;
-  queue.run(multiply_rows, multiply);
 }
 
 void DeviceLayer::combine(const Tokens& tokens) {

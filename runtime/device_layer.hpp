@@ -5,9 +5,11 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "placement/placement.hpp"
 #include "runtime/agree.hpp"
+#include "runtime/device_experts.hpp"
 #include "runtime/device_lane.hpp"
 #include "runtime/device_weights.hpp"
 #include "runtime/engine.hpp"
@@ -30,11 +32,20 @@ std::string reason_against_devices(const LayerOptions& options);
 /// multiply_rows.hpp for bf16.
 class DeviceLayer {
  public:
+  static constexpr std::string_view arranged_name = "device rows, arranged";
+
   /// Collective: all ranks construct the same layers in the same order. Borrows engine and lane, whose sizes
   /// are the layer's. Reads from `source` what this rank needs, and keeps no reference to it. Throws a shared
   /// Error when any rank fails, when ranks pass different sizes, or for options that devices do not have.
   DeviceLayer(Engine& engine, DeviceLane& lane, const LayerSpec& spec, Placement placement,
               const WeightSource& source, const LayerOptions& options = {});
+
+  /// Collective. The same for callers who bring experts of their own: no weights, no router and no shared
+  /// expert, so that every step needs a routing. The function lives as long as the layer. A step in which a
+  /// slot gets more than the arrangement's capacity throws a shared Error.
+  DeviceLayer(Engine& engine, DeviceLane& lane, const LayerSpec& spec, Placement placement,
+              DeviceExpertFunction experts, const RowArrangement& arrangement,
+              const LayerOptions& options = {});
   DeviceLayer(const DeviceLayer&) = delete;
   DeviceLayer& operator=(const DeviceLayer&) = delete;
 
@@ -66,7 +77,7 @@ class DeviceLayer {
     std::span<float> y_on_host;
   };
 
-  void load(const WeightSource& source);
+  void construct(const WeightSource* source);
   void check() const;
   StepHeader header(Operation operation) const;
   void forward_on_host(const Tokens& tokens);
@@ -81,7 +92,10 @@ class DeviceLayer {
   void plan(const Tokens& tokens);
   void dispatch(const Tokens& tokens);
   void start_shared_expert(const Tokens& tokens);
-  void run_experts();
+  void expect_places(std::span<const std::int64_t> per_slot);
+  void group();
+  void run_own_experts();
+  void run_function();
   void combine(const Tokens& tokens);
   void settle();
 
@@ -95,8 +109,12 @@ class DeviceLayer {
   LayerOptions options_;
   Placement placement_;
   std::size_t number_;
+  DeviceExpertFunction function_;  // empty where the experts are the layer's own
+  RowArrangement arrangement_;     // for it
   std::optional<DeviceWeights> weights_;
-  std::uint64_t last_split_ = 0;  // its digest; ranks compare it when they agree on the next step
+  DeviceBuffer arranged_;                  // rows for the function, then results
+  std::vector<std::int64_t> most_places_;  // of rows, on each rank, that there is room for
+  std::uint64_t last_split_ = 0;           // its digest; ranks compare it when they agree on the next step
 
   // Of the step that is under way.
   std::uint64_t generation_ = 0;
@@ -104,6 +122,7 @@ class DeviceLayer {
   std::vector<std::int64_t> quotas_;
   std::vector<std::int64_t> promised_;  // to each slot of this rank
   std::size_t num_promised_ = 0;
+  std::size_t num_places_ = 0;  // for the function
   Routing routing_;
   StepReport report_;
 };

@@ -36,17 +36,41 @@ DeviceLayer::DeviceLayer(Engine& engine, DeviceLane& lane, const LayerSpec& spec
       options_(options),
       placement_(std::move(placement)),
       number_(engine.num_layers()) {
+  construct(&source);
+}
+
+DeviceLayer::DeviceLayer(Engine& engine, DeviceLane& lane, const LayerSpec& spec, Placement placement,
+                         DeviceExpertFunction experts, const RowArrangement& arrangement,
+                         const LayerOptions& options)
+    : engine_(engine),
+      lane_(lane),
+      spec_(spec),
+      options_(options),
+      placement_(std::move(placement)),
+      number_(engine.num_layers()),
+      function_(std::move(experts)),
+      arrangement_(arrangement) {
+  construct(nullptr);
+}
+
+void DeviceLayer::construct(const WeightSource* source) {
   Communicator& communicator = engine_.communicator();
   StepProposal proposal;
   proposal.header = header(Operation::construct_layer);
   proposal.counts_length = engine_.max_counts();
   try {
     check();
+    if (source == nullptr && !function_) throw InvalidInput("a layer needs weights or an expert function");
   } catch (...) {
     proposal.failure = std::current_exception();
   }
   agree(communicator, std::move(proposal));
-  together(communicator, [&] { load(source); });
+  most_places_.assign(communicator.size(), 0);
+  together(communicator, [&] {
+    const std::function<void()> wait = [&] { lane_.wait(); };
+    weights_.emplace(spec_, options_.dtype, placement_, communicator.rank(), source,
+                     DeviceWeights::Load{lane_.device(), lane_.queue(), engine_.memory(), wait});
+  });
   engine_.add_layer(spec_.num_experts);
 }
 
@@ -67,6 +91,9 @@ void DeviceLayer::check() const {
         fmt::format("the lane was made for {} experts on this rank and {} on all, not {} and {}",
                     sizes.num_slots, sizes.most_slots, num_slots, placement_.num_slots()));
   }
+  if (arrangement_.alignment == 0) throw InvalidInput("rows are aligned to multiples of 1 or more");
+  if (function_ && spec_.has_shared_expert())
+    throw InvalidInput("a layer whose experts are a caller's function has no shared expert");
   const std::string reason = reason_against_devices(options_);
   if (!reason.empty()) throw InvalidInput(reason);
   if (engine_.verify() == VerifyLevel::audit)
@@ -75,12 +102,6 @@ void DeviceLayer::check() const {
     throw InvalidInput(fmt::format("on devices a layer has at most {} experts and groups", most_scores));
   if (sizes.max_assignments() * num_ranks > most_assignments)
     throw InvalidInput(fmt::format("on devices a step has at most {} assignments", most_assignments));
-}
-
-void DeviceLayer::load(const WeightSource& source) {
-  const std::function<void()> wait = [&] { lane_.wait(); };
-  weights_.emplace(spec_, options_.dtype, placement_, engine_.communicator().rank(), source,
-                   DeviceWeights::Load{lane_.device(), lane_.queue(), engine_.memory(), wait});
 }
 
 StepHeader DeviceLayer::header(Operation operation) const {
@@ -93,6 +114,9 @@ StepHeader DeviceLayer::header(Operation operation) const {
   add("kind of device (1: emulated, 2: GPU)", lane_.device().is_emulated() ? 1 : 2);
   header.add(spec_);
   header.add(options_);
+  add("own expert function", static_cast<bool>(function_));
+  add("capacity of rows' arrangement", arrangement_.capacity);
+  add("alignment of rows", arrangement_.alignment);
   add("most tokens of a rank", lane_.sizes().max_tokens);
   add("placement epoch", placement_.epoch());
   add("placement (its digest)", placement_.digest());

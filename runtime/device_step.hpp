@@ -58,6 +58,7 @@ struct DeviceStepMemory {
   const std::byte** addresses;      ///< [T, k]
   std::byte* shared_hidden;         ///< [T, shared intermediate]
   std::uint32_t* slot_first_row;    ///< [slots + 1], of what arrived
+  std::uint32_t* first_place;       ///< [slots + 1], for a caller's experts
   std::uint32_t* computed;          ///< [slots]
   std::byte** row_destinations;     ///< [R], the same in all steps, as those below
   std::byte** plan_destinations;    ///< [R]

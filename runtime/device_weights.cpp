@@ -110,16 +110,17 @@ class DeviceWeights::Loader {
 };
 
 DeviceWeights::DeviceWeights(const LayerSpec& spec, Dtype dtype, const Placement& placement, Rank self,
-                             const WeightSource& source, const Load& load)
+                             const WeightSource* source, const Load& load)
     : dtype_(dtype) {
   const auto mine = placement.experts_of(self);
   tables_ = DeviceBuffer(load.device, load.meter, tables_name,
                          tables_bytes(spec, mine.size(), placement.num_slots()));
   Loader loader(spec, load, tables_.data());
-  load_router(loader, spec, source);
-  if (spec.has_shared_expert()) load_shared_expert(loader, spec, source);
-  load_experts(loader, spec, mine, source);
   place_slots(loader, placement);
+  if (source == nullptr) return;
+  load_router(loader, spec, *source);
+  if (spec.has_shared_expert()) load_shared_expert(loader, spec, *source);
+  load_experts(loader, spec, mine, *source);
 }
 
 MemoryPlan DeviceWeights::plan_memory(const LayerSpec& spec, Dtype dtype, std::size_t num_slots,

@@ -38,10 +38,10 @@ class DeviceWeights {
     const std::function<void()>& wait;  ///< until the queue is idle
   };
 
-  /// Local and blocking. Reads from `source` what this rank needs, and keeps no reference to it; both types
-  /// of an expert's weights are those of the layer, the router's f32.
+  /// Local and blocking. Reads from `source` what this rank needs, and keeps no reference to it; without one,
+  /// there are no weights, but where slots are. Experts' weights have the layer's type, the router's are f32.
   DeviceWeights(const LayerSpec& spec, Dtype dtype, const Placement& placement, Rank self,
-                const WeightSource& source, const Load& load);
+                const WeightSource* source, const Load& load);
 
   /// What construction takes on a rank with so many slots of as many as the layer has on all ranks.
   static MemoryPlan plan_memory(const LayerSpec& spec, Dtype dtype, std::size_t num_slots,

@@ -141,6 +141,82 @@ TEST(DeviceLayerContract, ReplicasHaveTheSameBits) {
   });
 }
 
+struct ScaleRow {
+  const std::byte* from;
+  std::byte* to;
+  std::size_t length;
+  float factor;
+};
+
+const Kernel<ScaleRow> scale_row{"scale_row",
+                                 [](const ScaleRow& work) {
+                                   for (std::size_t i = 0; i < work.length; ++i)
+                                     reinterpret_cast<float*>(work.to)[i] =
+                                         work.factor * reinterpret_cast<const float*>(work.from)[i];
+                                 },
+                                 nullptr};
+
+/// y = expert's number * x, for all rows of a slot's room; in f32.
+void scale_by_expert(Queue& queue, std::span<const ExpertId> experts, const ArrangedRows& rows,
+                     std::size_t hidden, const RowArrangement& arrangement) {
+  std::size_t place = 0;
+  for (std::size_t slot = 0; slot < experts.size(); ++slot) {
+    const std::size_t room = arrangement.room_for(static_cast<std::uint32_t>(rows.host_counts[slot]));
+    for (std::size_t i = place; i < place + room; ++i) {
+      queue.run(scale_row, {rows.rows + i * hidden * sizeof(float), rows.results + i * hidden * sizeof(float),
+                            hidden, static_cast<float>(index(experts[slot]))});
+    }
+    place += room;
+  }
+  EXPECT_EQ(place, rows.num_places);
+}
+
+TEST(DeviceLayerContract, ACallersExpertsGetTheirRowsArrangedAsTheyAsk) {
+  const RoutingCase c = test::routing_cases().front();
+  const std::size_t hidden = c.spec.expert.hidden;
+  const std::vector<float> x = random_floats(c.num_tokens * hidden, 5);
+  for (const RowArrangement& arrangement :
+       {RowArrangement{0, 1}, RowArrangement{0, 8}, RowArrangement{300, 1}}) {
+    LayerOnDevice::Options options;
+    options.arrangement = arrangement;
+    options.function = [&](Queue& queue, std::span<const ExpertId> experts, const ArrangedRows& rows) {
+      scale_by_expert(queue, experts, rows, hidden, arrangement);
+    };
+    on_every_device(c.spec, options, [&](LayerOnDevice& layer) {
+      if (!layer.lane().device().is_emulated()) return;  // the function is one of the host
+      const test::Share share = share_of(c.num_tokens, layer.engine().communicator());
+      const test::OwnedRouting routing = make_routing(c, share.first, share.count);
+      const Routing mine = routing;
+      const std::vector<float> own = part_of(x, share, hidden);
+      const std::vector<float> y = layer.forward(own, &mine);
+      for (std::size_t i = 0; i < y.size(); ++i) {
+        float expected = 0;
+        for (std::size_t k = 0; k < routing.top_k; ++k) {
+          const std::size_t choice = i / hidden * routing.top_k + k;
+          expected += routing.weights[choice] * (static_cast<float>(index(routing.experts[choice])) * own[i]);
+        }
+        ASSERT_EQ(y[i], expected);
+      }
+    });
+  }
+}
+
+TEST(DeviceLayerContract, MoreRowsThanACapacityHasRoomForFailOnAllRanks) {
+  const RoutingCase c = test::routing_cases()[6];
+  ASSERT_EQ(c.name, "all to the first experts");
+  const std::vector<float> x = random_floats(c.num_tokens * c.spec.expert.hidden, 5);
+  LayerOnDevice::Options options;
+  options.arrangement = {static_cast<std::uint32_t>(c.num_tokens - 1), 1};
+  options.function = [](Queue&, std::span<const ExpertId>, const ArrangedRows&) {};
+  on_every_device(c.spec, options, [&](LayerOnDevice& layer) {
+    const test::Share share = share_of(c.num_tokens, layer.engine().communicator());
+    const test::OwnedRouting routing = make_routing(c, share.first, share.count);
+    const Routing mine = routing;
+    expect_shared_error(ErrorKind::invalid_input, "room for 99",
+                        [&] { layer.forward(part_of(x, share, c.spec.expert.hidden), &mine); });
+  });
+}
+
 TEST(DeviceLayerContract, AnUnusableInputOnOneRankFailsAllAndLeavesTheLayerUsable) {
   const LayerSpec spec{{16, 24}, 8, {2, true}};
   LayerOnDevice::Options options;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "tests/gpu/activate_run.hpp"
+#include "tests/gpu/arrange_run.hpp"
 #include "tests/gpu/arrival_run.hpp"
 #include "tests/gpu/checksum_run.hpp"
 #include "tests/gpu/combine_run.hpp"
@@ -31,6 +32,11 @@ inline bool is_same(const PlanResult& a, const PlanResult& b) {
 inline bool is_same(const ArrivalResult& a, const ArrivalResult& b) {
   return is_same(a.first_row, b.first_row) && is_same(a.inputs, b.inputs) && is_same(a.outputs, b.outputs) &&
          is_same(a.addresses, b.addresses);
+}
+
+inline bool is_same(const ArrangeResult& a, const ArrangeResult& b) {
+  return is_same(a.rows, b.rows) && is_same(a.first_place, b.first_place) && is_same(a.counts, b.counts) &&
+         is_same(a.returned, b.returned);
 }
 
 inline bool is_same(const LogitsResult& a, const LogitsResult& b) {
@@ -78,6 +84,7 @@ inline std::vector<Comparison> compare_all(Device& device, Device& twin) {
   return {compare("combine_tokens", combine_cases(), device, twin),
           compare("choose_slots, count_destinations, fill_plan, push_rows", plan_cases(), device, twin),
           compare("push_plan, group_rows, address_outputs", arrival_cases(), device, twin),
+          compare("arrange_rows, return_rows", arrange_cases(), device, twin),
           compare("check_logits", logits_cases(), device, twin),
           compare("route_tokens", route_cases(), device, twin),
           compare("activate_rows", activate_cases(), device, twin),

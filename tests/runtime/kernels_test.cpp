@@ -11,6 +11,7 @@
 #include "runtime/round_audit.hpp"
 #include "runtime/router.hpp"
 #include "tests/gpu/activate_run.hpp"
+#include "tests/gpu/arrange_run.hpp"
 #include "tests/gpu/arrival_run.hpp"
 #include "tests/gpu/checksum_run.hpp"
 #include "tests/gpu/combine_run.hpp"
@@ -119,6 +120,35 @@ TEST(Kernels, GroupRowsSortsWhatArrivedBySlotThenSource) {
     EXPECT_EQ(result.inputs, inputs);
     EXPECT_EQ(result.outputs, outputs);
     EXPECT_EQ(result.addresses, addresses);
+  }
+}
+
+TEST(Kernels, ArrangeRowsPadsEachSlotWithZerosAndReturnRowsGoesBack) {
+  const auto device = emulated();
+  for (const test::ArrangeCase& c : test::arrange_cases()) {
+    const test::ArrangeResult result = test::run(c, *device);
+    std::uint32_t place = 0, row = 0;
+    for (std::size_t slot = 0; slot < c.rows.size(); row += c.rows[slot++]) {
+      const std::uint32_t room = c.arrangement.capacity > 0
+                                     ? c.arrangement.capacity
+                                     : (c.rows[slot] + c.arrangement.alignment - 1) /
+                                           c.arrangement.alignment * c.arrangement.alignment;
+      const std::uint32_t end = std::min(place + room, c.max_places);
+      ASSERT_EQ(result.first_place[slot], place);
+      ASSERT_EQ(result.first_place[slot + 1], end);
+      ASSERT_EQ(result.counts[slot], std::min(c.rows[slot], end - place));
+      for (std::uint32_t i = 0; i < end - place; ++i) {
+        for (std::size_t column = 0; column < c.row_bytes; ++column) {
+          const std::byte value = i < c.rows[slot] ? c.value(row + i, column) : std::byte{0};
+          ASSERT_EQ(result.rows[(place + i) * c.row_bytes + column], value);
+        }
+      }
+      for (std::uint32_t i = 0; i < c.rows[slot]; ++i) {
+        const std::byte value = i < result.counts[slot] ? c.value(row + i, 0) : std::byte{0xEE};
+        EXPECT_EQ(result.returned[(c.num_rows() - 1 - row - i) * c.row_bytes], value);
+      }
+      place = end;
+    }
   }
 }
 

@@ -16,6 +16,8 @@ class LayerOnDevice {
     LayerOptions layer{};
     std::size_t max_tokens = 256;
     EngineOptions engine{};
+    DeviceExpertFunction function{};  ///< instead of generated weights
+    RowArrangement arrangement{};     ///< for it
   };
 
   LayerOnDevice(Communicator& communicator, const Backend& backend, const LayerSpec& spec,
@@ -26,7 +28,11 @@ class LayerOnDevice {
                             placement.experts_of(engine_.communicator().rank()).size(),
                             placement.num_slots()};
     lane_.emplace(engine_, *side_.device, sizes);
-    layer_.emplace(engine_, *lane_, spec, placement, GeneratedWeights(spec, weights_seed), options.layer);
+    if (options.function) {
+      layer_.emplace(engine_, *lane_, spec, placement, options.function, options.arrangement, options.layer);
+    } else {
+      layer_.emplace(engine_, *lane_, spec, placement, GeneratedWeights(spec, weights_seed), options.layer);
+    }
   }
 
   /// False where there is no GPU to run on.
