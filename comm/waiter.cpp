@@ -28,11 +28,12 @@ bool Waiter::yield_or_throw(LastingWait& wait, const WaitReason& reason) const {
   }
   const Clock::time_point now = Clock::now();
   if (is_over(wait, reason, now)) {
-    if (wait.watch() != nullptr) wait.watch()->report();
+    const std::string missing = reason.missing ? reason.missing() : "";
+    if (wait.watch() != nullptr) wait.watch()->report(missing);
     const std::chrono::duration<double> waited = std::min(timeout_, now - wait.since());
     const std::string from = reason.peer ? fmt::format(" from rank {}", number(*reason.peer)) : "";
-    throw Error(ErrorKind::timeout,
-                fmt::format("waited {:.3g} s for {}{}", waited.count(), reason.what, from));
+    throw Error(ErrorKind::timeout, fmt::format("waited {:.3g} s for {}{}{}{}", waited.count(), reason.what,
+                                                from, missing.empty() ? "" : "; ", missing));
   }
   constexpr std::chrono::microseconds longest_in_vain{1};  // of a yield that nobody takes up
   sched_yield();

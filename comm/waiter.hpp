@@ -6,6 +6,7 @@
 #include <list>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -19,6 +20,9 @@ struct WaitReason {
   std::string_view what;
   std::optional<Rank> peer = std::nullopt;
   Awaited awaited = Awaited::arrival;
+
+  /// Where set, says of what is awaited which parts are missing; asked once the deadline has passed.
+  std::function<std::string()> missing = nullptr;
 };
 
 /// The one place that waits. Polls a condition, spins a little, then gives the core away between polls,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <string>
 
 #include "comm/rank_status.hpp"
 #include "comm/wait_tally.hpp"
@@ -23,9 +24,9 @@ class Watch {
   /// passed, and this wait ends as if its own had.
   virtual bool is_over(std::chrono::steady_clock::time_point now) = 0;
 
-  /// A deadline has passed, and the status still says for what. May end the process; once it returns, the
-  /// wait throws Error(timeout).
-  virtual void report() = 0;
+  /// A deadline has passed, and the status still says for what; `missing` names the parts of it that have not
+  /// come, if it is known. May end the process; once it returns, the wait throws Error(timeout).
+  virtual void report(const std::string& missing) = 0;
 };
 
 }  // namespace moewe

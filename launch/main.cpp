@@ -13,6 +13,7 @@
 #include "comm/ucx/ucx_transport.hpp"
 #include "launch/bench_command.hpp"
 #include "launch/environment.hpp"
+#include "launch/graceful_end.hpp"
 #include "launch/kept_notice.hpp"
 #include "launch/options.hpp"
 #include "launch/place_command.hpp"
@@ -62,9 +63,16 @@ void end_by_signal(int number) {
   std::raise(number);
 }
 
+void end_after_step(int number) {
+  if (!put_off_end()) end_by_signal(number);
+}
+
+/// SIGTERM was put off, and the step has not ended in time.
+void end_at_last(int /*number*/) { end_by_signal(SIGTERM); }
+
 /// Signals that are ignored already, as under nohup, stay so.
-void clean_up_at(int number) {
-  if (std::signal(number, end_by_signal) == SIG_IGN) std::signal(number, SIG_IGN);
+void handle(int number, void (*handler)(int)) {
+  if (std::signal(number, handler) == SIG_IGN) std::signal(number, SIG_IGN);
 }
 
 /// Files that are opened later must not take the places of closed standard streams; a file that grows past
@@ -76,7 +84,9 @@ void prepare_process() {
   if (fd >= 0) close(fd);
   for (const int told : {SIGXFSZ, SIGPIPE}) std::signal(told, SIG_IGN);
   release_signals_of_ucx();  // before own handlers take their places
-  for (const int ends : {SIGTERM, SIGINT, SIGHUP}) clean_up_at(ends);
+  for (const int ends : {SIGINT, SIGHUP}) handle(ends, end_by_signal);
+  handle(SIGTERM, end_after_step);
+  std::signal(SIGALRM, end_at_last);
   block_state_signal();  // before MPI starts threads of its own
 }
 

@@ -5,6 +5,7 @@
 
 #include "comm/together.hpp"
 #include "launch/environment.hpp"
+#include "launch/graceful_end.hpp"
 #include "launch/options.hpp"
 #include "launch/run_rank.hpp"
 
@@ -22,10 +23,13 @@ int run_command(const std::vector<std::string>& arguments) {
     if (is_first_process()) print_text(run_help());
     return static_cast<int>(ExitCode::done);
   }
-  return run_job(options.ranks, options.timeout_s, [&](Communicator& communicator, const Backend& backend) {
-    throw_together(communicator, bad_options);
-    run_rank(communicator, backend, options);
-  });
+  const int code =
+      run_job(options.ranks, options.timeout_s, [&](Communicator& communicator, const Backend& backend) {
+        throw_together(communicator, bad_options);
+        run_rank(communicator, backend, options);
+      });
+  const bool is_cut_short = has_ended_gracefully() && code == static_cast<int>(ExitCode::done);
+  return is_cut_short ? static_cast<int>(ExitCode::terminated) : code;
 }
 
 }  // namespace moewe

@@ -268,7 +268,7 @@ void run_steps(Engine& engine, const RunInputs& inputs, const RunOptions& option
     if (options.json && communicator.rank() == Rank{0}) json.emplace(*options.json);
   });
   StepLoop loop(engine, inputs, options, device.device.get(), position);
-  loop.run();
+  if (!loop.run()) return;
   position.leave_steps();
   position.enter("report");
   const RunResult result = collect_result(engine, inputs, options, plan, device, loop);

@@ -7,6 +7,8 @@
 
 #include "comm/together.hpp"
 #include "launch/environment.hpp"
+#include "launch/graceful_end.hpp"
+#include "launch/kept_notice.hpp"
 #include "launch/progress.hpp"
 #include "launch/run_identity.hpp"
 #include "launch/run_plan.hpp"
@@ -122,32 +124,58 @@ void StepLoop::forget_kept() noexcept {
   if (keeper_) keeper_->remove();
 }
 
-void StepLoop::run() {
+bool StepLoop::run() {
   if (before_.num_steps > 0) check_resumed();
   if (Watch* watch = engine_.communicator().waiter().watch()) watch->tally().clear();
+  const bool is_done = run_steps();
+  if (rebalancing_) rebalancing_->finish();
+  if (!is_done) return false;
+  learning_->finish(options_.steps - 1);
+  if (timeline_) timeline_->finish();
+  if (output_) output_->commit();
+  return true;
+}
+
+bool StepLoop::run_steps() {
+  std::optional<PutsOffEnd> puts_off_end;  // only where a step can be saved
+  if (keeper_) puts_off_end.emplace();
   std::optional<Progress> progress;
   if (engine_.communicator().rank() == Rank{0}) {
     progress.emplace(before_.num_steps, options_.steps, inputs_.tokens().num_tokens(), is_watched());
   }
   for (std::size_t step = before_.num_steps; step < options_.steps; ++step) {
-    totals_.step_times.push_back(0);
-    totals_.last_imbalance.clear();
-    const std::uint64_t started = engine_.num_started();
-    for (std::size_t i = 0; i < layers_.size(); ++i) run_layer(step, i);
-    if (rebalancing_ && step + 1 < options_.steps) move_experts(step, engine_.num_started() - started);
-    totals_.step_times.back() += learning_->step_done(step);
-    if (timeline_) timeline_->between_steps();
-    if (step == 0) totals_.first_imbalance = totals_.last_imbalance;
+    run_layers(step);
     together(engine_.communicator(), [&] {
       if (progress) progress->step_done(totals_.step_times.back(), mean(totals_.last_imbalance));
       learning_->keep();
     });
-    if (keeper_ && step + 1 < options_.steps) keep(step + 1);
+    const bool is_last = step + 1 == options_.steps;
+    if (!keeper_ || is_last) continue;
+    keep(step + 1);
+    if (is_to_end()) return false;
   }
-  if (rebalancing_) rebalancing_->finish();
-  learning_->finish(options_.steps - 1);
-  if (timeline_) timeline_->finish();
-  if (output_) output_->commit();
+  return true;
+}
+
+void StepLoop::run_layers(std::size_t step) {
+  totals_.step_times.push_back(0);
+  totals_.last_imbalance.clear();
+  const std::uint64_t started = engine_.num_started();
+  for (std::size_t i = 0; i < layers_.size(); ++i) run_layer(step, i);
+  if (rebalancing_ && step + 1 < options_.steps) move_experts(step, engine_.num_started() - started);
+  totals_.step_times.back() += learning_->step_done(step);
+  if (timeline_) timeline_->between_steps();
+  if (step == 0) totals_.first_imbalance = totals_.last_imbalance;
+}
+
+/// Signals come to the ranks at different times.
+bool StepLoop::is_to_end() {
+  std::array<std::int64_t, 1> is_asked{PutsOffEnd::is_asked_for() ? 1 : 0};
+  engine_.communicator().all_reduce({.sums = {}, .minima = {}, .maxima = is_asked});
+  if (is_asked[0] == 0) return false;
+  PutsOffEnd::note_ended();
+  tell_kept();  // now, in case there is no time to end in order
+  return true;
 }
 
 void StepLoop::move_experts(std::size_t step, std::uint64_t num_engine_steps) {

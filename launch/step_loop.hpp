@@ -45,8 +45,9 @@ class StepLoop {
   StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& options, Device* device,
            RunPosition& position);
 
-  /// Collective.
-  void run();
+  /// Collective. Returns whether all steps have been run: where a rank was asked to end by SIGTERM, all end
+  /// after the same step, which is kept.
+  bool run();
 
   /// Local. Once all results are written: nobody needs to go on with this run.
   void forget_kept() noexcept;
@@ -69,7 +70,10 @@ class StepLoop {
   TotalsShape shape_of_totals() const;
   void resume();
   void check_resumed();
+  bool run_steps();
+  void run_layers(std::size_t step);
   void keep(std::size_t num_steps);
+  bool is_to_end();
   void move_experts(std::size_t step, std::uint64_t num_engine_steps);
   StepOutcome compute_layer(std::size_t step, std::size_t i);
   void run_layer(std::size_t step, std::size_t i);

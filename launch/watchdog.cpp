@@ -94,8 +94,12 @@ bool Watchdog::is_over(std::chrono::steady_clock::time_point now) {
   return board_.is_raised();
 }
 
-void Watchdog::report() {
+void Watchdog::report(const std::string& missing) {
   if (board_.raise_alarm()) actions_.wake();
+  if (!missing.empty()) {
+    actions_.print(
+        fmt::format("moewe: rank {} on {}: {}\n", number(communicator_.rank()), host_name(), missing));
+  }
   tell_alarm(board_, host_name(), actions_);
   if (board_.claim_report()) {
     collect();

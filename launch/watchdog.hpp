@@ -36,7 +36,7 @@ class Watchdog : public Watch {
   RankStatus& status() override { return status_; }
   WaitTally& tally() override { return tally_; }
   bool is_over(std::chrono::steady_clock::time_point now) override;
-  void report() override;
+  void report(const std::string& missing) override;
 
  private:
   void post_own_board();

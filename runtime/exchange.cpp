@@ -54,12 +54,20 @@ void Exchange::progress() {
 
 template <typename Ready>
 void Exchange::wait(Ready&& ready, WaitReason reason, std::optional<Rank> (Path::*awaited)() const) const {
+  reason.missing = [this] { return missing(); };
   waiter_.until(ready, reason, [&] {
     reason.peer.reset();
     for (auto path = paths_.begin(); path != paths_.end() && !reason.peer; ++path) {
       reason.peer = (**path.*awaited)();
     }
   });
+}
+
+std::string Exchange::missing() const {
+  MissingParts parts;
+  const std::size_t num_here = num_arrived_ + (is_table_begun_ ? rows_.num_rows() : 0);
+  for (const auto& path : paths_) path->list_missing(shape_.num_expected - num_here, parts);
+  return parts.is_empty() ? "" : fmt::format("round {} lacks {}", shape_.generation, parts.text());
 }
 
 const RowTable* Exchange::next() {

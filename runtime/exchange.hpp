@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -83,6 +84,7 @@ class Exchange {
   void free_taken();
   void finish_outputs(const ArrivedRows& arrived) const;
   void begin_table();
+  std::string missing() const;
   bool is_there_to_do();
 
   template <typename Ready>

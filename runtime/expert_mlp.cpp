@@ -70,8 +70,11 @@ std::uint64_t ExpertMlp::layout_digest() const {
 }
 
 std::size_t ExpertMlp::tile_rows() const {
-  const std::size_t fitting = tile_bytes / ((shape_.hidden + shape_.intermediate) * sizeof(float));
-  return std::clamp(fitting, least_tile_rows, Matmul::max_rows);
+  return std::clamp(tile_bytes / row_bytes_in_tile(), least_tile_rows, Matmul::max_rows);
+}
+
+std::size_t ExpertMlp::row_bytes_in_tile() const {
+  return shape_.hidden * bytes_of(in_->input()) + shape_.intermediate * bytes_of(out_->input());
 }
 
 std::size_t ExpertMlp::widened_length() const {
@@ -79,23 +82,23 @@ std::size_t ExpertMlp::widened_length() const {
 }
 
 std::size_t ExpertMlp::scratch_bytes() const {
-  const std::size_t per_row = shape_.hidden + shape_.intermediate + Panels::max_width;
-  return (tile_rows() * per_row + widened_length()) * sizeof(float);
+  const std::size_t floats = tile_rows() * Panels::max_width + widened_length();
+  return floats * sizeof(float) + tile_rows() * row_bytes_in_tile();
 }
 
-ExpertMlp::Tile ExpertMlp::lay_out(float* scratch) const {
+ExpertMlp::Tile ExpertMlp::lay_out(std::byte* scratch) const {
   Tile tile{};
-  tile.x = scratch;
-  tile.hidden = tile.x + tile_rows() * shape_.hidden;
-  tile.panel = tile.hidden + tile_rows() * shape_.intermediate;
+  tile.panel = reinterpret_cast<float*>(scratch);
   tile.widened = tile.panel + tile_rows() * Panels::max_width;
+  tile.x = reinterpret_cast<std::byte*>(tile.widened + widened_length());
+  tile.hidden = tile.x + tile_rows() * shape_.hidden * bytes_of(in_->input());
   return tile;
 }
 
 void ExpertMlp::run(std::span<const Row> rows, const ExpertWeights& weights, std::span<std::byte> scratch,
                     const Meanwhile& meanwhile) const {
   expects(rows.size() <= tile_rows() && scratch.size() >= scratch_bytes(), "a tile fits into its scratch");
-  const Tile tile = lay_out(reinterpret_cast<float*>(scratch.data()));
+  const Tile tile = lay_out(scratch.data());
   pull(rows, tile.x);
   for (std::size_t panel = 0; panel < in_->num_panels(); ++panel) {
     in_->apply(panel, tile.x, rows.size(), weights.in.data(), tile.widened, tile.panel);
@@ -109,14 +112,15 @@ void ExpertMlp::run(std::span<const Row> rows, const ExpertWeights& weights, std
   }
 }
 
-void ExpertMlp::pull(std::span<const Row> rows, float* x) const {
+void ExpertMlp::pull(std::span<const Row> rows, std::byte* x) const {
   for (const Row& row : rows) {
-    if (dtype_ == Dtype::f32) {
-      std::memcpy(x, row.input, shape_.hidden * sizeof(float));
+    if (in_->input() == dtype_) {
+      std::memcpy(x, row.input, row_bytes());
     } else {
-      widen_bf16({reinterpret_cast<const Bf16*>(row.input), shape_.hidden}, {x, shape_.hidden});
+      widen_bf16({reinterpret_cast<const Bf16*>(row.input), shape_.hidden},
+                 {reinterpret_cast<float*>(x), shape_.hidden});
     }
-    x += shape_.hidden;
+    x += shape_.hidden * bytes_of(in_->input());
   }
 }
 
@@ -124,15 +128,24 @@ void ExpertMlp::activate_panel(std::size_t panel, std::size_t num_rows, const Ti
   const std::size_t share = shape_.gated ? 2 : 1;
   const std::size_t count = in_->width(panel) / share;
   for (std::size_t r = 0; r < num_rows; ++r) {
-    const float* const first = tile.panel + r * in_->width(panel);
-    const std::span<float> hidden(tile.hidden + r * shape_.intermediate + in_->first_output(panel) / share,
-                                  count);
-    if (shape_.gated) {
-      activate_gated(shape_.activation, {first, count}, {first + count, count}, hidden);
-    } else {
-      activate(shape_.activation, {first, count}, hidden);
-    }
-    if (dtype_ == Dtype::bf16) round_in_place_to_bf16(hidden);
+    const std::size_t at = r * shape_.intermediate + in_->first_output(panel) / share;
+    activate_row(tile.panel + r * in_->width(panel), count, tile.hidden + at * bytes_of(out_->input()));
+  }
+}
+
+/// Rounds to what rows are, and stores as what is multiplied.
+void ExpertMlp::activate_row(float* panel_row, std::size_t count, std::byte* hidden) const {
+  const bool is_f32 = out_->input() == Dtype::f32;
+  const std::span<float> activated(is_f32 ? reinterpret_cast<float*>(hidden) : panel_row, count);
+  if (shape_.gated) {
+    activate_gated(shape_.activation, {panel_row, count}, {panel_row + count, count}, activated);
+  } else {
+    activate(shape_.activation, {panel_row, count}, activated);
+  }
+  if (!is_f32) {
+    round_to_bf16(activated, {reinterpret_cast<Bf16*>(hidden), count});
+  } else if (dtype_ == Dtype::bf16) {
+    round_in_place_to_bf16(activated);
   }
 }
 

@@ -69,16 +69,18 @@ class ExpertMlp {
  private:
   /// Parts of the scratch.
   struct Tile {
-    float* x;        // [tile_rows, hidden]
-    float* hidden;   // [tile_rows, intermediate]
-    float* panel;    // [tile_rows, Panels::max_width]
-    float* widened;  // a panel of weights
+    float* panel;       // [tile_rows, Panels::max_width]
+    float* widened;     // a panel of weights
+    std::byte* x;       // [tile_rows, hidden] of in_->input()
+    std::byte* hidden;  // [tile_rows, intermediate] of out_->input()
   };
 
-  Tile lay_out(float* scratch) const;
+  Tile lay_out(std::byte* scratch) const;
+  std::size_t row_bytes_in_tile() const;
   std::size_t widened_length() const;
-  void pull(std::span<const Row> rows, float* x) const;
+  void pull(std::span<const Row> rows, std::byte* x) const;
   void activate_panel(std::size_t panel, std::size_t num_rows, const Tile& tile) const;
+  void activate_row(float* panel_row, std::size_t count, std::byte* hidden) const;
   void store_panel(std::size_t panel, std::span<const Row> rows, const Tile& tile) const;
 
   ExpertShape shape_;

@@ -28,7 +28,7 @@ LayerMemory plan_layer(const LayerSpec& spec, const LayerOptions& options, const
   std::size_t scratch = std::max(expert.scratch_bytes(), Router::scratch_bytes_for(spec));
   std::size_t loading = spec.num_experts * spec.expert.hidden * sizeof(float);
   memory.weights.add(expert_weights_name, all_slots * expert.weight_bytes());
-  memory.weights.add(router_weights_name, router->packed_length() * sizeof(float));
+  memory.weights.add(router_weights_name, router->packed_bytes());
   if (spec.has_shared_expert()) {
     const ExpertMlp shared(spec.shared_expert(), dtype, Dtype::f32, matmuls);
     memory.weights.add(shared_expert_weights_name, shared.weight_bytes());

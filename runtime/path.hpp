@@ -9,6 +9,7 @@
 #include "runtime/dispatch_plan.hpp"
 #include "runtime/flow.hpp"
 #include "runtime/memory_plan.hpp"
+#include "runtime/missing_parts.hpp"
 #include "runtime/return_table.hpp"
 #include "runtime/round_audit.hpp"
 #include "runtime/row_table.hpp"
@@ -140,6 +141,10 @@ class Path {
   virtual std::optional<Rank> awaits_rows_of() const { return std::nullopt; }
   virtual std::optional<Rank> awaits_outputs_of() const { return std::nullopt; }
   virtual std::optional<Rank> awaits_taking_by() const { return std::nullopt; }
+
+  /// Adds what has not come, as far as this rank knows it, in the middle of a wait. `num_lacking` is the
+  /// number of assignments that have not been handed out to this rank's experts, over all paths.
+  virtual void list_missing(std::size_t /*num_lacking*/, MissingParts& /*missing*/) const {}
 
   /// At the end of an audited round: throws Error(verification) where somebody has written beyond the end of
   /// a region of this rank's memory that peers read.

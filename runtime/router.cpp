@@ -114,7 +114,7 @@ void Router::route_tile(const TokenRows& x, std::size_t first, std::size_t count
   const std::span<float> choice_scratch(scratch + tile_rows * hidden, choice_scratch_length());
   const std::span<float> logits = routing.selection().subspan(first * num_experts(), count * num_experts());
   for (std::size_t t = 0; t < count; ++t) require_finite_input({rows + t * hidden, hidden}, first + t);
-  matmul_->apply(rows, count, packed_weights_, logits.data());
+  matmul_->apply(rows, count, packed_weights_.data(), logits.data());
   for (std::size_t t = 0; t < count; ++t) {
     const std::span<float> mine = logits.subspan(t * num_experts(), num_experts());
     require_finite_logits(mine, first + t);

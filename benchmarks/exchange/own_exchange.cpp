@@ -23,11 +23,20 @@ LayerSpec spec_of(const ExchangeCase& exchange) {
   return spec;
 }
 
-LayerOptions layer_options(const ExchangeCase& exchange) {
+/// Of outputs, few enough that they stay in the cache until they are read: those for one peer by that peer;
+/// to be combined fast, those for all ranks together by the rank that wrote them. The cheap expert has no use
+/// for many rows.
+std::size_t chunk_bytes_for(Combine combine, std::size_t num_ranks) {
+  constexpr std::size_t for_a_peer = std::size_t{64} << 10U;
+  constexpr std::size_t for_all = std::size_t{512} << 10U;  // half of a common L2 cache
+  return combine == Combine::fast ? for_all / num_ranks : for_a_peer;
+}
+
+LayerOptions layer_options(const ExchangeCase& exchange, std::size_t num_ranks) {
   LayerOptions options;
   options.dtype = exchange.format.dtype;
   options.combine = exchange.combine;
-  options.chunk_bytes = std::size_t{64} << 10U;  // the cheap expert has no use for many rows
+  options.chunk_bytes = chunk_bytes_for(exchange.combine, num_ranks);
   return options;
 }
 
@@ -50,7 +59,7 @@ OwnExchange::OwnExchange(Communicator& communicator, const Backend& backend, Pat
     : case_(exchange),
       engine_(communicator, backend, engine_options(path)),
       layer_(engine_, spec_of(exchange), contiguous_placement(exchange.num_experts, communicator.size()),
-             cheap_expert(exchange.format), layer_options(exchange)),
+             cheap_expert(exchange.format), layer_options(exchange, communicator.size())),
       x_(engine_.add_token_buffer(exchange.x.size())) {
   std::copy(exchange.x.begin(), exchange.x.end(), x_.begin());
 }

@@ -6,15 +6,17 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
+#include <tuple>
 
 #include "comm/buffer.hpp"
+#include "runtime/dtype.hpp"
 
 namespace moewe {
 
-/// y = x W^T in f32 for one shape of W, with weights packed once. A row of y has the same bits whatever rows
-/// are computed with it: a test before the first use finds out how this machine and library must be used for
-/// that. It takes memory for two such W; construction takes nothing large.
+/// y = x W^T for one shape of W, with weights packed once; x and W are of one type, sums and y are f32. A row
+/// of y has the same bits whatever rows are computed with it: a test before the first use finds out how this
+/// machine and library must be used for that. It takes memory for two such W; construction takes nothing
+/// large.
 class Matmul {
  public:
   /// Rows of one call at most.
@@ -28,7 +30,11 @@ class Matmul {
   };
   static constexpr std::size_t padded_rows = 64;
 
-  Matmul(std::size_t in, std::size_t out);
+  /// Whether this machine has instructions that multiply this type. All have them for f32.
+  static bool has_instructions(Dtype dtype);
+
+  /// Of x and W. Where has_instructions(dtype) is false the library may be slow, or throw.
+  Matmul(std::size_t in, std::size_t out, Dtype dtype = Dtype::f32);
   ~Matmul();
   Matmul(const Matmul&) = delete;
   Matmul& operator=(const Matmul&) = delete;
@@ -39,41 +45,42 @@ class Matmul {
   /// How rows are computed. Tests it, unless that has been done.
   Rows rows() const;
 
-  /// Floats that packed weights take.
-  std::size_t packed_length() const;
+  Dtype dtype() const { return dtype_; }
 
-  /// `weights` is [out, in], row-major; `packed` has packed_length() floats. All thread-safe from here on.
-  void pack(std::span<const float> weights, float* packed) const;
+  /// Of packed weights, a multiple of bytes_of(dtype()).
+  std::size_t packed_bytes() const;
+
+  /// `weights` is [out, in], row-major, each rounded to the nearest that the type holds; `packed` has
+  /// packed_bytes(), aligned to floats. All thread-safe from here on.
+  void pack(std::span<const float> weights, void* packed) const;
 
   /// The same into memory of its own.
   Buffer pack(MemoryMeter& meter, std::string_view name, std::span<const float> weights) const;
 
-  /// x is [num_rows, in] and y [num_rows, out], both row-major, 1 <= num_rows <= max_rows.
-  void apply(const float* x, std::size_t num_rows, const float* packed, float* y) const;
-  void apply(const float* x, std::size_t num_rows, const Buffer& packed, float* y) const {
-    apply(x, num_rows, packed.as<float>(packed_length()).data(), y);
-  }
+  /// x is [num_rows, in], of dtype(), and y [num_rows, out], both row-major, 1 <= num_rows <= max_rows.
+  void apply(const void* x, std::size_t num_rows, const void* packed, float* y) const;
 
  private:
   struct Library;
 
-  void apply_as(Rows rows, const float* x, std::size_t num_rows, const float* packed, float* y) const;
-  void apply_padded(const float* x, std::size_t num_rows, const float* packed, float* y) const;
-  bool rows_are_independent(Rows rows, const float* packed) const;
+  void apply_as(Rows rows, const std::byte* x, std::size_t num_rows, const std::byte* packed, float* y) const;
+  void apply_padded(const std::byte* x, std::size_t num_rows, const std::byte* packed, float* y) const;
+  bool rows_are_independent(Rows rows, const std::byte* packed) const;
   Rows find_rows() const;
 
   std::size_t in_;
   std::size_t out_;
+  Dtype dtype_;
   std::unique_ptr<Library> library_;
 };
 
-/// Shares matmuls, and with them their test, between all uses of one shape.
+/// Shares matmuls, and with them their test, between all uses of one shape and type.
 class MatmulCache {
  public:
-  std::shared_ptr<const Matmul> get(std::size_t in, std::size_t out);
+  std::shared_ptr<const Matmul> get(std::size_t in, std::size_t out, Dtype dtype = Dtype::f32);
 
  private:
-  std::map<std::pair<std::size_t, std::size_t>, std::shared_ptr<const Matmul>> by_shape_;
+  std::map<std::tuple<std::size_t, std::size_t, Dtype>, std::shared_ptr<const Matmul>> by_shape_;
 };
 
 /// "exact", "padded" or "single".

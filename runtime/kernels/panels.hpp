@@ -11,18 +11,23 @@
 namespace moewe {
 
 /// A weight matrix [out, in] cut into panels of neighbouring outputs, each packed for a matmul of its own:
-/// what a panel yields is used while it is in cache. Weights in bf16 stay so in memory, and are widened panel
-/// by panel, which costs less than reading twice the bytes.
+/// what a panel yields is used while it is in cache. Weights in bf16 stay so in memory. Where the machine has
+/// instructions for them, they are multiplied as they are; elsewhere they are widened panel by panel, which
+/// costs less than reading twice the bytes.
 class Panels {
  public:
   /// Outputs of one panel at most.
   static constexpr std::size_t max_width = 128;
 
-  /// Panels are as wide as max_width, unless `in` is so long that a widened one would leave the cache; the
-  /// last one may be narrower. Widths are multiples of `granularity`, as is `out`.
+  /// Panels are as wide as max_width, unless `in` is so long that one would leave the cache; the last one may
+  /// be narrower. Widths are multiples of `granularity`, as is `out`.
   Panels(std::size_t in, std::size_t out, Dtype dtype, MatmulCache& matmuls, std::size_t granularity = 1);
 
   std::size_t in() const { return in_; }
+
+  /// Of the rows that are multiplied: that of the weights, or f32 where they are widened.
+  Dtype input() const { return full_->dtype(); }
+
   std::size_t num_panels() const { return (out_ + width_ - 1) / width_; }
   std::size_t width(std::size_t panel) const {
     return panel + 1 < num_panels() ? width_ : out_ - panel * width_;
@@ -39,9 +44,9 @@ class Panels {
   /// all panels lie.
   void pack_panel(std::size_t panel, std::span<const float> weights, std::byte* packed, float* scratch) const;
 
-  /// y = x W^T for the panel's outputs: x is [num_rows, in], y [num_rows, width(panel)], 1 <= num_rows <=
-  /// Matmul::max_rows. Thread-safe.
-  void apply(std::size_t panel, const float* x, std::size_t num_rows, const std::byte* packed, float* scratch,
+  /// y = x W^T for the panel's outputs: x is [num_rows, in] of input(), y [num_rows, width(panel)], 1 <=
+  /// num_rows <= Matmul::max_rows. Thread-safe.
+  void apply(std::size_t panel, const void* x, std::size_t num_rows, const std::byte* packed, float* scratch,
              float* y) const;
 
   /// Of the order in which packed weights lie, which depends on machine and library.
@@ -57,6 +62,8 @@ class Panels {
   }
 
  private:
+  bool widens() const { return input() != dtype_; }
+  std::size_t bytes_in_memory(const Matmul& matmul) const;
   const Matmul& matmul(std::size_t panel) const { return panel + 1 < num_panels() ? *full_ : *last_; }
 
   std::size_t in_;

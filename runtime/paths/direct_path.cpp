@@ -280,6 +280,24 @@ std::optional<Rank> DirectPath::awaits_outputs_of() const {
   return std::nullopt;
 }
 
+/// Letters that say that nothing comes are not waited for.
+void DirectPath::list_missing(std::size_t num_lacking, MissingParts& missing) const {
+  if (num_lacking > 0) {
+    for (const Rank peer : awaited_) missing.add({Direction::dispatch, peer, self_, "the letter"});
+  }
+  for (const Source& source : sources_) {
+    if (source.in_hand || source.chunks.is_done()) continue;
+    missing.add({Direction::back, self_, source.peer,
+                 fmt::format("room for the outputs of {}, before which rank {} sums others",
+                             name_tokens(source.chunks.front().assignments), number(source.peer))});
+  }
+  for (const Target& target : targets_) {
+    if (target.chunks.is_done()) continue;
+    missing.add({Direction::back, target.peer, self_,
+                 "the outputs of " + name_tokens(target.chunks.front().assignments)});
+  }
+}
+
 DirectPath::Letter& DirectPath::letter_to(Rank peer) {
   return reinterpret_cast<Letter*>(memory_.own())[index(peer)];
 }

@@ -51,6 +51,7 @@ class DirectPath : public Path {
   void free_tokens(std::size_t end) override;
   std::optional<Rank> awaits_rows_of() const override;
   std::optional<Rank> awaits_outputs_of() const override;
+  void list_missing(std::size_t num_lacking, MissingParts& missing) const override;
   void check_canaries() const override { canaries_.check(memory_.own(), self_, shape_.generation); }
   bool is_idle() override { return true; }
 

@@ -6,8 +6,8 @@
 #include <functional>
 
 #include "comm/error.hpp"
+#include "runtime/paths/message_peers.hpp"
 #include "runtime/paths/packed_rows.hpp"
-#include "runtime/paths/transfer.hpp"
 
 namespace moewe {
 namespace {
@@ -35,35 +35,6 @@ constexpr std::string_view computed_outputs_name = "message path: computed outpu
 
 }  // namespace
 
-struct MessagePath::Outgoing {
-  Rank to;
-  std::size_t chunk_bytes;
-  Destination destination;
-  Announcement announcement{};
-  std::vector<Chunk> chunks;
-  std::vector<std::span<const std::byte>> outputs;  // one part per chunk
-  Request announced;
-  std::vector<Transfer> sends;
-  std::vector<Transfer> returns;  // one per chunk
-  std::size_t num_returned = 0;   // chunks
-};
-
-struct MessagePath::Incoming {
-  Rank from;
-  std::size_t chunk_bytes;
-  Announcement::Counts counts{};
-  std::span<PlannedAssignment> manifest;
-  std::span<std::byte> rows;
-  std::span<std::byte> outputs;
-  std::vector<Chunk> chunks;  // known once the manifest is there
-  Transfer manifest_received;
-  std::vector<Transfer> receives;  // one per chunk
-  std::vector<Transfer> sends;
-  std::size_t num_collected = 0;        // chunks
-  std::size_t num_given_back = 0;       // chunks
-  std::uint64_t manifest_checksum = 0;  // where audited
-};
-
 MessagePath::MessagePath(Rank self, const std::vector<Peer>& peers, MessageTransport& transport,
                          MemoryMeter& meter)
     : self_(self),
@@ -86,9 +57,11 @@ MessagePath::MessagePath(Rank self, const std::vector<Peer>& peers, MessageTrans
 
 MessagePath::~MessagePath() = default;
 
-std::span<std::byte> MessagePath::Pool::take(std::size_t bytes) {
+std::span<std::byte> MessagePath::Pool::take(std::size_t bytes, Rank announced_by) {
   if (bytes > rest.size()) {
-    throw Error(ErrorKind::verification, "messages announce more assignments than were agreed on");
+    throw Error(ErrorKind::verification,
+                fmt::format("rank {}, after others, announces more assignments than were agreed on",
+                            number(announced_by)));
   }
   const std::span<std::byte> taken = rest.first(bytes);
   rest = rest.subspan(bytes);
@@ -205,7 +178,7 @@ void MessagePath::post_returns(Outgoing& peer) {
   peer.num_returned = 0;
   for (const Chunk& chunk : peer.chunks) {
     const std::size_t bytes = returned_bytes(peer.destination.assignments, chunk);
-    const std::span<std::byte> outputs = returned_outputs_.take(bytes);
+    const std::span<std::byte> outputs = returned_outputs_.take(bytes, self_);
     peer.outputs.push_back(outputs);
     peer.returns.push_back(Transfer::receive(transport_, peer.to, tag(Message::outputs, shape_.generation),
                                              outputs, peer.chunk_bytes));
@@ -214,7 +187,7 @@ void MessagePath::post_returns(Outgoing& peer) {
 
 void MessagePath::send_rows(Outgoing& peer, std::span<const std::byte> x) {
   for (const Chunk& chunk : peer.chunks) {
-    const std::span<std::byte> rows = packed_rows_.take(chunk.num_rows * shape_.sealed_row_bytes());
+    const std::span<std::byte> rows = packed_rows_.take(chunk.num_rows * shape_.sealed_row_bytes(), self_);
     pack_rows(shape_, peer.destination.tokens.subspan(chunk.first_row, chunk.num_rows), x, rows.data());
     peer.sends.push_back(
         Transfer::send(transport_, peer.to, tag(Message::rows, shape_.generation), rows, peer.chunk_bytes));
@@ -265,7 +238,8 @@ void MessagePath::begin_incoming(Rank from) {
   source.chunk_bytes = chunk_bytes;
   source.manifest_checksum = manifest_checksum;
   source.counts = counts;
-  const std::span<std::byte> manifest = manifests_.take(counts.num_assignments * sizeof(PlannedAssignment));
+  const std::span<std::byte> manifest =
+      manifests_.take(counts.num_assignments * sizeof(PlannedAssignment), from);
   source.manifest = {reinterpret_cast<PlannedAssignment*>(manifest.data()), counts.num_assignments};
   if (announcement_.holds_manifest(source.chunk_bytes)) {
     std::copy_n(announcement_.manifest.begin(), counts.num_assignments, source.manifest.begin());
@@ -273,8 +247,8 @@ void MessagePath::begin_incoming(Rank from) {
     source.manifest_received = Transfer::receive(transport_, from, tag(Message::manifest, shape_.generation),
                                                  manifest, source.chunk_bytes);
   }
-  source.rows = received_rows_.take(counts.num_rows * shape_.sealed_row_bytes());
-  source.outputs = computed_outputs_.take(counts.num_assignments * shape_.sealed_row_bytes());
+  source.rows = received_rows_.take(counts.num_rows * shape_.sealed_row_bytes(), from);
+  source.outputs = computed_outputs_.take(counts.num_assignments * shape_.sealed_row_bytes(), from);
   const std::size_t most_rows = rows_per_chunk(source.chunk_bytes);
   for (std::size_t row = 0; row < counts.num_rows; row += most_rows) {
     const std::size_t num_rows = std::min<std::size_t>(most_rows, counts.num_rows - row);
@@ -286,7 +260,8 @@ void MessagePath::begin_incoming(Rank from) {
 }
 
 void MessagePath::collect_from(Incoming& source, RowTable& rows) {
-  if (!source.manifest_received.is_done()) return;
+  const auto name = [&] { return describe(name_rows(source, source.num_collected)); };
+  if (!source.manifest_received.is_done(name)) return;
   if (source.chunks.empty()) {
     if (shape_.audit.is_on()) {
       shape_.audit.check(Announcement::manifest_label(source.from, self_), {std::as_bytes(source.manifest)},
@@ -297,7 +272,7 @@ void MessagePath::collect_from(Incoming& source, RowTable& rows) {
     expects(last.first_assignment + last.num_assignments == source.manifest.size(),
             "a manifest is ordered by rows, and names only rows that are sent");
   }
-  while (source.num_collected < source.chunks.size() && source.receives[source.num_collected].is_done()) {
+  while (source.num_collected < source.chunks.size() && source.receives[source.num_collected].is_done(name)) {
     add_chunk(source, source.chunks[source.num_collected], rows);
     ++source.num_collected;
   }
@@ -327,7 +302,8 @@ void MessagePath::give_back() {
 std::size_t MessagePath::collect_returned(ReturnTable& returned) {
   std::size_t complete = num_tokens_;
   for (const auto& peer : outgoing_) {
-    while (peer->num_returned < peer->returns.size() && peer->returns[peer->num_returned].is_done()) {
+    const auto name = [&] { return describe(name_outputs(*peer, peer->num_returned)); };
+    while (peer->num_returned < peer->returns.size() && peer->returns[peer->num_returned].is_done(name)) {
       const Chunk& chunk = peer->chunks[peer->num_returned];
       const auto assignments =
           peer->destination.assignments.subspan(chunk.first_assignment, chunk.num_assignments);

@@ -49,6 +49,7 @@ class MessagePath : public Path {
   std::optional<Rank> awaits_rows_of() const override;
   std::optional<Rank> awaits_outputs_of() const override;
   std::optional<Rank> awaits_taking_by() const override;
+  void list_missing(std::size_t num_lacking, MissingParts& missing) const override;
   bool is_idle() override;
 
  private:
@@ -66,7 +67,7 @@ class MessagePath : public Path {
     std::span<std::byte> rest;
 
     void reset(std::size_t bytes) { rest = memory.resize<std::byte>(bytes); }
-    std::span<std::byte> take(std::size_t bytes);
+    std::span<std::byte> take(std::size_t bytes, Rank announced_by);
   };
 
   /// Bytes of each pool.
@@ -92,6 +93,9 @@ class MessagePath : public Path {
   void post_returns(Outgoing& peer);
   void send_rows(Outgoing& peer, std::span<const std::byte> x);
   void post_counts();
+  void list_missing_rows(std::size_t num_lacking, MissingParts& missing) const;
+  PartName name_rows(const Incoming& source, std::size_t chunk) const;
+  PartName name_outputs(const Outgoing& peer, std::size_t chunk) const;
   void begin_incoming(Rank source);
   void collect_from(Incoming& source, RowTable& rows);
   void add_chunk(Incoming& source, const Chunk& chunk, RowTable& rows) const;

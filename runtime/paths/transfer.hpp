@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "comm/error.hpp"
 #include "comm/message_transport.hpp"
 
 namespace moewe {
@@ -15,6 +16,16 @@ class Transfer {
                        std::size_t most);
   static Transfer receive(MessageTransport& transport, Rank from, Tag tag, std::span<std::byte> bytes,
                           std::size_t most);
+
+  /// The same as is_done(); what it throws begins with `name()`.
+  template <typename Name>
+  bool is_done(Name&& name) {
+    try {
+      return is_done();
+    } catch (const Error& error) {
+      throw Error(error.kind(), name() + ": " + error.what());
+    }
+  }
 
   bool is_done() {
     if (!first_.is_done()) return false;

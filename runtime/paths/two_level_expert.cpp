@@ -82,6 +82,20 @@ void Expert::collect_chunk(Incoming& source, std::size_t chunk, RowTable& rows) 
   source.next_output += mine.size() * shape_.sealed_row_bytes();
 }
 
+/// A relay shows nothing of a source that sends nothing to the node.
+void Expert::list_missing(std::size_t num_lacking, MissingParts& missing) const {
+  if (num_lacking == 0) return;
+  for (const Incoming& source : incoming_) {
+    if (source.is_known && source.num_collected == source.chunks.size()) continue;
+    const std::string whose = fmt::format("of rank {}", number(source.from));
+    const std::string what =
+        source.is_known ? fmt::format("the rows {}'s {}", whose,
+                                      name_tokens(source.manifest.of(source.num_collected, position_)))
+                        : fmt::format("the letter {}, if it sends rows", whose);
+    missing.add({Direction::dispatch, source.relay, node_[position_], what});
+  }
+}
+
 void Expert::give_back() {
   for (Incoming& source : incoming_) {
     if (source.num_given_back == source.num_collected) continue;

@@ -25,6 +25,9 @@ class Expert {
   /// when it is more than was agreed on.
   void collect(RowTable& rows);
 
+  /// What the relays have not shown of the rows that this rank lacks.
+  void list_missing(std::size_t num_lacking, MissingParts& missing) const;
+
   /// All rows collected so far have their outputs written.
   void give_back();
 

@@ -64,6 +64,12 @@ std::size_t TwoLevelPath::collect_returned(ReturnTable& returned) {
   return source_.collect_returned(returned);
 }
 
+void TwoLevelPath::list_missing(std::size_t num_lacking, MissingParts& missing) const {
+  relay_.list_missing(missing);
+  expert_.list_missing(num_lacking, missing);
+  source_.list_missing(missing);
+}
+
 bool TwoLevelPath::is_idle() {
   progress();
   return source_.is_done() && relay_.is_done();

@@ -54,6 +54,7 @@ class TwoLevelPath : public Path {
   std::size_t collect_returned(ReturnTable& returned) override;
   bool needs_progress() const override { return true; }
   void progress() override;
+  void list_missing(std::size_t num_lacking, MissingParts& missing) const override;
   void check_canaries() const override { canaries_.check(board_.memory().of(self_), self_, generation_); }
   bool is_idle() override;
 

@@ -65,12 +65,13 @@ void Relay::advance(Incoming& source) {
     read_counts(source);
   }
   if (source.num_sent_back == source.chunks.size()) return;
+  const auto name = [&] { return describe(name_next(source)); };
   if (!source.is_manifest_read) {
-    if (!source.manifest_transfer.is_done()) return;
+    if (!source.manifest_transfer.is_done(name)) return;
     read_manifest(source);
   }
   const std::size_t num_shown = source.num_arrived;
-  while (source.num_arrived < source.chunks.size() && source.receives[source.num_arrived].is_done()) {
+  while (source.num_arrived < source.chunks.size() && source.receives[source.num_arrived].is_done(name)) {
     ++source.num_arrived;
   }
   if (source.num_arrived > num_shown) board_.show_arrived(source.from, shape_.generation, source.num_arrived);
@@ -230,6 +231,34 @@ void Relay::seal_sum(const Incoming& source, const Partial& sum, std::byte* chec
   put_checksum(checksum, 0,
                shape_.audit.checksum({Direction::back, source.from, self_, sum.token, sum.k},
                                      {sum.sum, shape_.row_bytes()}));
+}
+
+/// What comes next from a source.
+PartName Relay::name_next(const Incoming& source) const {
+  const std::string what = !source.is_announced ? "the counts"
+                           : !source.is_manifest_read
+                               ? "the manifest"
+                               : "the rows of " + name_tokens(source.manifest.of_chunk(source.num_arrived));
+  return {Direction::dispatch, source.from, self_, what};
+}
+
+void Relay::list_missing(MissingParts& missing) const {
+  for (const Incoming& source : incoming_) {
+    const bool is_complete = source.is_announced && source.num_arrived == source.chunks.size();
+    if (!is_complete) missing.add(name_next(source));
+    if (source.num_sent_back < source.num_arrived) list_missing_outputs(source, missing);
+  }
+}
+
+void Relay::list_missing_outputs(const Incoming& source, MissingParts& missing) const {
+  for (std::size_t rank = 0; rank < node_.size(); ++rank) {
+    const auto part = source.manifest.of(source.num_sent_back, rank);
+    const bool is_computed =
+        board_.num_computed(node_[rank], source.from, shape_.generation) > source.num_sent_back;
+    if (part.empty() || is_computed) continue;
+    missing.add({Direction::back, node_[rank], self_,
+                 fmt::format("the outputs of rank {}'s {}", number(source.from), name_tokens(part))});
+  }
 }
 
 bool Relay::is_done() {

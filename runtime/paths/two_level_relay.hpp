@@ -47,6 +47,9 @@ class Relay {
   /// announces cannot be.
   void progress();
 
+  /// What has not come from the sources, or from the experts of the node.
+  void list_missing(MissingParts& missing) const;
+
   /// True when all that this rank relays in the round has been sent back.
   bool is_done();
 
@@ -82,6 +85,8 @@ class Relay {
   };
 
   void advance(Incoming& source);
+  PartName name_next(const Incoming& source) const;
+  void list_missing_outputs(const Incoming& source, MissingParts& missing) const;
   void read_counts(Incoming& source);
   void lay_out(Incoming& source);
   void read_manifest(Incoming& source);

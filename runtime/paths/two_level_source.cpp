@@ -173,7 +173,8 @@ void Source::send(Node& node, std::span<const std::byte> x) {
 std::size_t Source::collect_returned(ReturnTable& returned) {
   std::size_t complete = num_tokens_;
   for (Node& node : nodes_) {
-    while (node.num_returned < node.returns.size() && node.returns[node.num_returned].is_done()) {
+    const auto name = [&] { return describe(name_outputs(node, node.num_returned)); };
+    while (node.num_returned < node.returns.size() && node.returns[node.num_returned].is_done(name)) {
       add_returned(node, node.num_returned, returned);
       ++node.num_returned;
     }
@@ -211,6 +212,16 @@ void Source::add_outputs(const Node& node, std::size_t chunk, ReturnTable& retur
     const auto part = node.manifest.of(chunk, rank);
     returned.add({node.ranks[rank], part, next, shape_.checksums_behind(next, part)}, shape_.row_bytes());
     next += part.size() * shape_.sealed_row_bytes();
+  }
+}
+
+PartName Source::name_outputs(const Node& node, std::size_t chunk) const {
+  return {Direction::back, node.relay, self_, "the outputs of " + name_tokens(node.manifest.of_chunk(chunk))};
+}
+
+void Source::list_missing(MissingParts& missing) const {
+  for (const Node& node : nodes_) {
+    if (node.num_returned < node.returns.size()) missing.add(name_outputs(node, node.num_returned));
   }
 }
 

@@ -28,6 +28,9 @@ class Source {
   /// Appends outputs that have come back since the last call. Returns up to which token all of them are back.
   std::size_t collect_returned(ReturnTable& returned);
 
+  /// Outputs that have not come back.
+  void list_missing(MissingParts& missing) const;
+
   /// True when everything has been sent.
   bool is_done();
 
@@ -69,6 +72,7 @@ class Source {
   void write_manifest(Node& node);
   void receive_outputs(Node& node);
   void send(Node& node, std::span<const std::byte> x);
+  PartName name_outputs(const Node& node, std::size_t chunk) const;
   std::size_t returned_bytes(const Node& node, std::size_t chunk) const;
   void add_returned(const Node& node, std::size_t chunk, ReturnTable& returned) const;
   void add_outputs(const Node& node, std::size_t chunk, ReturnTable& returned) const;

@@ -16,7 +16,7 @@ class CountingWatch : public Watch {
   RankStatus& status() override { return status_; }
   WaitTally& tally() override { return tally_; }
   bool is_over(std::chrono::steady_clock::time_point /*now*/) override { return false; }
-  void report() override {}
+  void report(const std::string& /*missing*/) override {}
 
  private:
   RankStatus status_;

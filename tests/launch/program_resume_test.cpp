@@ -1,5 +1,7 @@
 // A run that is interrupted keeps its complete steps, and another goes on from them to the same results.
 
+#include <cstdint>
+#include <cstring>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <random>
@@ -59,9 +61,10 @@ std::string once_kept(const Job& run, double most_s) {
 
 /// Ranks that lose their mpirun end a little later. A name for flock: it would create a file.
 void wait_until_given_up(const Job& run) {
-  test::run_command(fmt::format(
-      "{{ for i in $(seq 600); do [ ! -e {0} ] || flock -n 9 9< {0} && break; sleep 0.05; done; }} 2> /dev/null",
-      run.kept().string()));
+  test::run_command(
+      fmt::format("{{ for i in $(seq 600); do [ ! -e {0} ] || flock -n 9 9< {0} && break; sleep 0.05; done; "
+                  "}} 2> /dev/null",
+                  run.kept().string()));
 }
 
 /// Runs until a signal comes, which it does at most these seconds after something is kept.
@@ -183,6 +186,39 @@ TEST(Resume, AfterASignalEndsWithTheSameResults) {
   }
 }
 
+/// The number of the latest state in a file that KeptFile has written.
+std::uint64_t number_kept(const fs::path& file) {
+  constexpr std::size_t place = 40;
+  std::uint64_t number = 0;
+  const std::string bytes = test::read_file(file);
+  if (bytes.size() >= place + sizeof number) std::memcpy(&number, bytes.data() + place, sizeof number);
+  return number;
+}
+
+/// Steps take so long that the signal comes within one.
+TEST(Resume, AfterSigtermToOneRankAllEndAfterTheStepUnderWay) {
+  const std::string options =
+      "run --model custom --hidden 64 --intermediate 64 --experts 8 --topk 2 --layers 0 --tokens 60000 "
+      "--steps 5";
+  const TemporaryFolder folder, session;
+  const Job run{folder, processes(2), options};
+  const ProgramResult result = test::run_command(
+      fmt::format("TMPDIR={} {} --mca odls_base_sigkill_timeout 2 -n 2 sh -c '[ $OMPI_COMM_WORLD_RANK -ne 1 "
+                  "] || ({}; cp {} {}; "
+                  "kill -TERM $$) > /dev/null 2>&1 & exec {} {}'",
+                  session.path().string(), test::mpiexec(), once_kept(run, 0), run.kept().string(),
+                  (folder / "at_signal").string(), test::program(), run.arguments()));
+  expect_kept(run, result);
+  const std::uint64_t number = number_kept(run.kept());
+  EXPECT_GT(number, number_kept(folder / "at_signal")) << result.output;
+  EXPECT_NE(
+      result.output.find(fmt::format("moewe: {} of 5 steps are kept in {}; ", number, run.kept().string())),
+      std::string::npos)
+      << result.output;
+  expect_resumes(run, expected_results(options));
+}
+
+/// The others are in a step that never ends when mpirun sends them SIGTERM.
 TEST(Resume, AfterALostRankEndsWithTheSameResults) {
   for (int rank = 0; rank < 3; ++rank) {
     const TemporaryFolder folder;

@@ -2,6 +2,7 @@
 moewe_add_test(cost_file_test SOURCES launch/cost_file_test.cpp USES moewe_launch)
 moewe_add_test(exchange_choice_test SOURCES launch/exchange_choice_test.cpp USES moewe_launch)
 moewe_add_test(forced_routing_test SOURCES launch/forced_routing_test.cpp USES moewe_launch)
+moewe_add_test(graceful_end_test SOURCES launch/graceful_end_test.cpp USES moewe_launch)
 moewe_add_test(kept_file_test SOURCES launch/kept_file_test.cpp USES moewe_launch moewe_test_program)
 moewe_add_test(link_cache_test SOURCES launch/link_cache_test.cpp USES moewe_launch)
 moewe_add_test(load_file_test SOURCES launch/load_file_test.cpp USES moewe_launch)

@@ -92,12 +92,18 @@ TEST(Watchdog, FollowsTheChainOfWaits) {
   const Outcome outcome = watched([](Communicator& communicator, std::latch& is_over) {
     const std::size_t rank = index(communicator.rank());
     if (rank + 1 == num_ranks) return is_over.wait();
-    communicator.waiter().until([] { return false; }, {"the next rank", rank_at(rank + 1)});
+    communicator.waiter().until([] { return false; }, {"the next rank", rank_at(rank + 1), Awaited::arrival,
+                                                       [=] { return fmt::format("lacks part {}", rank); }});
   });
   EXPECT_EQ(count(outcome.printed, culprit_line(num_ranks - 1, "slow")), 1U) << outcome.printed;
+  for (std::size_t rank = 0; rank + 1 < num_ranks; ++rank) {
+    const std::string line = fmt::format("moewe: rank {} on {}: lacks part {}\n", rank, host_name(), rank);
+    EXPECT_EQ(count(outcome.printed, line), 1U) << outcome.printed;
+  }
   ASSERT_EQ(outcome.errors.size(), num_ranks - 1);
   for (const std::string& error : outcome.errors) {
     EXPECT_NE(error.find(" s for the next rank from rank "), std::string::npos) << error;
+    EXPECT_NE(error.find("; lacks part "), std::string::npos) << error;
   }
 }
 

@@ -45,8 +45,8 @@ class Expert {
   std::vector<float> run(const std::vector<float>& x) {
     const std::size_t hidden = spec_.expert.hidden;
     const std::size_t num_rows = x.size() / hidden;
-    std::vector<std::byte> in(x.size() * bytes_of(dtype_)), out(x.size() * bytes_of(output_dtype_));
-    for (std::size_t i = 0; i < x.size(); ++i) write(x[i], dtype_, in.data() + i * bytes_of(dtype_));
+    const std::vector<std::byte> in = test::as_bytes_of(dtype_, x);
+    std::vector<std::byte> out(x.size() * bytes_of(output_dtype_));
     std::vector<Row> rows;
     for (std::size_t i = 0; i < num_rows; ++i) {
       // Outputs in reverse order: rows lie anywhere.
@@ -70,11 +70,6 @@ class Expert {
   }
 
  private:
-  static void write(float value, Dtype dtype, std::byte* to) {
-    const Bf16 half = round_to_bf16(value);
-    std::memcpy(to, dtype == Dtype::f32 ? static_cast<const void*>(&value) : &half, bytes_of(dtype));
-  }
-
   float read(const std::byte* row, std::size_t h) const {
     return output_dtype_ == Dtype::f32 ? reinterpret_cast<const float*>(row)[h]
                                        : widen(reinterpret_cast<const Bf16*>(row)[h]);

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <random>
 #include <span>
 #include <vector>
@@ -19,6 +21,23 @@ inline std::vector<float> random_floats(std::size_t count, std::uint64_t seed) {
   std::vector<float> values(count);
   for (float& value : values) value = normal(generator);
   return values;
+}
+
+/// The nearest values that bf16 holds.
+inline std::vector<float> as_bf16(std::vector<float> values) {
+  for (float& value : values) value = widen(round_to_bf16(value));
+  return values;
+}
+
+/// Values as they lie in memory; rounded to the type.
+inline std::vector<std::byte> as_bytes_of(Dtype dtype, const std::vector<float>& values) {
+  std::vector<std::byte> bytes(values.size() * bytes_of(dtype));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const Bf16 narrow = round_to_bf16(values[i]);
+    const void* const value = dtype == Dtype::f32 ? static_cast<const void*>(&values[i]) : &narrow;
+    std::memcpy(bytes.data() + i * bytes_of(dtype), value, bytes_of(dtype));
+  }
+  return bytes;
 }
 
 /// A layer's weights from a seed; every expert's depend on its id alone, so that any rank makes the same.
