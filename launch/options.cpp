@@ -35,6 +35,10 @@ const Choices<Calibrate> calibrate_choices{
     {"cached", Calibrate::cached}, {"fresh", Calibrate::fresh}, {"off", Calibrate::off}};
 const Choices<OverlapMode> overlap_choices{
     {"shared", OverlapMode::shared}, {"off", OverlapMode::off}, {"half", OverlapMode::half}};
+const Choices<DeviceRequest> device_choices{{"auto", DeviceRequest::automatic},
+                                            {"cpu", DeviceRequest::cpu},
+                                            {"gpu", DeviceRequest::gpu},
+                                            {"emulated", DeviceRequest::emulated}};
 const Choices<VerifyLevel> verify_choices{
     {"ledger", VerifyLevel::ledger}, {"audit", VerifyLevel::audit}, {"off", VerifyLevel::off}};
 const Choices<Dtype> dtype_choices{{"f32", Dtype::f32}, {"bf16", Dtype::bf16}};
@@ -205,6 +209,7 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
   options.overlap = find_choice(values, "overlap", overlap_choices);
   options.layer.overlap = options.overlap != OverlapMode::off;
   options.verify = find_choice(values, "verify", verify_choices);
+  options.device = find_choice(values, "device", device_choices);
   options.timeout_s = find_positive(values, "timeout", max_timeout_s).value_or(options.timeout_s);
   options.resume = values.count("resume") > 0;
   require_with(values, options.output.has_value(), "--output FILE", {"resume"});
@@ -212,6 +217,7 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
   check_split(options);
   require_scores(options);
   require_whole_steps(options);
+  check_device(options);
   return options;
 }
 
@@ -247,6 +253,7 @@ std::vector<std::string> RunOptions::shared_settings() const {
           fmt::format("--overlap {}", name_of(overlap)),
           fmt::format("--verify {}", name_of(verify)),
           fmt::format("--split {}", name_of(split_choices, layer.split)),
+          fmt::format("--device {}", name_of(device_choices, device)),
           fmt::format("--timeout {}", timeout_s),
           fmt::format("--placement {}", placement         ? "FILE"
                                         : plans_placement ? "(planned)"

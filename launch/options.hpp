@@ -11,6 +11,7 @@
 #include "launch/forced_routing.hpp"
 #include "launch/overlap_mode.hpp"
 #include "launch/rebalance_request.hpp"
+#include "launch/run_device.hpp"
 #include "runtime/layer_options.hpp"
 #include "runtime/layer_spec.hpp"
 #include "runtime/ledger.hpp"
@@ -59,6 +60,7 @@ struct RunOptions {
   ExchangeRequest exchange;
   OverlapMode overlap = OverlapMode::shared;
   VerifyLevel verify = VerifyLevel::ledger;
+  DeviceRequest device = DeviceRequest::cpu;
   std::optional<std::size_t> threads;       ///< per rank; none: chosen from the machine
   std::optional<std::size_t> memory_limit;  ///< bytes per rank; none: what the machine has
   double timeout_s = 120;

@@ -39,7 +39,8 @@ std::string input_line(const RunInputs& inputs) {
 
 }  // namespace
 
-std::string identity_of(const RunInputs& inputs, const RunOptions& options, const Topology& topology) {
+std::string identity_of(const RunInputs& inputs, const RunOptions& options, const Topology& topology,
+                        const Device* device) {
   std::vector<std::string> lines;
   for (const std::string& setting : options.shared_settings()) {
     if (decides_results(setting, options.layer.combine)) lines.push_back(setting);
@@ -51,6 +52,7 @@ std::string identity_of(const RunInputs& inputs, const RunOptions& options, cons
   lines.push_back(fmt::format("{} tokens per step", inputs.tokens().num_tokens()));
   lines.push_back(routing_line(inputs, options));
   lines.push_back("instructions " + instruction_set());
+  if (device != nullptr) lines.push_back("on " + device->description());
   const bool is_fair = options.layer.capacity && options.layer.capacity->is_fair;
   if (options.layer.combine == Combine::fast || is_fair) {
     lines.push_back(fmt::format("{} ranks on {} nodes", topology.num_ranks(), topology.num_nodes()));

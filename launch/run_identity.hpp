@@ -11,6 +11,7 @@ namespace moewe {
 /// A line for everything that the results of a run depend on, as far as it can be told without computing, for
 /// comparison with another run's: what was asked for, model and input as their headers have them, and the
 /// instruction set; ranks and paths only where sums depend on them.
-std::string identity_of(const RunInputs& inputs, const RunOptions& options, const Topology& topology);
+std::string identity_of(const RunInputs& inputs, const RunOptions& options, const Topology& topology,
+                        const Device* device);
 
 }  // namespace moewe

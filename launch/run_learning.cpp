@@ -53,6 +53,7 @@ LoadHistory RunLearning::history_before(const RunInputs& inputs, const RunOption
 }
 
 void RunLearning::begin() {
+  if (layers_.empty()) return;  // on devices nothing moves
   const Placement& placement = layers_.front()->placement();
   for (std::size_t rank = 0; rank < placement.num_ranks(); ++rank)
     slots_per_rank_.push_back(placement.experts_of(rank_at(rank)).size());

@@ -9,6 +9,8 @@
 #include "comm/together.hpp"
 #include "launch/human.hpp"
 #include "launch/token_range.hpp"
+#include "runtime/device_lane.hpp"
+#include "runtime/device_weights.hpp"
 #include "runtime/layer_memory.hpp"
 #include "runtime/rounds.hpp"
 
@@ -62,13 +64,27 @@ std::optional<Rank> worst_rank(Communicator& communicator, std::size_t needed, s
 }
 
 /// The same on all ranks.
-std::vector<std::string> remedies(const RunInputs& inputs, const LayerOptions& options) {
+std::vector<std::string> remedies(const RunInputs& inputs, Dtype dtype) {
   std::vector<std::string> all;
   if (inputs.layers().size() > 1) all.emplace_back("fewer --layers");
-  if (options.dtype != Dtype::bf16) all.emplace_back("--dtype bf16");
+  if (dtype != Dtype::bf16) all.emplace_back("--dtype bf16");
   all.emplace_back("more ranks on more nodes");
   all.emplace_back("fewer tokens");
   return all;
+}
+
+/// What the engine, and the tokens that it reads, take of a run's memory.
+RunPlan plan_tokens(const Engine& engine, const RunInputs& inputs, Dtype dtype, std::size_t num_tokens) {
+  const LayerSpec& spec = inputs.spec();
+  RunPlan plan;
+  add_all(engine.own_memory(), plan.resident);
+  plan.resident.add(tokens_name, num_tokens * spec.expert.hidden * bytes_of(dtype));
+  plan.resident.add(results_name, num_tokens * spec.expert.hidden * sizeof(float));
+  if (inputs.routing() != nullptr) {
+    plan.resident.add(forced_routing_name,
+                      num_tokens * spec.router.top_k * (sizeof(ExpertId) + sizeof(float)));
+  }
+  return plan;
 }
 
 /// What a rank computes and where it begins.
@@ -131,20 +147,29 @@ RunPlan plan_run(Engine& engine, const RunInputs& inputs, const LayerOptions& op
   const LayerSpec& spec = inputs.spec();
   const LayerShare share{num_slots, engine.threads(), engine.communicator().size()};
   const LayerMemory layer = plan_layer(spec, options, share, engine.matmuls());
-  RunPlan plan;
-  plan.remedies = remedies(inputs, options);
+  RunPlan plan = plan_tokens(engine, inputs, options.dtype, num_tokens);
+  plan.remedies = remedies(inputs, options.dtype);
   for (std::size_t i = 0; i < inputs.layers().size(); ++i) add_all(layer.weights, plan.resident);
   add_all(layer.shared, plan.resident);
-  add_all(engine.own_memory(), plan.resident);
-  plan.resident.add(tokens_name, num_tokens * spec.expert.hidden * bytes_of(options.dtype));
-  plan.resident.add(results_name, num_tokens * spec.expert.hidden * sizeof(float));
-  if (inputs.routing() != nullptr) {
-    plan.resident.add(forced_routing_name,
-                      num_tokens * spec.router.top_k * (sizeof(ExpertId) + sizeof(float)));
-  }
   plan.loading_bytes = layer.loading_bytes + engine.initial_lane_bytes();
 
   plan_steps(engine, inputs, options, {num_slots, num_tokens}, plan);
+  return plan;
+}
+
+RunPlan plan_run_on_device(Engine& engine, const RunInputs& inputs, const DeviceSizes& sizes,
+                           std::size_t num_tokens) {
+  RunPlan plan = plan_tokens(engine, inputs, sizes.dtype, num_tokens);
+  plan.remedies = remedies(inputs, sizes.dtype);
+  for (std::size_t i = 0; i < inputs.layers().size(); ++i)
+    add_all(DeviceWeights::plan_memory(sizes.spec, sizes.dtype, sizes.num_slots, sizes.most_slots),
+            plan.resident);
+  const std::size_t num_ranks = engine.communicator().size();
+  add_all(DeviceLane::plan_memory(sizes, num_ranks), plan.resident);
+  plan.loading_bytes = DeviceWeights::loading_bytes(sizes.spec) + engine.initial_lane_bytes();
+  const std::size_t arriving =
+      inputs.tokens().num_tokens() * std::min(sizes.spec.router.top_k, sizes.num_slots);
+  plan.least_step_bytes = plan.most_step_bytes = DeviceLane::plan_arrivals(sizes, arriving).total();
   return plan;
 }
 

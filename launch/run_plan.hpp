@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "launch/run_inputs.hpp"
+#include "runtime/device_step.hpp"
 #include "runtime/engine.hpp"
 #include "runtime/memory_plan.hpp"
 
@@ -25,6 +26,10 @@ struct RunPlan {
 /// Local. `num_slots` of each layer's experts and `num_tokens` of each step's tokens are this rank's.
 RunPlan plan_run(Engine& engine, const RunInputs& inputs, const LayerOptions& options, std::size_t num_slots,
                  std::size_t num_tokens);
+
+/// The same for layers of these sizes on devices, whose memory counts like that of the host.
+RunPlan plan_run_on_device(Engine& engine, const RunInputs& inputs, const DeviceSizes& sizes,
+                           std::size_t num_tokens);
 
 /// Collective. `limit` is what this rank may use. Where a rank needs more, prints the table of the one that
 /// lacks the most and throws a shared InvalidInput. Where a rank's steps might, limits the engine's memory on

@@ -12,7 +12,9 @@
 #include "launch/available_memory.hpp"
 #include "launch/environment.hpp"
 #include "launch/exchange_choice.hpp"
+#include "launch/run_device.hpp"
 #include "launch/run_inputs.hpp"
+#include "launch/run_layers.hpp"
 #include "launch/run_plan.hpp"
 #include "launch/run_position.hpp"
 #include "launch/run_result.hpp"
@@ -44,12 +46,15 @@ EngineOptions engine_options(std::size_t num_threads, const RunOptions& options,
 }
 
 /// Collective. What this rank needs, if that can be had.
-RunPlan plan_memory(Engine& engine, const RunInputs& inputs, const RunOptions& options) {
+RunPlan plan_memory(Engine& engine, const RunInputs& inputs, const RunOptions& options, bool is_on_device) {
   Communicator& communicator = engine.communicator();
   const Rank rank = communicator.rank();
   const Placement placement = inputs.placement(inputs.layers().front(), communicator.size());
   const TokenRange tokens = tokens_of_rank(inputs.tokens().num_tokens(), communicator.size(), rank);
-  RunPlan plan = plan_run(engine, inputs, options.layer, placement.experts_of(rank).size(), tokens.count);
+  RunPlan plan =
+      is_on_device
+          ? plan_run_on_device(engine, inputs, device_sizes(communicator, inputs, options), tokens.count)
+          : plan_run(engine, inputs, options.layer, placement.experts_of(rank).size(), tokens.count);
   if (options.timeline) {
     plan.resident.add(timeline_name, LatestRecords::bytes_for(Timeline::room_for(
                                          options.steps, inputs.layers().size(), communicator.size())));
@@ -78,6 +83,15 @@ const char* name_of(PathKind kind) {
       return "two-level";
   }
   return "";
+}
+
+/// Of layers on devices, between all ranks.
+std::vector<PairPath> pushes(std::size_t num_ranks) {
+  std::vector<PairPath> pairs;
+  for (std::size_t i = 0; i < num_ranks * num_ranks; ++i)
+    pairs.push_back(
+        {i / num_ranks, i % num_ranks, "push", "memory", "into one another's device memory", "of the path"});
+  return pairs;
 }
 
 /// Collective: everybody's paths, as a list on rank 0.
@@ -173,14 +187,18 @@ void describe_start(const RunOptions& options, RunResult& result) {
 }
 
 RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptions& options,
-                         const RunPlan& plan, StepLoop& loop) {
+                         const RunPlan& plan, const RunDevice& device, StepLoop& loop) {
   Communicator& communicator = engine.communicator();
   const LayerSpec& spec = loop.spec();
   RunResult result;
   result.ranks = communicator.size();
   result.nodes = communicator.topology().num_nodes();
   result.isa = instruction_set();
-  result.matmul_rows = name_of(loop.any_layer().matmul_rows().value());
+  result.device = device.kind();
+  result.device_name = device.device ? device.device->description() : "";
+  result.device_reason = device.reason;
+  result.matmul_rows =
+      name_of(device.device ? Matmul::Rows::exact : loop.layers().on_cores().front()->matmul_rows().value());
   result.model = inputs.model().config().name;
   result.dtype = name_of(options.layer.dtype);
   result.combine = name_of(options.layer.combine);
@@ -199,7 +217,7 @@ RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptio
   result.layers = inputs.layers();
   result.threads = engine.threads();
   result.cores = cores_of_rank(ranks_on_node(communicator));
-  result.exchange = gather_paths(communicator, engine);
+  result.exchange = device.device ? pushes(result.ranks) : gather_paths(communicator, engine);
   add_totals(communicator, loop, result);
   add_migration(communicator, loop, result);
   add_waits(communicator, loop.totals(), result);
@@ -241,18 +259,19 @@ void guarded(Communicator& communicator, const RunOptions& options, const RunPos
   }
 }
 
-void run_steps(Engine& engine, const RunInputs& inputs, const RunOptions& options, RunPosition& position) {
+void run_steps(Engine& engine, const RunInputs& inputs, const RunOptions& options, const RunDevice& device,
+               RunPosition& position) {
   Communicator& communicator = engine.communicator();
-  const RunPlan plan = plan_memory(engine, inputs, options);
+  const RunPlan plan = plan_memory(engine, inputs, options, device.device != nullptr);
   std::optional<AtomicFile> json;  // begun before the work, so that what cannot be written is said now
   together(communicator, [&] {
     if (options.json && communicator.rank() == Rank{0}) json.emplace(*options.json);
   });
-  StepLoop loop(engine, inputs, options, position);
+  StepLoop loop(engine, inputs, options, device.device.get(), position);
   if (!loop.run()) return;
   position.leave_steps();
   position.enter("report");
-  const RunResult result = collect_result(engine, inputs, options, plan, loop);
+  const RunResult result = collect_result(engine, inputs, options, plan, device, loop);
   together(communicator, [&] {
     if (communicator.rank() != Rank{0}) return;
     print_text(to_text(result));
@@ -272,6 +291,7 @@ void run_steps(Engine& engine, const RunInputs& inputs, const RunOptions& option
 void run_rank(Communicator& communicator, const Backend& backend, const RunOptions& options) {
   RunPosition position(communicator.waiter().watch());
   std::optional<RunInputs> inputs;
+  RunDevice device;
   std::optional<Engine> engine;
   guarded(communicator, options, position, [&] {
     std::size_t num_threads = 0;
@@ -279,13 +299,14 @@ void run_rank(Communicator& communicator, const Backend& backend, const RunOptio
       num_threads = options.threads ? *options.threads : default_threads(ranks_on_node(communicator));
     });
     inputs.emplace(communicator, options, num_threads);
+    device = choose_run_device(communicator, options);
     position.enter("loading");
     const ExchangeChoice exchange =
         choose_exchange(communicator.topology(), calibrate(communicator, backend, options.exchange),
                         expected_traffic(*inputs, options.layer, communicator.size()));
     engine.emplace(communicator, exchange.backend, engine_options(num_threads, options, exchange.basis));
   });
-  guarded(communicator, options, position, [&] { run_steps(*engine, *inputs, options, position); });
+  guarded(communicator, options, position, [&] { run_steps(*engine, *inputs, options, device, position); });
 }
 
 }  // namespace moewe

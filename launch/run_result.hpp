@@ -30,11 +30,14 @@ struct PairPath {
 struct RunResult {
   std::size_t ranks = 0;
   std::size_t nodes = 0;
+  std::string device;         ///< that layers are on: "cpu", "gpu" or "emulated"
+  std::string device_name;    ///< of rank 0, or empty
+  std::string device_reason;  ///< for the choice
   std::string isa;
   std::string model;
   std::string dtype;
   std::string combine;
-  std::string split;  ///< of the load of copies
+  std::string split;      ///< of the load of copies
   std::string overlap;    ///< as it would be typed
   std::size_t lanes = 1;  ///< parts of a step that are in flight at a time
   std::string routing;

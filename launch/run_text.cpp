@@ -182,6 +182,9 @@ std::string to_text(const RunResult& result) {
   line("begins with", start_text(result));
   line("ranks", fmt::format("{} on {}, {} each, {}", result.ranks, count(result.nodes, "node"),
                             threads_text(result), result.isa));
+  line("device", result.device_name.empty()
+                     ? fmt::format("{}: {}", result.device, result.device_reason)
+                     : fmt::format("{} ({}): {}", result.device, result.device_name, result.device_reason));
   line("paths", path_counts(result));
   if (result.ranks > 1) line("because", path_reasons(result));
   if (result.steps_before > 0) {

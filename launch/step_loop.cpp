@@ -16,13 +16,15 @@
 
 namespace moewe {
 
-StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& options, RunPosition& position)
+StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& options, Device* device,
+                   RunPosition& position)
     : engine_(engine),
       inputs_(inputs),
       options_(options),
       position_(position),
       own_tokens_(tokens_of_rank(inputs.tokens().num_tokens(), engine.communicator().size(),
                                  engine.communicator().rank())),
+      layers_(engine, inputs, options, device),
       forced_experts_(engine.memory(), forced_routing_name),
       forced_weights_(engine.memory(), forced_routing_name) {
   Communicator& communicator = engine_.communicator();
@@ -47,27 +49,24 @@ StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& op
   }
   if (options_.layer.capacity) totals_.overflow.resize(inputs_.layers().size());
   if (options_.output && (options_.steps > 1 || options_.resume)) {
-    keeper_.emplace(communicator, RunKeeper::Subject{*options_.output,
-                                                     identity_of(inputs_, options_, communicator.topology()),
-                                                     shape_of_totals(), options_.steps});
+    keeper_.emplace(
+        communicator,
+        RunKeeper::Subject{*options_.output, identity_of(inputs_, options_, communicator.topology(), device),
+                           shape_of_totals(), options_.steps});
   }
   if (options_.resume) resume();
-  learning_.emplace(communicator, inputs_, options_, layers_, before_.num_steps > 0);
+  learning_.emplace(communicator, inputs_, options_, layers_.on_cores(), before_.num_steps > 0);
   if (options_.timeline) {
-    timeline_.emplace(communicator, *options_.timeline, layers_, inputs_.layers(),
+    timeline_.emplace(communicator, *options_.timeline, layers_.on_cores(), inputs_.layers(),
                       std::move(records).value());
   }
-  for (const std::size_t layer : inputs_.layers()) {
-    layers_.push_back(std::make_unique<MoeLayer>(engine_, spec(),
-                                                 inputs_.placement(layer, communicator.size()),
-                                                 *inputs_.model().weights(layer), options_.layer));
-  }
+  layers_.load();
   loads_.resize(layers_.size());
   if (options_.rebalance.is_on()) {
     const std::optional<PathBasis>& basis = engine.path_basis();
     budget_.emplace(communicator.topology(), options_.rebalance.budget_bytes,
                     basis ? basis->messages.between_nodes : std::nullopt);
-    rebalancing_.emplace(communicator, options_.rebalance, *budget_, layers_, inputs_.layers(),
+    rebalancing_.emplace(communicator, options_.rebalance, *budget_, layers_.on_cores(), inputs_.layers(),
                          inputs_.costs());
   }
   learning_->begin();
@@ -190,7 +189,7 @@ StepOutcome StepLoop::compute_layer(std::size_t step, std::size_t i) {
   position_.enter_step(step, layer);
   position_.enter("input");
   together(engine_.communicator(), [&] { read_inputs(layer, step); });
-  return forward(*layers_[i]);
+  return forward(i);
 }
 
 void StepLoop::run_layer(std::size_t step, std::size_t i) {
@@ -250,13 +249,13 @@ void StepLoop::read_rows(std::size_t layer, std::size_t step) {
   }
 }
 
-StepOutcome StepLoop::forward(MoeLayer& layer) {
+StepOutcome StepLoop::forward(std::size_t i) {
   const std::size_t num_values = own_tokens_.count * spec().expert.hidden;
   const Dtype dtype = options_.layer.dtype;
   const TokenRows x({x_.data(), num_values * bytes_of(dtype)}, dtype);
   const std::span<float> y = y_.as<float>(num_values);
   try {
-    return run_step(layer, options_.overlap, x, inputs_.routing() != nullptr ? &forced_routing_ : nullptr, y);
+    return layers_.run_step(i, x, inputs_.routing() != nullptr ? &forced_routing_ : nullptr, y);
   } catch (...) {
     position_.enter(name_of(engine_.position().phase));
     throw;

@@ -14,10 +14,10 @@
 #include "launch/reference_check.hpp"
 #include "launch/run_inputs.hpp"
 #include "launch/run_keeper.hpp"
+#include "launch/run_layers.hpp"
 #include "launch/run_learning.hpp"
 #include "launch/run_position.hpp"
 #include "launch/timeline.hpp"
-#include "runtime/moe_layer.hpp"
 
 namespace moewe {
 
@@ -41,7 +41,9 @@ class StepLoop {
  public:
   /// Collective. Borrows everything. Throws a shared InvalidInput, among others, when the run cannot go on
   /// from what is kept.
-  StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& options, RunPosition& position);
+  /// `device` is what the layers are on, null for cores.
+  StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& options, Device* device,
+           RunPosition& position);
 
   /// Collective. Returns whether all steps have been run: where a rank was asked to end by SIGTERM, all end
   /// after the same step, which is kept.
@@ -57,7 +59,7 @@ class StepLoop {
   const ReferenceCheck& reference() const { return *reference_; }
   OutputDigest& digest() { return digest_; }
   const LayerSpec& spec() const { return inputs_.spec(); }
-  const MoeLayer& any_layer() const { return *layers_.front(); }
+  const RunLayers& layers() const { return layers_; }
 
   const RunLearning& learnt() const { return *learning_; }
 
@@ -77,7 +79,7 @@ class StepLoop {
   void run_layer(std::size_t step, std::size_t i);
   void read_inputs(std::size_t layer, std::size_t step);
   void read_rows(std::size_t layer, std::size_t step);
-  StepOutcome forward(MoeLayer& layer);
+  StepOutcome forward(std::size_t i);
   void account(const StepReport& report, std::size_t i);
   void compare(std::size_t layer, const StepOutcome& outcome);
 
@@ -86,7 +88,7 @@ class StepLoop {
   const RunOptions& options_;
   RunPosition& position_;
   TokenRange own_tokens_;
-  std::vector<std::unique_ptr<MoeLayer>> layers_;
+  RunLayers layers_;
   std::optional<MigrationBudget> budget_;
   std::optional<Rebalancing> rebalancing_;
   std::optional<RunLearning> learning_;

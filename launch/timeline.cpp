@@ -39,7 +39,7 @@ Timeline::Timeline(Communicator& communicator, std::filesystem::path path,
 
 void Timeline::step_of_layer(std::uint64_t step, std::size_t i, const StepOutcome& outcome) {
   records_.add(record_of(step, i, outcome));
-  marks_.look_at(i, layers_[i]->migration(), outcome.begun);
+  if (i < layers_.size()) marks_.look_at(i, layers_[i]->migration(), outcome.begun);
 }
 
 void Timeline::between_steps() {

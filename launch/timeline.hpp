@@ -35,7 +35,7 @@ class Timeline {
   static std::size_t room_for(std::uint64_t num_steps, std::size_t num_layers, std::size_t num_ranks);
 
   /// Collective: begins the file, which is rank 0's, and measures how the nodes' clocks stand. Borrows the
-  /// layers, which may yet have to come; `numbers` are what people call them. `records` have as much room on
+  /// layers, which may yet have to come, or are on devices; `numbers` are what people call them. `records` have as much room on
   /// each rank. Throws a shared InvalidInput where the file cannot be written.
   Timeline(Communicator& communicator, std::filesystem::path path,
            const std::vector<std::unique_ptr<MoeLayer>>& layers, std::vector<std::size_t> numbers,

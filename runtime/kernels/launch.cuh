@@ -14,6 +14,12 @@ namespace moewe {
 template <typename Work>
 int start(void (*kernel)(Work), dim3 grid, unsigned int threads, std::size_t bytes, StreamHandle stream,
           const Work& work) {
+  constexpr std::size_t always_there = std::size_t{48} << 10U;  // more is to be asked for
+  if (bytes > always_there) {
+    const int code =
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+    if (code != cudaSuccess) return code;
+  }
   kernel<<<grid, threads, bytes, stream>>>(work);
   return cudaGetLastError();
 }

@@ -18,7 +18,8 @@ constexpr std::uint32_t top_k = 8;
 constexpr std::size_t row_bytes = hidden * sizeof(Bf16);
 constexpr std::uint32_t num_rows = num_tokens * top_k;
 
-/// Seconds of one run: the median of several, each of so many runs that their start does not count.
+}  // namespace
+
 double seconds_of(DeviceWork& work, const std::function<void()>& enqueue) {
   constexpr int runs = 20;
   std::vector<double> seconds;
@@ -32,6 +33,8 @@ double seconds_of(DeviceWork& work, const std::function<void()>& enqueue) {
   std::nth_element(seconds.begin(), seconds.begin() + 4, seconds.end());
   return seconds[4];
 }
+
+namespace {
 
 double rate(std::size_t bytes, double seconds) { return static_cast<double>(bytes) / seconds * 1e-9; }
 
@@ -93,10 +96,11 @@ std::vector<Rate> measure_rates(Device& device) {
   const double push = push_rate(work, rows, others);
   const double quantised = push_quantised_rate(work, rows, others);
   const double combine = combine_rate(work, rows);
-  return {{"copy on the device", copy, 1.0},
-          {"push_rows", push, push / copy},
-          {"push_quantised", quantised, quantised / copy},
-          {"combine_tokens", combine, combine / copy}};
+  const auto of_copy = [&](const char* name, double value) {
+    return Rate{name, value, "GB", value / copy, "the copy"};
+  };
+  return {of_copy("copy on the device", copy), of_copy("push_rows", push),
+          of_copy("push_quantised", quantised), of_copy("combine_tokens", combine)};
 }
 
 }  // namespace moewe::test

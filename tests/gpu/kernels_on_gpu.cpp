@@ -23,10 +23,16 @@ bool print_comparisons(Device& gpu) {
   return is_right;
 }
 
+void print(const std::vector<test::Rate>& rates) {
+  for (const test::Rate& rate : rates)
+    std::printf("  %-58s %7.0f %s/s, %.2f of %s\n", rate.name.c_str(), rate.value, rate.unit, rate.share,
+                rate.limit);
+}
+
 void print_rates(Device& gpu) {
-  for (const test::Rate& rate : test::measure_rates(gpu))
-    std::printf("  %-58s %7.0f GB/s, %.2f of the copy\n", rate.name.c_str(), rate.gigabytes_per_second,
-                rate.over_copy);
+  const std::vector<test::Rate> rates = test::measure_rates(gpu);
+  print(rates);
+  print(test::measure_matmuls(gpu, rates.front().value));
 }
 
 }  // namespace

@@ -20,6 +20,7 @@
 #define __global__
 #define __device__
 #define __shared__ static
+#define __launch_bounds__(threads)
 
 struct dim3 {
   dim3(unsigned int in_x = 1, unsigned int in_y = 1, unsigned int in_z = 1) : x(in_x), y(in_y), z(in_z) {}
@@ -54,6 +55,15 @@ class Block {
     const Value theirs = shown[current_ / lanes * lanes + lane];
     wait_for_warp();
     return theirs;
+  }
+
+  /// What all lanes of the thread's warp show, until they wait for one another again.
+  template <typename Value>
+  const Value* show(const Value& mine) {
+    static std::vector<Value> shown(most_threads);
+    shown[current_] = mine;
+    wait_for_warp();
+    return shown.data() + current_ / lanes * lanes;
   }
 
   unsigned int current() const { return current_; }
@@ -101,7 +111,7 @@ class Block {
   ucontext_t scheduler_{};
   Barrier all_;
   std::vector<Barrier> warps_;
-  alignas(16) std::vector<std::byte> shared_ = std::vector<std::byte>(std::size_t{48} << 10U);
+  alignas(16) std::vector<std::byte> shared_ = std::vector<std::byte>(std::size_t{96} << 10U);
 };
 
 struct ThreadIndex {
@@ -133,6 +143,12 @@ Value __shfl_up_sync(unsigned int, Value mine, unsigned int distance) {
 inline unsigned int atomicAdd(unsigned int* to, unsigned int value) {
   const unsigned int before = *to;
   *to += value;
+  return before;
+}
+
+inline unsigned int atomicMin(unsigned int* to, unsigned int value) {
+  const unsigned int before = *to;
+  *to = std::min(*to, value);
   return before;
 }
 

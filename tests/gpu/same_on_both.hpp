@@ -5,8 +5,11 @@
 #include <vector>
 
 #include "tests/gpu/activate_run.hpp"
+#include "tests/gpu/arrange_run.hpp"
+#include "tests/gpu/arrival_run.hpp"
 #include "tests/gpu/checksum_run.hpp"
 #include "tests/gpu/combine_run.hpp"
+#include "tests/gpu/multiply_run.hpp"
 #include "tests/gpu/plan_run.hpp"
 #include "tests/gpu/quantise_run.hpp"
 #include "tests/gpu/route_run.hpp"
@@ -26,6 +29,20 @@ inline bool is_same(const PlanResult& a, const PlanResult& b) {
          is_same(a.planned, b.planned) && is_same(a.pushed, b.pushed);
 }
 
+inline bool is_same(const ArrivalResult& a, const ArrivalResult& b) {
+  return is_same(a.first_row, b.first_row) && is_same(a.inputs, b.inputs) && is_same(a.outputs, b.outputs) &&
+         is_same(a.addresses, b.addresses);
+}
+
+inline bool is_same(const ArrangeResult& a, const ArrangeResult& b) {
+  return is_same(a.rows, b.rows) && is_same(a.first_place, b.first_place) && is_same(a.counts, b.counts) &&
+         is_same(a.returned, b.returned);
+}
+
+inline bool is_same(const LogitsResult& a, const LogitsResult& b) {
+  return is_same(a.logits, b.logits) && is_same(a.bad_token, b.bad_token);
+}
+
 inline bool is_same(const RouteResult& a, const RouteResult& b) {
   return is_same(a.selection, b.selection) && is_same(a.scores, b.scores) && is_same(a.experts, b.experts) &&
          is_same(a.weights, b.weights);
@@ -34,6 +51,17 @@ inline bool is_same(const RouteResult& a, const RouteResult& b) {
 inline bool is_same(const QuantiseResult& a, const QuantiseResult& b) {
   return is_same(a.quantised, b.quantised) && is_same(a.scales, b.scales) && is_same(a.back, b.back) &&
          is_same(a.pushed, b.pushed);
+}
+
+/// Where sums are rounded in another way, values are near: activated ones, of sums below 10.
+inline bool is_same(const MultiplyResult& a, const MultiplyResult& b) {
+  if (!is_same(a.computed, b.computed) || a.size() != b.size()) return false;
+  if (a.is_exact && b.is_exact) return is_same(a.outputs, b.outputs);
+  const float relative = a.dtype == Dtype::bf16 ? 0x1p-7F : 1e-5F;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (!(std::abs(a.at(i) - b.at(i)) <= relative * std::abs(b.at(i)) + 1e-4F)) return false;
+  }
+  return true;
 }
 
 /// How many of a kernel's cases yield other bytes on the device than from the twin.
@@ -55,8 +83,13 @@ Comparison compare(const char* kernels, const std::vector<Case>& cases, Device& 
 inline std::vector<Comparison> compare_all(Device& device, Device& twin) {
   return {compare("combine_tokens", combine_cases(), device, twin),
           compare("choose_slots, count_destinations, fill_plan, push_rows", plan_cases(), device, twin),
+          compare("push_plan, group_rows, address_outputs", arrival_cases(), device, twin),
+          compare("arrange_rows, return_rows", arrange_cases(), device, twin),
+          compare("check_logits", logits_cases(), device, twin),
           compare("route_tokens", route_cases(), device, twin),
           compare("activate_rows", activate_cases(), device, twin),
+          compare("multiply_rows", multiply_cases(), device, twin),
+          {"multiply_rows, row by row", multiply_cases().size(), count_dependent_rows(device)},
           compare("checksum_rows", checksum_cases(), device, twin),
           compare("quantise_rows, dequantise_rows, push_quantised", quantise_cases(), device, twin)};
 }

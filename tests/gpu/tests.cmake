@@ -1,9 +1,9 @@
-# The bodies of kernels as C++ for the host, with what they use of CUDA from kernels_on_host.hpp, beside their twins. Threads
+# The bodies of kernels as C++ for the host, with what they use of CUDA from tensor_core_on_host.hpp, beside their twins. Threads
 # are contexts, which sanitizers do not follow.
 file(GLOB kernel_bodies "${PROJECT_SOURCE_DIR}/runtime/kernels/*.cu")
 list(TRANSFORM kernel_bodies REPLACE "\\.cu$" ".cpp" OUTPUT_VARIABLE kernel_twins)
 set_source_files_properties(${kernel_bodies} PROPERTIES LANGUAGE CXX SKIP_PRECOMPILE_HEADERS ON
-  COMPILE_OPTIONS "-include;${PROJECT_SOURCE_DIR}/tests/gpu/kernels_on_host.hpp;-ffp-contract=off;-Wno-pedantic;-Wno-unknown-pragmas")
+  COMPILE_OPTIONS "-include;${PROJECT_SOURCE_DIR}/tests/gpu/tensor_core_on_host.hpp;-ffp-contract=off;-Wno-pedantic;-Wno-unknown-pragmas")
 set_source_files_properties(${kernel_twins} PROPERTIES COMPILE_DEFINITIONS MOEWE_HAS_CUDA COMPILE_OPTIONS -ffp-contract=off
   SKIP_PRECOMPILE_HEADERS ON)
 moewe_add_test(kernel_bodies_test SOURCES gpu/kernel_bodies_test.cpp gpu/kernels_on_host.cpp ${kernel_bodies} ${kernel_twins}
@@ -23,7 +23,7 @@ moewe_run_on_gpu(contracts_device.gpu "" contracts_loopback --gtest_filter=Devic
 moewe_run_on_gpu(contracts_device.gpu.3ranks mpi ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} 3 ${MOEWE_MPIEXEC_FLAGS}
   $<TARGET_FILE:contracts_mpi> --gtest_filter=Device*)
 if(MOEWE_HAS_CUDA AND NOT MOEWE_SANITIZE)
-  add_executable(kernels_on_gpu gpu/kernels_on_gpu.cpp gpu/kernel_rates.cpp)
+  add_executable(kernels_on_gpu gpu/kernels_on_gpu.cpp gpu/kernel_rates.cpp gpu/matmul_rates.cpp gpu/dense_rate.cpp)
   target_link_libraries(kernels_on_gpu PRIVATE moewe::runtime moewe_build_flags)
   add_test(NAME kernels.gpu COMMAND kernels_on_gpu)
 else()

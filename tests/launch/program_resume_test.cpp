@@ -1,5 +1,6 @@
 // A run that is interrupted keeps its complete steps, and another goes on from them to the same results.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <fmt/format.h>
@@ -22,11 +23,19 @@ using test::shipped;
 using test::TemporaryFolder;
 using test::threads;
 
-#ifdef MOEWE_SANITIZED
-constexpr int num_steps = 60;
-#else
-constexpr int num_steps = 400;
-#endif
+constexpr int tokens_of_step = 100;
+
+/// Enough for a run to take about a second: a signal is to strike in its midst, and ranks that lose their
+/// mpirun notice it only after a while.
+int num_steps() {
+  static const int steps = [] {
+    constexpr int sample = 60, most = 4000;
+    const std::string run = fmt::format("{} --tokens {} --steps {}", shipped().run(), tokens_of_step, sample);
+    const double tokens_per_s = test::results_of(threads(2), run)["throughput"]["tokens_per_s"];
+    return std::clamp(static_cast<int>(tokens_per_s / tokens_of_step), sample, most);
+  }();
+  return steps;
+}
 
 /// Seconds, up to the most.
 double any_time(double most) {
@@ -38,8 +47,8 @@ double any_time(double most) {
 struct Job {
   const TemporaryFolder& folder;
   Ranks ranks;
-  std::string options = fmt::format("{} --tokens 100 --steps {} --capacity-factor 1.1 --overflow next-choice",
-                                    shipped().run(), num_steps);
+  std::string options = fmt::format("{} --tokens {} --steps {} --capacity-factor 1.1 --overflow next-choice",
+                                    shipped().run(), tokens_of_step, num_steps());
 
   fs::path output() const { return folder / "output"; }
   fs::path kept() const { return folder / "output.kept"; }
@@ -176,9 +185,9 @@ TEST(Resume, AfterASignalEndsWithTheSameResults) {
       expect_kept(run, result);
       if (signal == "TERM") {
         ASSERT_GE(own_lines(result).size(), 1U) << result.output;
-        EXPECT_NE(
-            result.output.find(fmt::format(" of {} steps are kept in {}; ", num_steps, run.kept().string())),
-            std::string::npos)
+        EXPECT_NE(result.output.find(
+                      fmt::format(" of {} steps are kept in {}; ", num_steps(), run.kept().string())),
+                  std::string::npos)
             << result.output;
       }
       expect_resumes(run);
@@ -239,7 +248,7 @@ TEST(Resume, MayBeInterruptedAgainAndByOtherRanks) {
 }
 
 TEST(Resume, ComparesWithTheReferenceOverAllSteps) {
-  const std::string options = fmt::format("{} --steps {}", shipped().run_recorded(), num_steps / 4);
+  const std::string options = fmt::format("{} --steps {}", shipped().run_recorded(), num_steps() / 4);
   const TemporaryFolder folder;
   const Job run{folder, threads(2), options};
   expect_kept(run, interrupt(run, "TERM"));
@@ -260,7 +269,7 @@ TEST(Resume, OfAnotherRunIsRefused) {
   const std::string before = test::read_file(run.kept());
   const std::string begin = shipped().run() + " --tokens 100";
   const std::string end = " --capacity-factor 1.1 --overflow next-choice";
-  const std::string steps = fmt::format(" --steps {}", num_steps);
+  const std::string steps = fmt::format(" --steps {}", num_steps());
   const auto with = [&](const std::string& options, const std::string& part) {
     return test::Refusal{Job{folder, threads(1), options}.arguments() + " --resume", part};
   };
@@ -269,7 +278,7 @@ TEST(Resume, OfAnotherRunIsRefused) {
       with(run.options + " --dtype bf16", "--dtype f32, and this one has --dtype bf16"),
       with(run.options + " --layers 1", "--layers 0,1, and this one has --layers 1"),
       with(run.options + " --combine fast", "--combine reproducible, and this one has --combine fast"),
-      with(begin + " --steps 9" + end, fmt::format("--steps {}, and this one has --steps 9", num_steps)),
+      with(begin + " --steps 9" + end, fmt::format("--steps {}, and this one has --steps 9", num_steps())),
       with(begin + steps, "--capacity-factor (none)"),
       with(shipped().run() + " --tokens 101" + steps + end, "100 tokens per step, and"),
       with(begin + steps + " --capacity-factor 1.1 --routing uniform", "--overflow next-choice, and"),
@@ -286,7 +295,7 @@ TEST(Resume, OfAnotherModelIsRefused) {
   const TemporaryFolder folder, results;
   const test::Sample copy{folder.path(), 2, 512, 8, 2};
   test::copy_checkpoint(shipped().folder, copy.folder);
-  const Job run{results, threads(2), fmt::format("{} --steps {}", copy.run_recorded(), num_steps)};
+  const Job run{results, threads(2), fmt::format("{} --steps {}", copy.run_recorded(), num_steps())};
   expect_kept(run, interrupt(run, "TERM"));
   std::string weights = test::read_file(copy.folder / "model.safetensors");
   for (std::size_t i = weights.size() - 4096; i < weights.size(); ++i) weights[i] = 0x3C;

@@ -29,7 +29,7 @@ add_library(moewe_test_program STATIC support/program.cpp support/tensor_files.c
 target_link_libraries(moewe_test_program PUBLIC moewe::runtime nlohmann_json::nlohmann_json fmt::fmt GTest::gtest PRIVATE moewe_build_flags)
 moewe_add_test_headers(moewe_program_test_headers LIBRARIES nlohmann_json::nlohmann_json HEADERS <nlohmann/json.hpp>
   OPTIMIZE -O0)  # they start processes, and wait
-foreach(subject IN ITEMS "" _avx2 _bench _calibration _capacity _carrier _checkpoint _failures _files _hash _history _input _memory _overlap _place _rebalance _refusal _resume
+foreach(subject IN ITEMS "" _avx2 _bench _calibration _capacity _carrier _checkpoint _device _failures _files _hash _history _input _memory _overlap _place _rebalance _refusal _resume
     _routing _shared_memory _slow _timeline _watchdog _wire)
   if((MOEWE_SANITIZE OR MOEWE_COVERAGE) AND NOT subject MATCHES "^(|_checkpoint|_failures)$")
     continue()  # slow, and no other code than that of quicker tests

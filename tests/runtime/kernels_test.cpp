@@ -11,8 +11,11 @@
 #include "runtime/round_audit.hpp"
 #include "runtime/router.hpp"
 #include "tests/gpu/activate_run.hpp"
+#include "tests/gpu/arrange_run.hpp"
+#include "tests/gpu/arrival_run.hpp"
 #include "tests/gpu/checksum_run.hpp"
 #include "tests/gpu/combine_run.hpp"
+#include "tests/gpu/multiply_run.hpp"
 #include "tests/gpu/plan_run.hpp"
 #include "tests/gpu/route_run.hpp"
 
@@ -92,6 +95,73 @@ TEST(Kernels, PlanAndPushDoWhatTheDispatchPlanSays) {
   }
 }
 
+TEST(Kernels, GroupRowsSortsWhatArrivedBySlotThenSource) {
+  const auto device = emulated();
+  for (const test::ArrivalCase& c : test::arrival_cases()) {
+    const test::PlanResult plan = test::run(c.plan, *device);
+    const test::ArrivalResult result = test::run(c, *device);
+    const std::size_t count = c.plan.experts.size();
+    std::vector<std::ptrdiff_t> inputs, outputs, addresses(count, -1);
+    for (std::uint32_t slot = 0; slot + 1 < test::num_positions(c.plan); ++slot) {
+      ASSERT_EQ(result.first_row[slot], std::min<std::size_t>(inputs.size(), c.max_rows));
+      for (std::size_t rank = 0; rank < c.plan.shape.num_ranks; ++rank) {
+        for (std::size_t i = plan.first_assignment[rank]; i < plan.first_assignment[rank + 1]; ++i) {
+          if (plan.planned[i].slot != slot) continue;
+          inputs.push_back(static_cast<std::ptrdiff_t>((rank * count + plan.planned[i].row) * 16));
+          outputs.push_back(static_cast<std::ptrdiff_t>(i * 16));
+        }
+      }
+    }
+    for (std::size_t i = 0; i < plan.planned.size(); ++i)
+      addresses[plan.planned[i].token * c.plan.shape.top_k + plan.planned[i].k] =
+          static_cast<std::ptrdiff_t>(i * 16);
+    inputs.resize(std::min<std::size_t>(inputs.size(), c.max_rows));
+    outputs.resize(inputs.size());
+    EXPECT_EQ(result.inputs, inputs);
+    EXPECT_EQ(result.outputs, outputs);
+    EXPECT_EQ(result.addresses, addresses);
+  }
+}
+
+TEST(Kernels, ArrangeRowsPadsEachSlotWithZerosAndReturnRowsGoesBack) {
+  const auto device = emulated();
+  for (const test::ArrangeCase& c : test::arrange_cases()) {
+    const test::ArrangeResult result = test::run(c, *device);
+    std::uint32_t place = 0, row = 0;
+    for (std::size_t slot = 0; slot < c.rows.size(); row += c.rows[slot++]) {
+      const std::uint32_t room = c.arrangement.capacity > 0
+                                     ? c.arrangement.capacity
+                                     : (c.rows[slot] + c.arrangement.alignment - 1) /
+                                           c.arrangement.alignment * c.arrangement.alignment;
+      const std::uint32_t end = std::min(place + room, c.max_places);
+      ASSERT_EQ(result.first_place[slot], place);
+      ASSERT_EQ(result.first_place[slot + 1], end);
+      ASSERT_EQ(result.counts[slot], std::min(c.rows[slot], end - place));
+      for (std::uint32_t i = 0; i < end - place; ++i) {
+        for (std::size_t column = 0; column < c.row_bytes; ++column) {
+          const std::byte value = i < c.rows[slot] ? c.value(row + i, column) : std::byte{0};
+          ASSERT_EQ(result.rows[(place + i) * c.row_bytes + column], value);
+        }
+      }
+      for (std::uint32_t i = 0; i < c.rows[slot]; ++i) {
+        const std::byte value = i < result.counts[slot] ? c.value(row + i, 0) : std::byte{0xEE};
+        EXPECT_EQ(result.returned[(c.num_rows() - 1 - row - i) * c.row_bytes], value);
+      }
+      place = end;
+    }
+  }
+}
+
+TEST(Kernels, CheckLogitsNamesTheFirstTokenThatHasNone) {
+  const auto device = emulated();
+  const std::vector<std::uint32_t> expected{0, 70, 69, 33};
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const test::LogitsResult result = test::run(test::logits_cases()[i], *device);
+    EXPECT_EQ(result.bad_token[0], expected[i]);
+    EXPECT_TRUE(std::ranges::all_of(result.logits, [](float value) { return std::isfinite(value); }));
+  }
+}
+
 void expect_near(float value, float expected) {
   EXPECT_LE(std::abs(value - expected), std::max(3e-6F * std::abs(expected), 1e-37F));
 }
@@ -124,6 +194,41 @@ TEST(Kernels, RouteTokensChoosesAsTheRouterDoesFromTheSameScores) {
     const test::RouteResult result = test::run(c, *device);
     for (std::size_t token = 0; token < c.num_tokens; ++token) expect_choice(c, result, token);
   }
+}
+
+/// One chain of fused products in the order of the row.
+float sum_of(const test::MultiplyCase& c, std::size_t slot, std::size_t matrix_row, std::size_t row) {
+  const float* const w = c.weights.f32.data() + slot * c.matrix + matrix_row * c.shape.in;
+  float sum = 0.0F;
+  for (std::size_t k = 0; k < c.shape.in; ++k) sum = std::fma(c.input(row)[k], w[k], sum);
+  return sum;
+}
+
+float product_of(const test::MultiplyCase& c, std::size_t slot, std::size_t output, std::size_t row) {
+  const test::MultiplyShape& shape = c.shape;
+  std::vector<float> value{sum_of(c, slot, output, row)};
+  if (shape.finish == Finish::gated) {
+    const std::vector<float> up{sum_of(c, slot, shape.out + output, row)};
+    activate_gated(shape.activation, value, up, value);
+  } else if (shape.finish == Finish::activated) {
+    activate(shape.activation, value, value);
+  }
+  return shape.output_dtype == Dtype::f32 ? value[0] : widen(round_to_bf16(value[0]));
+}
+
+TEST(Kernels, MultiplyRowsSumsInTheOrderOfARow) {
+  const auto device = emulated();
+  for (const test::MultiplyCase& c : test::multiply_cases()) {
+    const test::MultiplyResult result = test::run(c, *device);
+    EXPECT_EQ(result.computed, c.shape.rows);
+    for (std::size_t slot = 0; slot < c.shape.rows.size(); ++slot) {
+      for (std::size_t row = c.first_row[slot]; row < c.first_row[slot + 1]; ++row) {
+        for (std::size_t output = 0; output < c.shape.out; ++output)
+          ASSERT_EQ(result.at(row * c.shape.out + output), product_of(c, slot, output, row));
+      }
+    }
+  }
+  EXPECT_EQ(test::count_dependent_rows(*device), 0U);
 }
 
 TEST(Kernels, ActivateRowsHasTheBitsOfTheExpertsActivations) {

@@ -1,0 +1,86 @@
+#include "launch/run_device.hpp"
+
+#include <algorithm>
+#include <array>
+#include <fmt/format.h>
+#include <utility>
+
+#include "comm/together.hpp"
+#include "launch/options.hpp"
+
+namespace moewe {
+namespace {
+
+std::size_t rank_on_node(const Communicator& communicator) {
+  const auto ranks = communicator.topology().node_ranks(communicator.rank());
+  const auto self = std::find(ranks.begin(), ranks.end(), communicator.rank());
+  return static_cast<std::size_t>(self - ranks.begin());
+}
+
+/// Collective.
+bool all_have_one(Communicator& communicator, const DeviceOffer& offer) {
+  std::array<std::int64_t, 1> has_one{offer.device ? 1 : 0};
+  communicator.all_reduce({.sums = {}, .minima = has_one, .maxima = {}});
+  return has_one[0] == 1;
+}
+
+std::string reason_against_nodes(const Communicator& communicator) {
+  const std::size_t num_nodes = communicator.topology().num_nodes();
+  return num_nodes == 1 ? "" : fmt::format("layers on devices run on one node so far, not on {}", num_nodes);
+}
+
+RunDevice choose_automatically(Communicator& communicator, const RunOptions& options) {
+  for (const std::string& reason : {reason_against_devices(options), reason_against_nodes(communicator)}) {
+    if (!reason.empty()) return {nullptr, reason};
+  }
+  DeviceOffer offer = choose_device(DeviceChoice::gpu, rank_on_node(communicator));
+  if (all_have_one(communicator, offer)) return {std::move(offer.device), "there is a GPU for each rank"};
+  return {nullptr, offer.device ? "another rank has no GPU" : offer.reason_for_none};
+}
+
+}  // namespace
+
+const char* RunDevice::kind() const {
+  if (!device) return "cpu";
+  return device->is_emulated() ? "emulated" : "gpu";
+}
+
+std::string reason_against_devices(const RunOptions& options) {
+  const auto only_on_cpu = [](const char* option) {
+    return fmt::format("{} is for --device cpu so far", option);
+  };
+  if (options.layer.capacity) return only_on_cpu("--capacity-factor");
+  if (options.layer.combine == Combine::fast) return only_on_cpu("--combine fast");
+  if (options.layer.split == SplitMode::stored) return only_on_cpu("--split stored");
+  if (options.rebalance.is_on()) return only_on_cpu("--rebalance");
+  if (options.rebalance.spare_slots > 0) return only_on_cpu("--spare-slots");
+  if (options.overlap == OverlapMode::half) return only_on_cpu("--overlap half");
+  if (options.verify == VerifyLevel::audit) return only_on_cpu("--verify audit");
+  if (options.save_placement) return only_on_cpu("--save-placement");
+  if (options.exchange.path != PathRequest::automatic) return only_on_cpu("--path");
+  return "";
+}
+
+void check_device(const RunOptions& options) {
+  if (options.device == DeviceRequest::automatic || options.device == DeviceRequest::cpu) return;
+  const std::string reason = reason_against_devices(options);
+  if (!reason.empty()) throw InvalidInput(reason);
+}
+
+RunDevice choose_run_device(Communicator& communicator, const RunOptions& options) {
+  if (options.device == DeviceRequest::cpu) return {nullptr, "asked for"};
+  if (options.device == DeviceRequest::automatic) return choose_automatically(communicator, options);
+  RunDevice chosen{nullptr, "asked for"};
+  together(communicator, [&] {
+    const std::string reason = reason_against_nodes(communicator);
+    if (!reason.empty()) throw InvalidInput(reason);
+    const bool is_gpu = options.device == DeviceRequest::gpu;
+    DeviceOffer offer =
+        choose_device(is_gpu ? DeviceChoice::gpu : DeviceChoice::cpu, rank_on_node(communicator));
+    if (!offer.device) throw InvalidInput(fmt::format("--device gpu: {}", offer.reason_for_none));
+    chosen.device = std::move(offer.device);
+  });
+  return chosen;
+}
+
+}  // namespace moewe

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "comm/communicator.hpp"
+#include "comm/device.hpp"
+
+namespace moewe {
+
+struct RunOptions;
+
+/// What layers are asked to run on.
+enum class DeviceRequest {
+  automatic,  ///< a GPU for each rank, where there are some and the run can be on them; else cores
+  cpu,        ///< cores
+  gpu,
+  emulated,  ///< what runs on GPUs, on a thread beside each rank
+};
+
+/// What the layers of a run are on: this rank's device, or, without one, its cores. Of one kind on all ranks.
+struct RunDevice {
+  std::unique_ptr<Device> device;
+  std::string reason;  ///< for people: why this kind
+
+  /// "cpu", "gpu" or "emulated".
+  const char* kind() const;
+};
+
+/// Why a run with these options is not on devices so far, as they would be typed; or empty.
+std::string reason_against_devices(const RunOptions& options);
+
+/// Throws InvalidInput for a run that cannot be on the device that it names.
+void check_device(const RunOptions& options);
+
+/// Collective. Ranks on a node share its GPUs. Throws a shared InvalidInput, with the reason, where what is
+/// asked for is not there.
+RunDevice choose_run_device(Communicator& communicator, const RunOptions& options);
+
+}  // namespace moewe

@@ -1,0 +1,52 @@
+#include "launch/run_layers.hpp"
+
+#include "benchmarks/harness.hpp"
+#include "launch/token_range.hpp"
+
+namespace moewe {
+
+DeviceSizes device_sizes(const Communicator& communicator, const RunInputs& inputs,
+                         const RunOptions& options) {
+  const std::size_t num_ranks = communicator.size();
+  const Placement placement = inputs.placement(inputs.layers().front(), num_ranks);
+  return {.spec = inputs.spec(),
+          .dtype = options.layer.dtype,
+          .max_tokens = (inputs.tokens().num_tokens() + num_ranks - 1) / num_ranks,
+          .num_slots = placement.experts_of(communicator.rank()).size(),
+          .most_slots = placement.num_slots()};
+}
+
+void RunLayers::load() {
+  Communicator& communicator = engine_.communicator();
+  if (device_ != nullptr) lane_.emplace(engine_, *device_, device_sizes(communicator, inputs_, options_));
+  for (const std::size_t layer : inputs_.layers()) {
+    Placement placement = inputs_.placement(layer, communicator.size());
+    const auto weights = inputs_.model().weights(layer);
+    if (device_ == nullptr) {
+      on_cores_.push_back(std::make_unique<MoeLayer>(engine_, inputs_.spec(), std::move(placement), *weights,
+                                                     options_.layer));
+    } else {
+      on_device_.push_back(std::make_unique<DeviceLayer>(engine_, *lane_, inputs_.spec(),
+                                                         std::move(placement), *weights, options_.layer));
+    }
+  }
+}
+
+StepOutcome RunLayers::run_step(std::size_t i, TokenRows x, const Routing* routing, std::span<float> y) {
+  if (device_ == nullptr) return moewe::run_step(*on_cores_[i], options_.overlap, x, routing, y);
+  DeviceLayer& layer = *on_device_[i];
+  StepOutcome outcome;
+  outcome.begun = std::chrono::steady_clock::now();
+  outcome.seconds = bench::seconds_of([&] {
+    if (routing != nullptr) {
+      layer.forward(x, *routing, y);
+    } else {
+      layer.forward(x, y);
+    }
+  });
+  outcome.report = layer.report();
+  outcome.routings = {layer.routing()};
+  return outcome;
+}
+
+}  // namespace moewe

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "launch/options.hpp"
+#include "launch/overlap_mode.hpp"
+#include "launch/run_inputs.hpp"
+#include "runtime/device_layer.hpp"
+#include "runtime/moe_layer.hpp"
+
+namespace moewe {
+
+/// This rank's, for layers of a run on devices.
+DeviceSizes device_sizes(const Communicator& communicator, const RunInputs& inputs,
+                         const RunOptions& options);
+
+/// The layers of a run, on cores or on devices.
+class RunLayers {
+ public:
+  /// Borrows everything. `device` is null where layers are on cores.
+  RunLayers(Engine& engine, const RunInputs& inputs, const RunOptions& options, Device* device)
+      : engine_(engine), inputs_(inputs), options_(options), device_(device) {}
+
+  /// Collective, once: reads their weights.
+  void load();
+
+  /// Collective and blocking: one step of the i-th layer. `routing` is null where the router chooses. Throws
+  /// as MoeLayer::forward and DeviceLayer::forward do.
+  StepOutcome run_step(std::size_t i, TokenRows x, const Routing* routing, std::span<float> y);
+
+  std::size_t size() const { return inputs_.layers().size(); }
+
+  /// None where layers are on devices; from the beginning, where they will come.
+  const std::vector<std::unique_ptr<MoeLayer>>& on_cores() const { return on_cores_; }
+
+  const Device* device() const { return device_; }
+
+ private:
+  Engine& engine_;
+  const RunInputs& inputs_;
+  const RunOptions& options_;
+  Device* device_;
+  std::vector<std::unique_ptr<MoeLayer>> on_cores_;
+  std::optional<DeviceLane> lane_;
+  std::vector<std::unique_ptr<DeviceLayer>> on_device_;
+};
+
+}  // namespace moewe

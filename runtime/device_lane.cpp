@@ -1,0 +1,140 @@
+#include "runtime/device_lane.hpp"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+#include "comm/error.hpp"
+#include "comm/together.hpp"
+#include "runtime/kernels/group_rows.hpp"
+
+namespace moewe {
+namespace {
+
+/// The bytes of what is taken from an arena, and what is taken.
+template <typename Memory>
+std::size_t bytes_of_memory(const DeviceSizes& sizes, std::size_t count) {
+  DeviceArena arena;
+  Memory(sizes, count, arena);
+  return arena.used();
+}
+
+template <typename Memory>
+Memory lay_out(const DeviceSizes& sizes, std::size_t count, DeviceBuffer& buffer) {
+  DeviceArena arena(buffer.data());
+  return Memory(sizes, count, arena);
+}
+
+std::unique_ptr<DevicePeerMemory> share_segments(Communicator& communicator, Device& device,
+                                                 MemoryMeter& meter, const DeviceSizes& sizes) {
+  if (communicator.topology().num_nodes() > 1) {
+    throw Error(ErrorKind::invalid_input,
+                fmt::format("layers on devices run on one node so far, not on {}",
+                            communicator.topology().num_nodes()),
+                ErrorScope::shared);
+  }
+  const std::size_t bytes = DeviceRegions(sizes, communicator.size()).bytes;
+  DevicePeerMemoryOffer offer =
+      make_device_peer_memory(communicator, device, meter, DeviceLane::num_flags, bytes);
+  if (offer.memory) return std::move(offer.memory);
+  throw Error(ErrorKind::communication,
+              fmt::format("ranks cannot push into one another's device memory: {}", offer.reason_for_none),
+              ErrorScope::shared);
+}
+
+}  // namespace
+
+DeviceLane::DeviceLane(Engine& engine, Device& device, const DeviceSizes& sizes)
+    : communicator_(engine.communicator()),
+      meter_(engine.memory()),
+      device_(device),
+      sizes_(sizes),
+      peers_(share_segments(communicator_, device, meter_, sizes)),
+      most_arrived_(communicator_.size(), 0) {
+  const std::size_t num_ranks = communicator_.size();
+  together(communicator_, [&] {
+    step_ = DeviceBuffer(device_, meter_, step_name, bytes_of_memory<DeviceStepMemory>(sizes_, num_ranks));
+    on_host_ = DeviceBuffer(device_, meter_, pinned_name,
+                            bytes_of_memory<PinnedStepMemory>(sizes_, num_ranks), MemoryKind::pinned);
+    memory_ = lay_out<DeviceStepMemory>(sizes_, num_ranks, step_);
+    pinned_ = lay_out<PinnedStepMemory>(sizes_, num_ranks, on_host_);
+    forked_ = device_.make_event();
+    joined_ = device_.make_event();
+    queue_ = device_.make_queue();
+    side_queue_ = device_.make_queue();
+    name_places();
+  });
+}
+
+MemoryPlan DeviceLane::plan_memory(const DeviceSizes& sizes, std::size_t num_ranks) {
+  MemoryPlan plan;
+  plan.add(DevicePeerMemory::meter_name, std::max<std::size_t>(1, DeviceRegions(sizes, num_ranks).bytes));
+  plan.add(step_name, bytes_of_memory<DeviceStepMemory>(sizes, num_ranks));
+  plan.add(pinned_name, bytes_of_memory<PinnedStepMemory>(sizes, num_ranks));
+  return plan;
+}
+
+MemoryPlan DeviceLane::plan_arrivals(const DeviceSizes& sizes, std::size_t num_assignments) {
+  MemoryPlan plan;
+  plan.add(arrivals_name, bytes_of_memory<DeviceArrivals>(sizes, num_assignments));
+  return plan;
+}
+
+void DeviceLane::name_places() {
+  const DeviceRegions regions(sizes_, communicator_.size());
+  const std::size_t self = index(communicator_.rank());
+  std::vector<std::byte*> rows, plans;
+  std::vector<ArrivedFrom> sources;
+  for (std::size_t rank = 0; rank < communicator_.size(); ++rank) {
+    std::byte* const theirs = peers_->writable(rank_at(rank));
+    rows.push_back(theirs + regions.rows_from(self));
+    plans.push_back(theirs + regions.plan_from(self));
+    sources.push_back({reinterpret_cast<const ArrivedPlan*>(peers_->own() + regions.plan_from(rank)),
+                       peers_->own() + regions.rows_from(rank), theirs + regions.outputs_at});
+  }
+  queue_->copy(memory_.row_destinations, rows.data(), rows.size() * sizeof(std::byte*));
+  queue_->copy(memory_.plan_destinations, plans.data(), plans.size() * sizeof(std::byte*));
+  queue_->copy(memory_.sources, sources.data(), sources.size() * sizeof(ArrivedFrom));
+  wait();
+}
+
+void DeviceLane::expect_arrivals(std::span<const std::int64_t> per_rank) {
+  std::vector<std::int64_t> most = most_arrived_;
+  for (std::size_t rank = 0; rank < most.size(); ++rank) most[rank] = std::max(most[rank], per_rank[rank]);
+  if (most == most_arrived_) return;
+  most_arrived_.assign(most.size(), 0);  // in case that there is no memory
+  together(communicator_, [&] { make_room(static_cast<std::size_t>(most[index(communicator_.rank())])); });
+  most_arrived_ = std::move(most);
+}
+
+void DeviceLane::make_room(std::size_t num_assignments) {
+  if (num_assignments <= arrivals_.room) return;
+  arrived_ = DeviceBuffer();  // not beside the larger one
+  arrivals_ = {};
+  arrived_ =
+      DeviceBuffer(device_, meter_, arrivals_name, bytes_of_memory<DeviceArrivals>(sizes_, num_assignments));
+  arrivals_ = lay_out<DeviceArrivals>(sizes_, num_assignments, arrived_);
+}
+
+void DeviceLane::fork() {
+  queue_->record(*forked_);
+  side_queue_->wait_for(*forked_);
+}
+
+void DeviceLane::join() {
+  side_queue_->record(*joined_);
+  queue_->wait_for(*joined_);
+}
+
+void DeviceLane::wait() {
+  const auto is_idle = [&] { return side_queue_->is_idle() && queue_->is_idle(); };
+  communicator_.waiter().until(is_idle, {"the device"});
+}
+
+void DeviceLane::wait_for(Flag flag, std::uint64_t generation) {
+  for (std::size_t rank = 0; rank < communicator_.size(); ++rank) {
+    const auto is_there = [&] { return peers_->published(rank_at(rank), flag) >= generation; };
+    communicator_.waiter().until(is_there, {flag == rows_arrived ? "rows" : "outputs", rank_at(rank)});
+  }
+}
+
+}  // namespace moewe

@@ -1,0 +1,93 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "comm/device_buffer.hpp"
+#include "comm/device_peer_memory.hpp"
+#include "runtime/device_step.hpp"
+#include "runtime/engine.hpp"
+
+namespace moewe {
+
+/// What steps on a device have for themselves: queues, memory for the most tokens of a step, and a segment
+/// that the ranks of the node push into. The layers of an engine whose sizes are alike share one, a step at a
+/// time.
+///
+/// A rank's segment:
+///
+///   | from rank 0: plan, rows | from rank 1: plan, rows | ... | outputs |
+///
+/// with room for all tokens of any rank in each of the former, and for an output of each of this rank's own
+/// assignments, which the experts' ranks write, in the last. So a step's sizes are known by the device alone
+/// until its results are there.
+class DeviceLane {
+ public:
+  /// Flags of the segment.
+  enum Flag : std::size_t { rows_arrived, outputs_there, num_flags };
+
+  static constexpr std::string_view step_name = "device steps";
+  static constexpr std::string_view arrivals_name = "device arrivals";
+  static constexpr std::string_view pinned_name = "device steps, pinned";
+
+  /// Collective. `sizes` are the same on every rank, but for the number of slots. Engine and device outlive
+  /// it. Throws a shared Error when ranks are on several nodes, when devices do not address one another or
+  /// when a rank has no memory.
+  DeviceLane(Engine& engine, Device& device, const DeviceSizes& sizes);
+  DeviceLane(const DeviceLane&) = delete;
+  DeviceLane& operator=(const DeviceLane&) = delete;
+
+  /// What construction takes on this rank, and what steps take beside it where so many assignments arrive.
+  static MemoryPlan plan_memory(const DeviceSizes& sizes, std::size_t num_ranks);
+  static MemoryPlan plan_arrivals(const DeviceSizes& sizes, std::size_t num_assignments);
+
+  const DeviceSizes& sizes() const { return sizes_; }
+  Device& device() { return device_; }
+  Queue& queue() { return *queue_; }
+
+  /// For what runs beside the step.
+  Queue& side_queue() { return *side_queue_; }
+  DevicePeerMemory& peers() { return *peers_; }
+  const DeviceStepMemory& memory() const { return memory_; }
+  const DeviceArrivals& arrivals() const { return arrivals_; }
+  const PinnedStepMemory& pinned() const { return pinned_; }
+
+  /// Collective where more arrive on some rank than ever before: makes room for so many assignments on each
+  /// rank, which all know alike. The queues are idle. Throws a shared Error when a rank has no memory.
+  void expect_arrivals(std::span<const std::int64_t> per_rank);
+
+  /// The side queue goes on from where the queue is now, and the other way round.
+  void fork();
+  void join();
+
+  /// Blocking: until both queues have done all, or all ranks' flags have come to `generation`.
+  void wait();
+  void wait_for(Flag flag, std::uint64_t generation);
+
+ private:
+  void name_places();
+  void make_room(std::size_t num_assignments);
+
+  Communicator& communicator_;
+  MemoryMeter& meter_;
+  Device& device_;
+  DeviceSizes sizes_;
+  std::unique_ptr<DevicePeerMemory> peers_;
+  DeviceBuffer step_;
+  DeviceBuffer arrived_;
+  DeviceBuffer on_host_;
+  DeviceStepMemory memory_;
+  DeviceArrivals arrivals_;
+  std::vector<std::int64_t> most_arrived_;  // on each rank, that there is room for
+  PinnedStepMemory pinned_;
+  std::unique_ptr<Event> forked_;
+  std::unique_ptr<Event> joined_;
+  std::unique_ptr<Queue> queue_;  // ends before what its work uses
+  std::unique_ptr<Queue> side_queue_;
+};
+
+}  // namespace moewe

@@ -1,0 +1,66 @@
+#include "runtime/device_step.hpp"
+
+#include "runtime/kernels/group_rows.hpp"
+
+namespace moewe {
+
+DeviceRegions::DeviceRegions(const DeviceSizes& sizes, std::size_t num_ranks) {
+  const auto length_of = [](auto&& take) {
+    DeviceArena arena;
+    take(arena);
+    return arena.used();
+  };
+  plan_bytes = length_of([&](DeviceArena& arena) {
+    arena.take<std::byte>(sizeof(ArrivedPlan) + sizes.max_assignments() * sizeof(PlannedAssignment));
+  });
+  rows_bytes =
+      length_of([&](DeviceArena& arena) { arena.take<std::byte>(sizes.max_tokens * sizes.row_bytes()); });
+  outputs_at = plan_from(num_ranks);
+  bytes = outputs_at + sizes.max_assignments() * sizes.row_bytes();
+}
+
+DeviceStepMemory::DeviceStepMemory(const DeviceSizes& sizes, std::size_t num_ranks, DeviceArena& arena) {
+  const LayerSpec& spec = sizes.spec;
+  const std::size_t most = sizes.max_assignments();
+  x = arena.take<std::byte>(sizes.max_tokens * sizes.row_bytes());
+  y = arena.take<float>(sizes.max_tokens * spec.expert.hidden);
+  logits = arena.take<float>(sizes.max_tokens * spec.num_experts);
+  scores = arena.take<float>(sizes.max_tokens * spec.num_experts);
+  bad_token = arena.take<std::uint32_t>(1);
+  experts = arena.take<ExpertId>(most);
+  weights = arena.take<float>(most);
+  slots = arena.take<std::uint32_t>(most);
+  quotas = arena.take<std::int64_t>(sizes.most_slots);
+  rows = arena.take<std::uint32_t>(num_ranks);
+  assignments = arena.take<std::uint32_t>(num_ranks);
+  first_row = arena.take<std::uint32_t>(num_ranks + 1);
+  first_assignment = arena.take<std::uint32_t>(num_ranks + 1);
+  tokens = arena.take<std::uint32_t>(most);
+  planned = arena.take<PlannedAssignment>(most);
+  addresses = arena.take<const std::byte*>(most);
+  shared_hidden = arena.take<std::byte>(sizes.max_tokens * spec.shared_intermediate * bytes_of(sizes.dtype));
+  slot_first_row = arena.take<std::uint32_t>(sizes.num_slots + 1);
+  first_place = arena.take<std::uint32_t>(sizes.num_slots + 1);
+  computed = arena.take<std::uint32_t>(sizes.num_slots);
+  row_destinations = arena.take<std::byte*>(num_ranks);
+  plan_destinations = arena.take<std::byte*>(num_ranks);
+  sources = arena.take<ArrivedFrom>(num_ranks);
+}
+
+DeviceArrivals::DeviceArrivals(const DeviceSizes& sizes, std::size_t num_assignments, DeviceArena& arena)
+    : room(num_assignments) {
+  inputs = arena.take<const std::byte*>(room);
+  outputs = arena.take<std::byte*>(room);
+  hidden = arena.take<std::byte>(room * sizes.spec.expert.intermediate * bytes_of(sizes.dtype));
+}
+
+PinnedStepMemory::PinnedStepMemory(const DeviceSizes& sizes, std::size_t num_ranks, DeviceArena& arena) {
+  experts = arena.take<ExpertId>(sizes.max_assignments());
+  weights = arena.take<float>(sizes.max_assignments());
+  quotas = arena.take<std::int64_t>(sizes.most_slots);
+  bad_token = arena.take<std::uint32_t>(1);
+  first_assignment = arena.take<std::uint32_t>(num_ranks + 1);
+  computed = arena.take<std::uint32_t>(sizes.num_slots);
+}
+
+}  // namespace moewe

@@ -1,0 +1,95 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "placement/expert_id.hpp"
+#include "runtime/device_arena.hpp"
+#include "runtime/dtype.hpp"
+#include "runtime/layer_spec.hpp"
+#include "runtime/planned_assignment.hpp"
+
+namespace moewe {
+
+struct ArrivedFrom;  // of runtime/kernels/group_rows.hpp
+
+/// Of layers that run on a device, and of their steps.
+struct DeviceSizes {
+  LayerSpec spec;
+  Dtype dtype = Dtype::f32;
+  std::size_t max_tokens = 0;  ///< of any rank in a step
+  std::size_t num_slots = 0;   ///< most of a layer on this rank
+  std::size_t most_slots = 0;  ///< most of a layer on all ranks together
+
+  std::size_t row_bytes() const { return spec.expert.hidden * bytes_of(dtype); }
+  std::size_t max_assignments() const { return max_tokens * spec.router.top_k; }
+};
+
+/// Where a rank's segment has what; see DeviceLane.
+struct DeviceRegions {
+  std::size_t plan_bytes = 0;
+  std::size_t rows_bytes = 0;
+  std::size_t outputs_at = 0;
+  std::size_t bytes = 0;
+
+  DeviceRegions(const DeviceSizes& sizes, std::size_t num_ranks);
+  std::size_t plan_from(std::size_t rank) const { return rank * (plan_bytes + rows_bytes); }
+  std::size_t rows_from(std::size_t rank) const { return plan_from(rank) + plan_bytes; }
+};
+
+/// On the device, for the step's tokens. T tokens at most, R ranks, E experts, top-k; names and contents as
+/// the kernels' arguments have them.
+struct DeviceStepMemory {
+  std::byte* x;                     ///< [T] rows of a caller's that are not on the device
+  float* y;                         ///< [T, hidden], the same
+  float* logits;                    ///< [T, E]
+  float* scores;                    ///< [T, E]
+  std::uint32_t* bad_token;         ///< [1]
+  ExpertId* experts;                ///< [T, k]
+  float* weights;                   ///< [T, k]
+  std::uint32_t* slots;             ///< [T, k]
+  std::int64_t* quotas;             ///< [slots of all ranks]
+  std::uint32_t* rows;              ///< [R]
+  std::uint32_t* assignments;       ///< [R]
+  std::uint32_t* first_row;         ///< [R + 1]
+  std::uint32_t* first_assignment;  ///< [R + 1]
+  std::uint32_t* tokens;            ///< [T * k]
+  PlannedAssignment* planned;       ///< [T * k]
+  const std::byte** addresses;      ///< [T, k]
+  std::byte* shared_hidden;         ///< [T, shared intermediate]
+  std::uint32_t* slot_first_row;    ///< [slots + 1], of what arrived
+  std::uint32_t* first_place;       ///< [slots + 1], for a caller's experts
+  std::uint32_t* computed;          ///< [slots]
+  std::byte** row_destinations;     ///< [R], the same in all steps, as those below
+  std::byte** plan_destinations;    ///< [R]
+  ArrivedFrom* sources;             ///< [R]
+
+  DeviceStepMemory() = default;
+  DeviceStepMemory(const DeviceSizes& sizes, std::size_t num_ranks, DeviceArena& arena);
+};
+
+/// On the device, for the assignments that arrive in a step.
+struct DeviceArrivals {
+  std::size_t room = 0;
+  const std::byte** inputs = nullptr;  ///< [room]
+  std::byte** outputs = nullptr;       ///< [room]
+  std::byte* hidden = nullptr;         ///< [room, intermediate] of the dtype
+
+  DeviceArrivals() = default;
+  DeviceArrivals(const DeviceSizes& sizes, std::size_t num_assignments, DeviceArena& arena);
+};
+
+/// On the host, pinned: what goes to the device and comes back in a step.
+struct PinnedStepMemory {
+  ExpertId* experts;                ///< [T, k]
+  float* weights;                   ///< [T, k]
+  std::int64_t* quotas;             ///< [slots of all ranks]
+  std::uint32_t* bad_token;         ///< [1]
+  std::uint32_t* first_assignment;  ///< [R + 1]
+  std::uint32_t* computed;          ///< [slots]
+
+  PinnedStepMemory() = default;
+  PinnedStepMemory(const DeviceSizes& sizes, std::size_t num_ranks, DeviceArena& arena);
+};
+
+}  // namespace moewe

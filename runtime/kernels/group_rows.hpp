@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "comm/queue.hpp"
+#include "runtime/kernels/push_plan.hpp"
+
+namespace moewe {
+
+/// What arrived from one rank, and where it wants outputs.
+struct ArrivedFrom {
+  const ArrivedPlan* plan;
+  const std::byte* rows;
+  std::byte* outputs;  ///< the source's, of all ranks
+};
+
+/// Sorts the assignments that arrived by slot, as addresses: in a slot by source, then as planned. An
+/// assignment to a slot beyond num_slots is left out.
+///
+/// A GPU reads all assignments twice for each slot.
+struct GroupRows {
+  const ArrivedFrom* sources;  ///< [num_sources]
+  std::size_t row_bytes;       ///< of inputs and of outputs
+  const std::byte** inputs;    ///< [max_rows]
+  std::byte** outputs;         ///< [max_rows]
+  std::uint32_t* first_row;    ///< [num_slots + 1]
+  std::uint32_t num_sources;
+  std::uint32_t num_slots;
+  std::uint32_t max_rows;  ///< those beyond are left out, of the last slots
+};
+
+extern const Kernel<GroupRows> group_rows;
+int launch_group_rows(const GroupRows& work, StreamHandle stream);
+
+}  // namespace moewe

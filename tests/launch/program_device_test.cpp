@@ -1,0 +1,64 @@
+// Layers on devices: the same code as on GPUs, emulated.
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "tests/support/program.hpp"
+
+namespace moewe {
+namespace {
+
+using test::expect_refusals;
+using test::processes;
+using test::Ranks;
+using test::results_of;
+using test::Sample;
+using test::shipped;
+using test::threads;
+
+TEST(OnDevices, CheckpointsHaveTheirRecordedResultsAndOneHash) {
+  for (const Sample& sample : test::samples()) {
+    for (const char* dtype : {"f32", "bf16"}) {
+      const std::string options =
+          fmt::format("{} --dtype {} --device emulated", sample.run_recorded(), dtype);
+      const bool is_shipped = sample.folder == shipped().folder;
+      const std::vector<Ranks> ranks = is_shipped
+                                           ? std::vector{threads(1), threads(2), processes(4), threads(8)}
+                                           : std::vector{processes(2), threads(8)};
+      std::string expected;
+      for (const Ranks count : ranks) {
+        const nlohmann::json results = results_of(count, options);
+        EXPECT_EQ(results["device"], "emulated");
+        EXPECT_GT(results["verify"]["compared_rows"], 0);
+        EXPECT_EQ(results["verify"]["mismatched"], 0);
+        EXPECT_EQ(results["ledger"]["lost"], 0);
+        if (expected.empty()) expected = results["output_sha256"];
+        EXPECT_EQ(results["output_sha256"], expected) << options << ", " << describe(count);
+      }
+    }
+  }
+}
+
+TEST(OnDevices, ForcedRoutingsAndSeveralStepsBalance) {
+  const std::string options =
+      "run --model custom --hidden 48 --intermediate 40 --experts 12 --topk 3 "
+      "--activation relu --steps 3 --tokens 61 --routing zipf:1 --device emulated";
+  const nlohmann::json on_one = results_of(threads(1), options);
+  EXPECT_EQ(on_one["ledger"]["computed"], 3 * 61 * 3);
+  EXPECT_EQ(results_of(threads(5), options)["output_sha256"], on_one["output_sha256"]);
+}
+
+TEST(OnDevices, WhatIsNotThereIsRefused) {
+  const std::string run = shipped().run() + " --tokens 4 --device ";
+  expect_refusals({{run + "toaster", "--device"},
+                   {run + "emulated --combine fast", "--combine fast is for --device cpu"},
+                   {run + "gpu --rebalance auto", "--rebalance is for --device cpu"},
+                   {run + "emulated --memory-limit 1KiB", "the run needs"}});
+  const test::ProgramResult on_gpu = test::run_moewe(run + "gpu");
+  if (on_gpu.exit_code == 0) GTEST_SKIP() << "there is a GPU";
+  EXPECT_EQ(on_gpu.exit_code, 2) << on_gpu.output;
+  EXPECT_NE(on_gpu.output.find("moewe: --device gpu: "), std::string::npos) << on_gpu.output;
+}
+
+}  // namespace
+}  // namespace moewe
