@@ -114,10 +114,9 @@ po::options_description describe_ranks() {
       "(the default); stored: for 31 steps in the proportions of an exact split before them, less evenly the "
       "fewer tokens there are")(
       "device", value_named("KIND"),
-      "what layers are on: cpu: cores (the default); gpu: the ranks of the node share its GPUs; auto: GPUs, "
-      "where there are some on the only node and the options are for them, else cores; emulated: what runs "
-      "on "
-      "GPUs, on a thread beside each rank")(
+      "what layers are on: cpu: cores (the default); gpu: the ranks of the node share its GPUs; auto: GPUs "
+      "where the only node has some and the options are for them, else cores; emulated: what runs on GPUs, "
+      "on a thread beside each rank")(
       "timeout", value_named("SECONDS"),
       "end the job when a rank waits longer than this, and say who holds it up (default 120); SIGUSR1 asks "
       "where all ranks are");
