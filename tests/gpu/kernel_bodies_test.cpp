@@ -36,7 +36,7 @@ class BodyDevice : public Device {
   std::unique_ptr<Event> make_event() override { return nullptr; }
   std::byte* allocate(MemoryKind kind, std::size_t bytes) override { return host_->allocate(kind, bytes); }
   void free(MemoryKind kind, std::byte* memory) noexcept override { host_->free(kind, memory); }
-  std::unique_ptr<SharedMemory> share(std::size_t) override { return nullptr; }
+  std::unique_ptr<SharedMemory> share(std::size_t, std::size_t) override { return nullptr; }
   std::unique_ptr<SharedMemory> open(const MemoryHandle&, std::size_t) override { return nullptr; }
   bool let_address(std::size_t) override { return true; }
   std::unique_ptr<ShownMemory> show_host_memory(std::byte*, std::size_t) override { return nullptr; }
