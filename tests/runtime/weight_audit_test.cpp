@@ -2,9 +2,12 @@
 
 #include <bit>
 #include <cstdint>
+#include <cstdlib>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <fstream>
 #include <gtest/gtest.h>
+#include <random>
 #include <string>
 #include <unistd.h>
 #include <vector>
@@ -68,29 +71,54 @@ class MarkedWeights : public test::GeneratedWeights {
   }
 };
 
-/// Flips a bit of whatever looks like `value` in memory that this process may write to. Through the file, so
-/// that memory which holds nothing may be looked at too.
-void spoil_in_memory(float value) {
-  const int memory = ::open("/proc/self/mem", O_RDWR);
-  ASSERT_GE(memory, 0);
-  std::ifstream maps("/proc/self/maps");
-  std::size_t num_spoilt = 0;
-  for (std::string line; std::getline(maps, line);) {
-    std::uint64_t begin = 0, end = 0;
-    char may_write = '-';
-    if (std::sscanf(line.c_str(), "%lx-%lx r%c", &begin, &end, &may_write) != 3 || may_write != 'w') continue;
-    constexpr std::uint64_t too_much = 1U << 30U;  // of which most was only set aside
-    if (end - begin > too_much) continue;
-    std::vector<std::uint32_t> words((end - begin) / sizeof(std::uint32_t));
-    if (::pread(memory, words.data(), end - begin, static_cast<off_t>(begin)) < 0) continue;
-    for (std::size_t i = 0; i < words.size(); ++i) {
-      if (words[i] != std::bit_cast<std::uint32_t>(value)) continue;
-      const std::uint32_t spoilt = words[i] ^ 1U;
-      const auto place = static_cast<off_t>(begin + i * sizeof spoilt);
-      num_spoilt += ::pwrite(memory, &spoilt, sizeof spoilt, place) == sizeof spoilt ? 1U : 0U;
+/// What this process may write to, reached through the file, so that memory which holds nothing may be looked
+/// at too.
+class OwnMemory {
+ public:
+  OwnMemory() : file_(::open("/proc/self/mem", O_RDWR)) { EXPECT_GE(file_, 0); }
+  ~OwnMemory() { ::close(file_); }
+  OwnMemory(const OwnMemory&) = delete;
+  OwnMemory& operator=(const OwnMemory&) = delete;
+
+  /// Calls visit(place, word) for every word.
+  template <typename Visit>
+  void for_each_word(Visit&& visit) const {
+    std::ifstream maps("/proc/self/maps");
+    for (std::string line; std::getline(maps, line);) {
+      std::uint64_t begin = 0, end = 0;
+      char may_write = '-';
+      if (std::sscanf(line.c_str(), "%lx-%lx r%c", &begin, &end, &may_write) != 3 || may_write != 'w')
+        continue;
+      constexpr std::uint64_t too_much = 1U << 30U;  // of which most was only set aside
+      if (end - begin > too_much) continue;
+      std::vector<std::uint32_t> words((end - begin) / sizeof(std::uint32_t));
+      if (::pread(file_, words.data(), end - begin, static_cast<off_t>(begin)) < 0) continue;
+      for (std::size_t i = 0; i < words.size(); ++i) visit(begin + i * sizeof(std::uint32_t), words[i]);
     }
   }
-  ::close(memory);
+
+  /// Whether `from` was there.
+  bool replace(std::uint64_t place, std::uint32_t from, std::uint32_t to) const {
+    std::uint32_t there = 0;
+    const auto at = static_cast<off_t>(place);
+    if (::pread(file_, &there, sizeof there, at) != sizeof there || there != from) return false;
+    return ::pwrite(file_, &to, sizeof to, at) == sizeof to;
+  }
+
+ private:
+  int file_;
+};
+
+/// Flips a bit of whatever looks like `value`.
+void spoil_in_memory(float value) {
+  const OwnMemory memory;
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  std::vector<std::uint64_t> places;
+  memory.for_each_word([&](std::uint64_t place, std::uint32_t word) {
+    if (word == bits) places.push_back(place);
+  });
+  std::size_t num_spoilt = 0;
+  for (const std::uint64_t place : places) num_spoilt += memory.replace(place, bits, bits ^ 1U) ? 1U : 0U;
   ASSERT_GT(num_spoilt, 0U);
 }
 
@@ -122,6 +150,79 @@ TEST(WeightAudit, NoStepComputesWithWeightsThatHaveChanged) {
   run_with_spoilt(in_expert, VerifyLevel::audit, named("layer 0: the weights of expert 3 on rank 1"));
   run_with_spoilt(in_router, VerifyLevel::audit, named("layer 0: the weights of the router on rank "));
   run_with_spoilt(in_shared, VerifyLevel::audit, named("layer 0: the weights of the shared expert on rank "));
+}
+
+/// Every weight of every expert has a value that no other has, whose bits count up from `first_bits` on.
+constexpr LayerSpec numbered_spec{{16, 24}, 6, {2, true}};
+constexpr std::size_t weights_of_expert = 3 * 16 * 24;
+constexpr std::uint32_t first_bits = 0x3d123457;
+
+class NumberedWeights : public test::GeneratedWeights {
+ public:
+  using GeneratedWeights::GeneratedWeights;
+
+  void read_expert(ExpertId expert, const ExpertMatrices& matrices) const override {
+    auto bits = first_bits + static_cast<std::uint32_t>(index(expert) * weights_of_expert);
+    for (const std::span<float> matrix : {matrices.gate, matrices.up, matrices.down})
+      for (float& weight : matrix) weight = std::bit_cast<float>(bits++);
+  }
+};
+
+/// By the number of the weight: wherever something looks like it, copies that were left behind included.
+std::vector<std::vector<std::uint64_t>> places_of_weights(const OwnMemory& memory, std::size_t count) {
+  std::vector<std::vector<std::uint64_t>> places(count);
+  memory.for_each_word([&](std::uint64_t place, std::uint32_t word) {
+    if (word - first_bits < count) places[word - first_bits].push_back(place);
+  });
+  return places;
+}
+
+/// As many as $MOEWE_FAULTS says.
+std::size_t times() {
+  const char* const times = std::getenv("MOEWE_FAULTS");
+  return times == nullptr ? 200 : std::stoul(times);
+}
+
+/// One bit of one weight is another for one step, and the step before that and after it is as ever.
+TEST(WeightAudit, AnyWeightThatChangesIsNamedByItsExpertAndRankBeforeItIsUsed) {
+  constexpr std::size_t num_ranks = 2;
+  const std::size_t count = numbered_spec.num_experts * weights_of_expert;
+  run_ranks(num_ranks, test::patience, [&](Communicator& communicator) {
+    EngineOptions options;
+    options.verify = VerifyLevel::audit;
+    Engine engine(communicator, loopback_backend(), options);
+    MoeLayer layer(engine, numbered_spec, contiguous_placement(6, num_ranks),
+                   NumberedWeights(numbered_spec, test::weights_seed));
+    const std::vector<float> x = test::random_floats(5 * 16, 3);
+    std::vector<float> y(x.size()), expected(x.size());
+    layer.forward(x, expected);
+    communicator.barrier();
+    const OwnMemory memory;
+    const auto places = places_of_weights(memory, communicator.rank() == Rank{0} ? count : 0);
+    std::mt19937 random(7);  // the same on every rank
+    for (std::size_t i = 0; i < times(); ++i) {
+      const std::size_t weight = random() % count, expert = weight / weights_of_expert;
+      const std::uint32_t bits = first_bits + static_cast<std::uint32_t>(weight);
+      const std::uint32_t spoilt = bits ^ (1U << random() % 32);
+      const auto replace = [&](std::uint32_t from, std::uint32_t to) {
+        communicator.barrier();
+        std::size_t num_replaced = 0;
+        if (communicator.rank() == Rank{0}) {
+          for (const std::uint64_t place : places[weight]) num_replaced += memory.replace(place, from, to);
+          ASSERT_GT(num_replaced, 0U);
+        }
+        communicator.barrier();
+      };
+      replace(bits, spoilt);
+      test::expect_shared_error(
+          ErrorKind::verification,
+          fmt::format("layer 0: the weights of expert {} on rank {}", expert, expert * num_ranks / 6),
+          [&] { layer.forward(x, y); });
+      replace(spoilt, bits);
+    }
+    layer.forward(x, y);
+    EXPECT_EQ(y, expected);
+  });
 }
 
 TEST(WeightAudit, IsNotPaidForWithoutAnAudit) {
