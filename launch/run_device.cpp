@@ -68,7 +68,7 @@ void check_device(const RunOptions& options) {
 }
 
 RunDevice choose_run_device(Communicator& communicator, const RunOptions& options) {
-  if (options.device == DeviceRequest::cpu) return {nullptr, "asked for"};
+  if (options.device == DeviceRequest::cpu) return {nullptr, "no other was asked for"};
   if (options.device == DeviceRequest::automatic) return choose_automatically(communicator, options);
   RunDevice chosen{nullptr, "asked for"};
   together(communicator, [&] {
