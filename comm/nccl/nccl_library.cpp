@@ -31,6 +31,7 @@ NcclLibrary load() {
   NcclLibrary nccl{};
   find(library, "ncclGetVersion", nccl.get_version);
   find(library, "ncclGetErrorString", nccl.get_error_string);
+  find(library, "ncclGetLastError", nccl.get_last_error);
   find(library, "ncclGetUniqueId", nccl.get_unique_id);
   find(library, "ncclCommInitRankConfig", nccl.comm_init_rank_config);
   find(library, "ncclCommGetAsyncError", nccl.comm_get_async_error);

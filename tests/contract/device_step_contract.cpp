@@ -187,6 +187,7 @@ class DeviceStep {
     const CombineTokens sum{work_.put(outputs), plan_.weights, work_.room<float>(tokens_.count * hidden),
                             plan_.num_tokens,   top_k,         hidden,
                             Dtype::f32,         false};
+    communicator_.barrier();  // nobody allocates while others' queues wait for its flags
     for (std::size_t rank = 0; rank < num_ranks(); ++rank)
       memory_.wait_for(work_.queue(), rank_at(rank), outputs_there, 1);
     work_.queue().run(combine_tokens, sum);
