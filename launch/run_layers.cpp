@@ -13,7 +13,8 @@ DeviceSizes device_sizes(const Communicator& communicator, const RunInputs& inpu
           .dtype = options.layer.dtype,
           .max_tokens = (inputs.tokens().num_tokens() + num_ranks - 1) / num_ranks,
           .num_slots = placement.experts_of(communicator.rank()).size(),
-          .most_slots = placement.num_slots()};
+          .most_slots = placement.num_slots(),
+          .combine = options.layer.combine};
 }
 
 void RunLayers::load() {

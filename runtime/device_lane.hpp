@@ -22,9 +22,9 @@ namespace moewe {
 ///
 ///   | from rank 0: plan, rows | from rank 1: plan, rows | ... | outputs |
 ///
-/// with room for all tokens of any rank in each of the former, and for an output of each of this rank's own
-/// assignments, which the experts' ranks write, in the last. So a step's sizes are known by the device alone
-/// until its results are there.
+/// with room for all tokens of any rank in each of the former, and in the last for an output of each of this
+/// rank's own assignments, or, to be combined fast, a sum for each row, which the experts' ranks write. So a
+/// step's sizes are known by the device alone until its results are there.
 class DeviceLane {
  public:
   /// Flags of the segment.

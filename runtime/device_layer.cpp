@@ -48,7 +48,7 @@ void DeviceLayer::run(const Tokens& tokens) {
   clock.begin(Phase::experts);
   group();
   function_ ? run_function() : run_own_experts();
-  lane_.peers().publish(lane_.queue(), DeviceLane::outputs_there, generation_);
+  give_back();
 
   clock.begin(Phase::combine);
   combine(tokens);
@@ -228,18 +228,19 @@ void DeviceLayer::combine(const Tokens& tokens) {
   const std::size_t num_ranks = engine_.communicator().size();
   const std::size_t num_choices = tokens.count * spec_.router.top_k;
   const DeviceRegions regions(lane_.sizes(), num_ranks);
+  const bool is_fast = options_.combine == Combine::fast;
   queue.fill(memory.addresses, 0, num_choices * sizeof *memory.addresses);
-  queue.run(
-      address_outputs,
-      {memory.planned, memory.first_assignment, lane_.peers().own() + regions.outputs_at, memory.addresses,
-       lane_.sizes().row_bytes(), narrow(spec_.router.top_k), narrow(num_ranks), narrow(num_choices)});
+  queue.run(address_outputs,
+            {memory.planned, memory.first_assignment, lane_.peers().own() + regions.outputs_at,
+             memory.addresses, lane_.sizes().row_bytes(), narrow(spec_.router.top_k), narrow(num_ranks),
+             narrow(num_choices), is_fast ? memory.first_row : nullptr});
   queue.copy(pinned.first_assignment, memory.first_assignment, (num_ranks + 1) * sizeof(std::uint32_t));
   queue.copy(pinned.computed, memory.computed, promised_.size() * sizeof(std::uint32_t));
   lane_.wait_for(DeviceLane::outputs_there, generation_);
   if (spec_.has_shared_expert()) lane_.join();
-  queue.run(combine_tokens,
-            {memory.addresses, memory.weights, tokens.y, narrow(tokens.count), narrow(spec_.router.top_k),
-             narrow(spec_.expert.hidden), options_.dtype, spec_.has_shared_expert()});
+  queue.run(combine_tokens, {memory.addresses, is_fast ? nullptr : memory.weights, tokens.y,
+                             narrow(tokens.count), narrow(spec_.router.top_k), narrow(spec_.expert.hidden),
+                             options_.dtype, spec_.has_shared_expert()});
   if (!tokens.y_on_host.empty()) queue.copy(tokens.y_on_host.data(), tokens.y, tokens.y_on_host.size_bytes());
   lane_.wait();
 }

@@ -96,6 +96,7 @@ class DeviceLayer {
   void group();
   void run_own_experts();
   void run_function();
+  void give_back();
   void combine(const Tokens& tokens);
   void settle();
 

@@ -4,6 +4,7 @@
 #include "runtime/kernels/arrange_rows.hpp"
 #include "runtime/kernels/group_rows.hpp"
 #include "runtime/kernels/multiply_rows.hpp"
+#include "runtime/kernels/push_sums.hpp"
 
 // What a step computes for the rows that arrived, and for the shared expert.
 
@@ -49,8 +50,22 @@ void DeviceLayer::group() {
   const DeviceArrivals& arrivals = lane_.arrivals();
   Queue& queue = lane_.queue();
   const std::uint32_t num_slots = narrow(promised_.size()), most = narrow(num_promised_);
+  if (arrivals.addresses != nullptr)
+    queue.fill(arrivals.addresses, 0, num_promised_ * sizeof *arrivals.addresses);
   queue.run(group_rows, {memory.sources, lane_.sizes().row_bytes(), arrivals.inputs, arrivals.outputs,
-                         memory.slot_first_row, narrow(engine_.communicator().size()), num_slots, most});
+                         memory.slot_first_row, narrow(engine_.communicator().size()), num_slots, most,
+                         arrivals.results, arrivals.addresses});
+}
+
+/// Outputs that were written where they are wanted are there already.
+void DeviceLayer::give_back() {
+  if (options_.combine == Combine::fast) {
+    const std::uint32_t most = narrow(num_promised_);
+    lane_.queue().run(
+        push_sums, {lane_.memory().sources, lane_.arrivals().addresses, narrow(engine_.communicator().size()),
+                    narrow(spec_.expert.hidden), most, most, options_.dtype});
+  }
+  lane_.peers().publish(lane_.queue(), DeviceLane::outputs_there, generation_);
 }
 
 void DeviceLayer::run_own_experts() {

@@ -19,8 +19,6 @@ constexpr std::size_t most_assignments = std::size_t{1} << 31U;
 
 std::string reason_against_devices(const LayerOptions& options) {
   if (options.capacity) return "on devices dispatch is dropless so far: a capacity is for the CPU";
-  if (options.combine == Combine::fast)
-    return "on devices sums are reproducible so far: fast ones are for the CPU";
   if (options.split == SplitMode::stored)
     return "on devices splits are exact so far: stored ones are for the CPU";
   if (options.can_migrate())
@@ -77,7 +75,7 @@ void DeviceLayer::construct(const WeightSource* source) {
 void DeviceLayer::check() const {
   check_layer_spec(spec_, "a layer");
   const DeviceSizes& sizes = lane_.sizes();
-  if (sizes.spec != spec_ || sizes.dtype != options_.dtype)
+  if (sizes.spec != spec_ || sizes.dtype != options_.dtype || sizes.combine != options_.combine)
     throw InvalidInput("a layer on a device has the sizes that its lane was made for");
   const std::size_t num_ranks = engine_.communicator().size();
   if (placement_.num_ranks() != num_ranks || placement_.num_experts() != spec_.num_experts) {

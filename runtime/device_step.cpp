@@ -16,7 +16,7 @@ DeviceRegions::DeviceRegions(const DeviceSizes& sizes, std::size_t num_ranks) {
   rows_bytes =
       length_of([&](DeviceArena& arena) { arena.take<std::byte>(sizes.max_tokens * sizes.row_bytes()); });
   outputs_at = plan_from(num_ranks);
-  bytes = outputs_at + sizes.max_assignments() * sizes.row_bytes();
+  bytes = outputs_at + sizes.max_returned(num_ranks) * sizes.row_bytes();
 }
 
 DeviceStepMemory::DeviceStepMemory(const DeviceSizes& sizes, std::size_t num_ranks, DeviceArena& arena) {
@@ -51,6 +51,10 @@ DeviceArrivals::DeviceArrivals(const DeviceSizes& sizes, std::size_t num_assignm
     : room(num_assignments) {
   inputs = arena.take<const std::byte*>(room);
   outputs = arena.take<std::byte*>(room);
+  if (sizes.combine == Combine::fast) {
+    results = arena.take<std::byte>(room * sizes.row_bytes());
+    addresses = arena.take<const std::byte*>(room);
+  }
   hidden = arena.take<std::byte>(room * sizes.spec.expert.intermediate * bytes_of(sizes.dtype));
 }
 

@@ -18,6 +18,7 @@
 #include "tests/gpu/multiply_run.hpp"
 #include "tests/gpu/plan_run.hpp"
 #include "tests/gpu/route_run.hpp"
+#include "tests/gpu/sums_run.hpp"
 
 namespace moewe {
 namespace {
@@ -120,6 +121,51 @@ TEST(Kernels, GroupRowsSortsWhatArrivedBySlotThenSource) {
     EXPECT_EQ(result.inputs, inputs);
     EXPECT_EQ(result.outputs, outputs);
     EXPECT_EQ(result.addresses, addresses);
+  }
+}
+
+/// The outputs that group_rows places by slot, of one rank's part of a plan, in the plan's order. Those that
+/// are left out are empty.
+std::vector<const std::byte*> outputs_of(const test::SumsCase& c, const test::PlanResult& plan,
+                                         std::size_t rank) {
+  const auto* const first = c.dtype == Dtype::f32 ? reinterpret_cast<const std::byte*>(c.f32.data())
+                                                  : reinterpret_cast<const std::byte*>(c.bf16.data());
+  std::vector<const std::byte*> outputs;
+  for (std::size_t i = plan.first_assignment[rank]; i < plan.first_assignment[rank + 1]; ++i) {
+    const std::uint32_t slot = plan.planned[i].slot;
+    const auto is_before = [&](std::size_t j) {
+      return plan.planned[j].slot < slot || (plan.planned[j].slot == slot && j < i);
+    };
+    std::size_t place = 0;
+    for (std::size_t j = 0; j < plan.planned.size(); ++j) place += is_before(j) ? 1U : 0U;
+    outputs.push_back(slot + 1 < test::num_positions(c.plan) ? first + place * c.row_bytes() : nullptr);
+  }
+  return outputs;
+}
+
+TEST(Kernels, PushSumsReturnsOneRowForEachThatArrivedWithTheBitsOfTheExpertsSums) {
+  const auto device = emulated();
+  for (const test::SumsCase& c : test::sums_cases()) {
+    const test::PlanResult plan = test::run(c.plan, *device);
+    const test::SumsResult result = test::run(c, *device);
+    std::vector<std::vector<WeightedRow>> parts(plan.first_row.back());
+    std::vector<std::ptrdiff_t> addresses(c.plan.experts.size(), -1);
+    for (std::size_t rank = 0; rank < c.plan.shape.num_ranks; ++rank) {
+      const std::vector<const std::byte*> outputs = outputs_of(c, plan, rank);
+      const PlannedAssignment* const planned = plan.planned.data() + plan.first_assignment[rank];
+      for (std::size_t i = 0; i < outputs.size(); ++i) {
+        const std::size_t row = plan.first_row[rank] + planned[i].row;
+        if (outputs[i] != nullptr) parts[row].push_back({outputs[i], planned[i].weight});
+        if (i == 0 || planned[i - 1].row != planned[i].row)
+          addresses[planned[i].token * c.plan.shape.top_k + planned[i].k] =
+              static_cast<std::ptrdiff_t>(row * c.row_bytes());
+      }
+    }
+    std::vector<std::byte> expected(result.sums.size(), std::byte{0xEE});  // what lies behind them stays
+    for (std::size_t row = 0; row < parts.size(); ++row)
+      sum_weighted_rounded(parts[row], c.dtype, c.hidden, expected.data() + row * c.row_bytes());
+    EXPECT_EQ(result.sums, expected) << "hidden " << c.hidden;
+    EXPECT_EQ(result.addresses, addresses) << "hidden " << c.hidden;
   }
 }
 

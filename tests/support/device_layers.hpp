@@ -24,9 +24,12 @@ class LayerOnDevice {
                 const Placement& placement, const Options& options)
       : side_(communicator), engine_(communicator, backend, options.engine) {
     if (!side_.device) return;
-    const DeviceSizes sizes{spec, options.layer.dtype, options.max_tokens,
+    const DeviceSizes sizes{spec,
+                            options.layer.dtype,
+                            options.max_tokens,
                             placement.experts_of(engine_.communicator().rank()).size(),
-                            placement.num_slots()};
+                            placement.num_slots(),
+                            options.layer.combine};
     lane_.emplace(engine_, *side_.device, sizes);
     if (options.function) {
       layer_.emplace(engine_, *lane_, spec, placement, options.function, options.arrangement, options.layer);
