@@ -14,9 +14,9 @@
 
 namespace moewe {
 
-/// This rank's, for layers of a run on devices.
-DeviceSizes device_sizes(const Communicator& communicator, const RunInputs& inputs,
-                         const RunOptions& options);
+/// This rank's, for layers of a run on its device.
+DeviceSizes device_sizes(const Communicator& communicator, const RunInputs& inputs, const RunOptions& options,
+                         const Device& device);
 
 /// The layers of a run, on cores or on devices.
 class RunLayers {

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "comm/device_peer_memory.hpp"
 #include "runtime/device_step.hpp"
 #include "runtime/engine.hpp"
+#include "runtime/grouped_experts.hpp"
 
 namespace moewe {
 
@@ -56,6 +58,9 @@ class DeviceLane {
   const DeviceArrivals& arrivals() const { return arrivals_; }
   const PinnedStepMemory& pinned() const { return pinned_; }
 
+  /// Null where sizes do not say that matmuls may be grouped.
+  GroupedExperts* grouped() { return grouped_ ? &*grouped_ : nullptr; }
+
   /// Collective where more arrive on some rank than ever before: makes room for so many assignments on each
   /// rank, which all know alike. The queues are idle. Throws a shared Error when a rank has no memory.
   void expect_arrivals(std::span<const std::int64_t> per_rank);
@@ -84,6 +89,7 @@ class DeviceLane {
   DeviceArrivals arrivals_;
   std::vector<std::int64_t> most_arrived_;  // on each rank, that there is room for
   PinnedStepMemory pinned_;
+  std::optional<GroupedExperts> grouped_;
   std::unique_ptr<Event> forked_;
   std::unique_ptr<Event> joined_;
   std::unique_ptr<Queue> queue_;  // ends before what its work uses

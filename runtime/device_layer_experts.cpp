@@ -1,6 +1,7 @@
 #include <utility>
 
 #include "runtime/device_layer.hpp"
+#include "runtime/expert_matmuls.hpp"
 #include "runtime/kernels/arrange_rows.hpp"
 #include "runtime/kernels/group_rows.hpp"
 #include "runtime/kernels/multiply_rows.hpp"
@@ -73,6 +74,12 @@ void DeviceLayer::run_own_experts() {
   const DeviceArrivals& arrivals = lane_.arrivals();
   Queue& queue = lane_.queue();
   const std::uint32_t num_slots = narrow(promised_.size()), most = narrow(num_promised_);
+  report_.are_matmuls_grouped = lane_.grouped() != nullptr && is_worth_grouping(promised_);
+  if (report_.are_matmuls_grouped) {
+    return lane_.grouped()->run(
+        queue, *weights_,
+        {arrivals.inputs, memory.slot_first_row, promised_, arrivals, memory.first_place, memory.computed});
+  }
   queue.fill(memory.computed, 0, num_slots * sizeof *memory.computed);
   run_mlp(queue, {spec_.expert,
                   weights_->experts(),

@@ -56,6 +56,8 @@ DeviceArrivals::DeviceArrivals(const DeviceSizes& sizes, std::size_t num_assignm
     addresses = arena.take<const std::byte*>(room);
   }
   hidden = arena.take<std::byte>(room * sizes.spec.expert.intermediate * bytes_of(sizes.dtype));
+  if (sizes.may_group && sizes.spec.expert.gated)
+    sums = arena.take<std::byte>(2 * room * sizes.spec.expert.intermediate * bytes_of(sizes.dtype));
 }
 
 PinnedStepMemory::PinnedStepMemory(const DeviceSizes& sizes, std::size_t num_ranks, DeviceArena& arena) {

@@ -23,6 +23,7 @@ struct DeviceSizes {
   std::size_t num_slots = 0;   ///< most of a layer on this rank
   std::size_t most_slots = 0;  ///< most of a layer on all ranks together
   Combine combine = Combine::reproducible;
+  bool may_group = false;  ///< by choose_expert_matmuls()
 
   std::size_t row_bytes() const { return spec.expert.hidden * bytes_of(dtype); }
   std::size_t max_assignments() const { return max_tokens * spec.router.top_k; }
@@ -84,6 +85,7 @@ struct DeviceArrivals {
   std::byte* results = nullptr;           ///< [room] rows, where they are summed here; else null, as below
   const std::byte** addresses = nullptr;  ///< [room] of these, as they arrived
   std::byte* hidden = nullptr;            ///< [room, intermediate] of the dtype
+  std::byte* sums = nullptr;  ///< [room, 2, intermediate], where matmuls are grouped and have a gate
 
   DeviceArrivals() = default;
   DeviceArrivals(const DeviceSizes& sizes, std::size_t num_assignments, DeviceArena& arena);
