@@ -1,5 +1,7 @@
 #include "launch/run_layers.hpp"
 
+#include <fmt/format.h>
+
 #include "benchmarks/harness.hpp"
 #include "launch/token_range.hpp"
 #include "runtime/expert_matmuls.hpp"
@@ -52,7 +54,17 @@ StepOutcome RunLayers::run_step(std::size_t i, TokenRows x, const Routing* routi
   });
   outcome.report = layer.report();
   outcome.routings = {layer.routing()};
+  ++num_steps_;
+  if (outcome.report.are_matmuls_grouped) ++num_grouped_;
   return outcome;
+}
+
+std::string RunLayers::expert_matmuls() const {
+  if (device_ == nullptr) return "";
+  const ExpertMatmuls matmuls =
+      choose_expert_matmuls(*device_, inputs_.spec(), options_.layer.dtype, options_.layer.combine);
+  if (!matmuls.may_group) return matmuls.reason;
+  return fmt::format("{} (grouped in {} of {} steps of rank 0)", matmuls.reason, num_grouped_, num_steps_);
 }
 
 }  // namespace moewe

@@ -219,6 +219,7 @@ RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptio
   result.layers = inputs.layers();
   result.threads = engine.threads();
   result.cores = cores_of_rank(ranks_on_node(communicator));
+  result.expert_matmuls = loop.layers().expert_matmuls();
   result.exchange = device.device ? pushes(result.ranks) : gather_paths(communicator, engine);
   add_totals(communicator, loop, result);
   add_migration(communicator, loop, result);

@@ -56,8 +56,10 @@ DeviceArrivals::DeviceArrivals(const DeviceSizes& sizes, std::size_t num_assignm
     addresses = arena.take<const std::byte*>(room);
   }
   hidden = arena.take<std::byte>(room * sizes.spec.expert.intermediate * bytes_of(sizes.dtype));
-  if (sizes.may_group && sizes.spec.expert.gated)
-    sums = arena.take<std::byte>(2 * room * sizes.spec.expert.intermediate * bytes_of(sizes.dtype));
+  if (sizes.may_group) {
+    const std::size_t sums_of_row = (sizes.spec.expert.gated ? 2 : 1) * sizes.spec.expert.intermediate;
+    sums = arena.take<std::byte>(room * sums_of_row * sizeof(float));
+  }
 }
 
 PinnedStepMemory::PinnedStepMemory(const DeviceSizes& sizes, std::size_t num_ranks, DeviceArena& arena) {

@@ -85,7 +85,7 @@ struct DeviceArrivals {
   std::byte* results = nullptr;           ///< [room] rows, where they are summed here; else null, as below
   const std::byte** addresses = nullptr;  ///< [room] of these, as they arrived
   std::byte* hidden = nullptr;            ///< [room, intermediate] of the dtype
-  std::byte* sums = nullptr;  ///< [room, 2, intermediate], where matmuls are grouped and have a gate
+  std::byte* sums = nullptr;  ///< [room, 2 with a gate, intermediate] f32, where matmuls may be grouped
 
   DeviceArrivals() = default;
   DeviceArrivals(const DeviceSizes& sizes, std::size_t num_assignments, DeviceArena& arena);

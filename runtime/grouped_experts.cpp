@@ -49,13 +49,14 @@ void GroupedExperts::run(Queue& queue, const DeviceWeights& weights, const Rows&
   const std::uint32_t num_slots = narrow(rows.num_rows.size()), num_rows = narrow(first_rows_.back());
   queue.run(arrange_rows, {rows.inputs, rows.first_row, room.results, rows.first_place, rows.counts,
                            sizes_.row_bytes(), RowArrangement{}, num_slots, num_rows});
-  std::byte* const sums = shape.gated ? room.sums : room.hidden;
-  multiply(queue, 0, {weights.matrices_in(), room.results, sums, narrow(shape.hidden), sums_of(shape)});
-  queue.run(activate_rows, {sums, room.hidden, num_rows, narrow(shape.intermediate), shape.gated,
-                            shape.activation, sizes_.dtype, sizes_.dtype});
   multiply(
-      queue, 1,
-      {weights.matrices_out(), room.hidden, room.results, narrow(shape.intermediate), narrow(shape.hidden)});
+      queue, 0,
+      {weights.matrices_in(), room.results, room.sums, narrow(shape.hidden), sums_of(shape), Dtype::f32});
+  queue.run(activate_rows, {room.sums, room.hidden, num_rows, narrow(shape.intermediate), shape.gated,
+                            shape.activation, Dtype::f32, sizes_.dtype});
+  multiply(queue, 1,
+           {weights.matrices_out(), room.hidden, room.results, narrow(shape.intermediate),
+            narrow(shape.hidden), sizes_.dtype});
 }
 
 /// Slots without rows are no groups; behind the last group, all rows.
@@ -77,11 +78,11 @@ void GroupedExperts::multiply(Queue& queue, std::size_t number, const Matmul& ma
   for (std::size_t group = 0; group < slots_.size(); ++group) {
     on_host.weights[group] = matmul.weights[slots_[group]];
     on_host.inputs[group] = matmul.inputs + first_rows_[group] * matmul.in * bytes_of(sizes_.dtype);
-    on_host.outputs[group] = matmul.outputs + first_rows_[group] * matmul.out * bytes_of(sizes_.dtype);
+    on_host.outputs[group] = matmul.outputs + first_rows_[group] * matmul.out * bytes_of(matmul.output_dtype);
   }
   queue.copy(there.weights, on_host.weights, addresses_of_group * sizes_.num_slots * sizeof(std::byte*));
-  run_groups(queue, {library_.get(), num_rows_.data(), there.weights, there.inputs, there.outputs,
-                     narrow(slots_.size()), matmul.in, matmul.out, sizes_.dtype});
+  run_groups(queue, {library_.get(), num_rows_.data(), there.addresses(), on_host.addresses(),
+                     narrow(slots_.size()), matmul.in, matmul.out, sizes_.dtype, matmul.output_dtype});
 }
 
 }  // namespace moewe

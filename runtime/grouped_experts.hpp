@@ -15,10 +15,9 @@
 
 namespace moewe {
 
-/// The MLPs of a rank's experts in grouped matmuls: rows are brought together by expert, multiplied,
-/// activated and multiplied once more, with as many rows for each as the host knows by agreement. What gate
-/// and up sum up to is rounded to the type of rows before it is activated, once more than by multiply_rows,
-/// since that is what libraries return.
+/// The MLPs of a rank's experts in matmuls of a library: rows are brought together by expert, multiplied,
+/// activated and multiplied once more, with as many rows for each as the host knows by agreement. Sums of
+/// gate and up stay f32 until they are activated, so that values are rounded as often as by multiply_rows.
 class GroupedExperts {
  public:
   static constexpr std::string_view workspace_name = "matmul workspace";
@@ -45,11 +44,13 @@ class GroupedExperts {
   void run(Queue& queue, const DeviceWeights& weights, const Rows& rows);
 
  private:
-  /// Where the matrices, rows and results of a matmul's groups begin.
+  /// Of GroupAddresses, to be written.
   struct Tables {
     const std::byte** weights;
     const std::byte** inputs;
     std::byte** outputs;
+
+    GroupAddresses addresses() const { return {weights, inputs, outputs}; }
   };
   struct Matmul {
     std::span<const std::byte* const> weights;  ///< of all slots
@@ -57,6 +58,7 @@ class GroupedExperts {
     std::byte* outputs;
     std::uint32_t in;
     std::uint32_t out;
+    Dtype output_dtype;
   };
 
   static Tables lay_out(const DeviceSizes& sizes, std::size_t matmul, DeviceBuffer& tables);

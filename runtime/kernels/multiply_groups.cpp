@@ -9,14 +9,15 @@ namespace {
 void multiply_on_host(const MultiplyGroups& work) {
   for (std::uint32_t group = 0; group < work.num_groups; ++group) {
     MultiplyRows rows{};
-    rows.inputs = {nullptr, work.inputs[group], work.in * bytes_of(work.dtype)};
-    rows.outputs = {nullptr, work.outputs[group], work.out * bytes_of(work.dtype)};
-    rows.weights = work.weights + group;
+    rows.inputs = {nullptr, work.on_device.inputs[group], work.in * bytes_of(work.dtype)};
+    rows.outputs = {nullptr, work.on_device.outputs[group], work.out * bytes_of(work.output_dtype)};
+    rows.weights = work.on_device.weights + group;
     rows.num_slots = 1;
     rows.in = work.in;
     rows.out = work.out;
     rows.max_rows = work.num_rows[group];
-    rows.input_dtype = rows.weight_dtype = rows.output_dtype = work.dtype;
+    rows.input_dtype = rows.weight_dtype = work.dtype;
+    rows.output_dtype = work.output_dtype;
     multiply_rows.on_host(rows);
   }
 }

@@ -10,23 +10,33 @@ namespace moewe {
 
 class GroupedMatmul;
 
-/// output = W x for groups of rows, each with a matrix of its own, in one call of a library: where the host
-/// knows how many rows each group has. Sums are f32 and rounded once to `dtype`; what else a row's bits
-/// depend on is up to the library, so that a GPU and the twin, which is that of multiply_rows, agree within
-/// in * 2^-21 * sum |w x| and that rounding. Groups' results do not overlap, and rows of both kinds are
-/// multiples of `group_alignment` bytes, as are the addresses.
+/// Where groups' matrices [out, in], rows of [in] and results of [out] begin, rows one behind the other.
+struct GroupAddresses {
+  const std::byte* const* weights;  ///< [num_groups], as those below
+  const std::byte* const* inputs;
+  std::byte* const* outputs;
+};
+
+/// output = W x for groups of rows, each with a matrix of its own, by a library: where the host knows how
+/// many rows each group has. Sums are f32 and rounded once to `output_dtype`; what else a row's bits depend
+/// on is up to the library, so that a GPU and the twin, which is that of multiply_rows, agree within in *
+/// 2^-21 * sum |w x| and that rounding. Groups' results do not overlap, and rows of all kinds are multiples
+/// of `group_alignment` bytes, as are the addresses.
+///
+/// cuBLAS takes all groups in one call where results have the type of rows; f32 of bf16 it takes group by
+/// group, since its call for groups returns no other type than it is given.
 struct MultiplyGroups {
   static constexpr std::size_t group_alignment = 16;
 
-  GroupedMatmul* library;           ///< null where kernels run on the host
-  const std::uint32_t* num_rows;    ///< on the host, [num_groups], none of them 0; used when the kernel runs
-  const std::byte* const* weights;  ///< [num_groups] matrices [out, in]
-  const std::byte* const* inputs;   ///< [num_groups]: rows of [in], one behind the other
-  std::byte* const* outputs;        ///< [num_groups]: rows of [out], the same
+  GroupedMatmul* library;         ///< null where kernels run on the host
+  const std::uint32_t* num_rows;  ///< on the host, [num_groups], none of them 0; used when the kernel runs
+  GroupAddresses on_device;       ///< arrays on the device
+  GroupAddresses on_host;         ///< the same addresses in arrays on the host
   std::uint32_t num_groups;
   std::uint32_t in;
   std::uint32_t out;
-  Dtype dtype;  ///< of all of them
+  Dtype dtype;         ///< of rows and matrices
+  Dtype output_dtype;  ///< that, or f32
 };
 
 extern const Kernel<MultiplyGroups> multiply_groups;

@@ -14,6 +14,7 @@ struct GroupsCase {
   std::uint32_t in;
   std::uint32_t out;
   Dtype dtype;
+  Dtype output_dtype;
 
   std::size_t all_rows() const { return std::accumulate(num_rows.begin(), num_rows.end(), std::size_t{0}); }
 };
@@ -37,24 +38,22 @@ class GroupsMemory {
     const std::size_t element = bytes_of(c.dtype);
     std::byte* const weights = put(random, c.num_rows.size() * matrix);
     std::byte* const inputs = put(random, c.all_rows() * c.in);
-    outputs_ = work_.room<std::byte>(c.all_rows() * c.out * element);
-    std::vector<const std::byte*> matrices, first_inputs;
-    std::vector<std::byte*> first_outputs;
+    outputs_ = work_.room<std::byte>(c.all_rows() * c.out * bytes_of(c.output_dtype));
     std::size_t row = 0;
     for (std::size_t group = 0; group < c.num_rows.size(); row += c.num_rows[group++]) {
-      matrices.push_back(weights + (c.num_rows.size() - 1 - group) * matrix * element);
-      first_inputs.push_back(inputs + row * c.in * element);
-      first_outputs.push_back(outputs_ + row * c.out * element);
+      weights_.push_back(weights + (c.num_rows.size() - 1 - group) * matrix * element);
+      inputs_.push_back(inputs + row * c.in * element);
+      outputs_of_groups_.push_back(outputs_ + row * c.out * bytes_of(c.output_dtype));
     }
     work_arguments_ = {nullptr,
                        case_.num_rows.data(),
-                       work_.put(matrices),
-                       work_.put(first_inputs),
-                       work_.put(first_outputs),
+                       {work_.put(weights_), work_.put(inputs_), work_.put(outputs_of_groups_)},
+                       {weights_.data(), inputs_.data(), outputs_of_groups_.data()},
                        static_cast<std::uint32_t>(c.num_rows.size()),
                        c.in,
                        c.out,
-                       c.dtype};
+                       c.dtype,
+                       c.output_dtype};
   }
 
   MultiplyGroups arguments(GroupedMatmul* library) const {
@@ -64,7 +63,8 @@ class GroupsMemory {
   }
   Queue& queue() { return work_.queue(); }
   GroupsResult result() {
-    return {work_.get(outputs_, case_.all_rows() * case_.out * bytes_of(case_.dtype)), case_.dtype};
+    return {work_.get(outputs_, case_.all_rows() * case_.out * bytes_of(case_.output_dtype)),
+            case_.output_dtype};
   }
 
  private:
@@ -75,6 +75,8 @@ class GroupsMemory {
   }
 
   GroupsCase case_;
+  std::vector<const std::byte*> weights_, inputs_;
+  std::vector<std::byte*> outputs_of_groups_;
   DeviceWork work_;
   MultiplyGroups work_arguments_{};
   std::byte* outputs_ = nullptr;
@@ -97,11 +99,13 @@ inline bool is_same(const GroupsResult& a, const GroupsResult& b) {
 }
 
 inline std::vector<GroupsCase> groups_cases() {
-  return {{{}, 8, 8, Dtype::f32},
-          {{1}, 4, 4, Dtype::f32},
-          {{3, 40, 1, 7}, 64, 36, Dtype::f32},
-          {{130, 2}, 136, 72, Dtype::bf16},
-          {{5, 33, 64}, 40, 200, Dtype::bf16}};
+  constexpr Dtype f32 = Dtype::f32, bf16 = Dtype::bf16;
+  return {{{}, 8, 8, f32, f32},
+          {{1}, 4, 4, f32, f32},
+          {{3, 40, 1, 7}, 64, 36, f32, f32},
+          {{130, 2}, 136, 72, bf16, bf16},
+          {{9, 1, 37}, 72, 20, bf16, f32},
+          {{5, 33, 64}, 40, 200, bf16, bf16}};
 }
 
 }  // namespace moewe::test

@@ -49,6 +49,9 @@ TEST(OnDevices, CombinedFastCheckpointsHaveTheirRecordedResults) {
       EXPECT_GT(results["verify"]["compared_rows"], 0);
       EXPECT_EQ(results["verify"]["mismatched"], 0) << sample.folder << ", " << dtype;
       EXPECT_EQ(results["ledger"]["lost"], 0);
+      EXPECT_EQ(results["memory"]["planned_bytes"], results["memory"]["peak_bytes"]);
+      const std::string matmuls = results["expert_matmuls"];
+      EXPECT_EQ(matmuls.find("grouped, as by cuBLAS"), 0U) << matmuls;
     }
   }
 }

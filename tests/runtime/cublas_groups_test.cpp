@@ -75,6 +75,16 @@ struct StandIn {
     }
     return CUBLAS_STATUS_SUCCESS;
   }
+  static cublasStatus_t multiply_alone(cublasHandle_t, cublasOperation_t transa, cublasOperation_t transb,
+                                       int m, int n, int k, const void* alpha, const void* a,
+                                       cudaDataType atype, int lda, const void* b, cudaDataType btype,
+                                       int ldb, const void* beta, void* c, cudaDataType ctype, int ldc,
+                                       cublasComputeType_t compute, cublasGemmAlgo_t) {
+    const int one = 1;
+    EXPECT_NE(atype, ctype) << "which all groups could be multiplied in together";
+    return multiply(nullptr, &transa, &transb, &m, &n, &k, alpha, &a, atype, &lda, &b, btype, &ldb, beta, &c,
+                    ctype, &ldc, 1, &one, compute);
+  }
   static void multiply_one(const ByColumns& a, bool is_a_transposed, const ByColumns& b, bool is_b_transposed,
                            void* to, const ByColumns& c, cudaDataType_t type, int m, int n, int k) {
     for (int row = 0; row < m; ++row) {
@@ -96,8 +106,13 @@ struct StandIn {
   }
 };
 
-const CublasLibrary stand_in{nullptr,          StandIn::status_string, StandIn::create,
-                             StandIn::destroy, StandIn::set_stream,    StandIn::set_workspace,
+const CublasLibrary stand_in{nullptr,
+                             StandIn::status_string,
+                             StandIn::create,
+                             StandIn::destroy,
+                             StandIn::set_stream,
+                             StandIn::set_workspace,
+                             StandIn::multiply_alone,
                              StandIn::multiply};
 
 /// A stream of no GPU, which runs everything where it is enqueued.

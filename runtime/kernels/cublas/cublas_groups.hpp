@@ -8,8 +8,8 @@
 
 namespace moewe {
 
-/// cublasGemmGroupedBatchedEx, one group for each matrix. It takes matrices by columns: rows one behind the
-/// other are the columns of inputs and outputs, and weights are transposed.
+/// cublasGemmGroupedBatchedEx, one group for each matrix, or cublasGemmEx. Both take matrices by columns:
+/// rows one behind the other are the columns of inputs and outputs, and weights are transposed.
 class CublasGroups : public GroupedMatmul {
  public:
   /// On the current device, which is to be the same in all calls. Library and workspace outlive it. Throws
@@ -25,6 +25,8 @@ class CublasGroups : public GroupedMatmul {
  private:
   /// Whether the call succeeded; what it says if not is kept.
   bool is_good(cublasStatus_t status, const char* call);
+  bool multiply_together(const MultiplyGroups& work);
+  bool multiply_one(const MultiplyGroups& work, std::size_t group);
   void list_sizes(const MultiplyGroups& work);
 
   const CublasLibrary& library_;

@@ -15,6 +15,7 @@ CublasLibrary load() {
   library.find("cublasDestroy_v2", cublas.destroy);
   library.find("cublasSetStream_v2", cublas.set_stream);
   library.find("cublasSetWorkspace_v2", cublas.set_workspace);
+  library.find("cublasGemmEx", cublas.gemm_ex);
   library.find("cublasGemmGroupedBatchedEx", cublas.gemm_grouped_batched_ex);
   return cublas;
 }

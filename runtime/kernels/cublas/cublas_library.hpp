@@ -4,6 +4,12 @@
 
 namespace moewe {
 
+/// The one of two functions of this name that is in the library.
+using CublasGemmEx = cublasStatus_t (*)(cublasHandle_t, cublasOperation_t, cublasOperation_t, int, int, int,
+                                        const void*, const void*, cudaDataType, int, const void*,
+                                        cudaDataType, int, const void*, void*, cudaDataType, int,
+                                        cublasComputeType_t, cublasGemmAlgo_t);
+
 /// What is used of cuBLAS, which is loaded at the first use.
 struct CublasLibrary {
   decltype(&cublasGetProperty) get_property;
@@ -12,6 +18,7 @@ struct CublasLibrary {
   decltype(&cublasDestroy_v2) destroy;
   decltype(&cublasSetStream_v2) set_stream;
   decltype(&cublasSetWorkspace_v2) set_workspace;
+  CublasGemmEx gemm_ex;
   decltype(&cublasGemmGroupedBatchedEx) gemm_grouped_batched_ex;
 };
 
