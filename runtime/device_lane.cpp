@@ -91,7 +91,8 @@ void DeviceLane::name_places() {
     rows.push_back(theirs + regions.rows_from(self));
     plans.push_back(theirs + regions.plan_from(self));
     sources.push_back({reinterpret_cast<const ArrivedPlan*>(peers_->own() + regions.plan_from(rank)),
-                       peers_->own() + regions.rows_from(rank), theirs + regions.outputs_at});
+                       peers_->own() + regions.rows_from(rank), theirs + regions.outputs_at,
+                       static_cast<std::uint32_t>(sizes_.max_assignments())});
   }
   queue_->copy(memory_.row_destinations, rows.data(), rows.size() * sizeof(std::byte*));
   queue_->copy(memory_.plan_destinations, plans.data(), plans.size() * sizeof(std::byte*));

@@ -14,13 +14,13 @@ struct ArrivedRow {
 
 MOEWE_PORTABLE inline bool is_for(const ArrivedRow& arrived, std::uint32_t assignment) {
   const ArrivedFrom& from = arrived.source.from;
-  return assignment < from.plan->num_assignments && assignments_of(from)[assignment].row == arrived.row;
+  return assignment < num_assignments_of(from) && assignments_of(from)[assignment].row == arrived.row;
 }
 
 /// Plans name rows ascending.
 MOEWE_PORTABLE inline std::uint32_t first_assignment_of(const ArrivedFrom& source, std::uint32_t row) {
   std::uint32_t low = 0;
-  std::uint32_t high = source.plan->num_assignments;
+  std::uint32_t high = num_assignments_of(source);
   while (low < high) {
     const std::uint32_t middle = (low + high) / 2;
     if (assignments_of(source)[middle].row < row) {
@@ -43,7 +43,7 @@ MOEWE_PORTABLE inline bool find_arrived_row(const ArrivedFrom* sources, std::uin
       return true;
     }
     i -= plan.num_rows;
-    before += plan.num_assignments;
+    before += num_assignments_of(sources[s]);
   }
   return false;
 }

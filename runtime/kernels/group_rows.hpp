@@ -13,6 +13,7 @@ struct ArrivedFrom {
   const ArrivedPlan* plan;
   const std::byte* rows;
   std::byte* outputs;  ///< the source's, of all ranks
+  std::uint32_t room;  ///< for assignments: no more are looked at, whatever the plan says
 };
 
 /// Sorts the assignments that arrived by slot, as addresses: in a slot by source, then as planned. An

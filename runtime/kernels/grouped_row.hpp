@@ -12,6 +12,10 @@ MOEWE_PORTABLE inline const PlannedAssignment* assignments_of(const ArrivedFrom&
   return reinterpret_cast<const PlannedAssignment*>(source.plan + 1);
 }
 
+MOEWE_PORTABLE inline std::uint32_t num_assignments_of(const ArrivedFrom& source) {
+  return std::min(source.plan->num_assignments, source.room);
+}
+
 /// A source, and how many assignments arrived from those before it.
 struct NextSource {
   ArrivedFrom from;

@@ -40,7 +40,8 @@ inline ArrivedFrom* enqueue_arrival(const SumsCase& c, DeviceWork& work, const F
   std::vector<ArrivedFrom> sources;
   for (std::size_t rank = 0; rank < plan.num_ranks; ++rank) {
     destinations.push_back(parts + rank * part_bytes);
-    sources.push_back({reinterpret_cast<const ArrivedPlan*>(destinations.back()), nullptr, sums});
+    sources.push_back({reinterpret_cast<const ArrivedPlan*>(destinations.back()), nullptr, sums,
+                       static_cast<std::uint32_t>(count)});
   }
   work.queue().run(push_plan, {plan.planned, plan.first_row, plan.first_assignment, work.put(destinations),
                                plan.num_ranks, static_cast<std::uint32_t>(count)});

@@ -143,6 +143,23 @@ std::vector<const std::byte*> outputs_of(const test::SumsCase& c, const test::Pl
   return outputs;
 }
 
+TEST(Kernels, GroupRowsReadsNoMoreOfAPlanThanThereIsRoomFor) {
+  const auto device = emulated();
+  test::DeviceWork work(*device);
+  struct {
+    ArrivedPlan plan;
+    PlannedAssignment assignments[2];
+  } spoilt{{1, 0xFFFFFFFF, 0, 0}, {{0, 0, 0, 0, 1.0F}, {0, 1, 0, 1, 1.0F}}};
+  std::uint32_t first_row[3] = {};
+  const std::byte* inputs[2] = {};
+  std::byte* outputs[2] = {};
+  const ArrivedFrom source{&spoilt.plan, nullptr, nullptr, 2};
+  work.queue().run(group_rows, {&source, 16, inputs, outputs, first_row, 1, 2, 2});
+  work.wait();
+  EXPECT_EQ(first_row[1], 1U);
+  EXPECT_EQ(first_row[2], 2U);
+}
+
 TEST(Kernels, PushSumsReturnsOneRowForEachThatArrivedWithTheBitsOfTheExpertsSums) {
   const auto device = emulated();
   for (const test::SumsCase& c : test::sums_cases()) {
