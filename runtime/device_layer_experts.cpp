@@ -1,8 +1,10 @@
+#include <numeric>
 #include <utility>
 
 #include "runtime/device_layer.hpp"
 #include "runtime/expert_matmuls.hpp"
 #include "runtime/kernels/arrange_rows.hpp"
+#include "runtime/kernels/arrange_sources.hpp"
 #include "runtime/kernels/group_rows.hpp"
 #include "runtime/kernels/multiply_rows.hpp"
 #include "runtime/kernels/push_sums.hpp"
@@ -47,6 +49,7 @@ void DeviceLayer::start_shared_expert(const Tokens& tokens) {
 }
 
 void DeviceLayer::group() {
+  if (arrangement_.order == RowOrder::by_source) return;
   const DeviceStepMemory& memory = lane_.memory();
   const DeviceArrivals& arrivals = lane_.arrivals();
   Queue& queue = lane_.queue();
@@ -60,7 +63,7 @@ void DeviceLayer::group() {
 
 /// Outputs that were written where they are wanted are there already.
 void DeviceLayer::give_back() {
-  if (options_.combine == Combine::fast) {
+  if (options_.combine == Combine::fast && arrangement_.order == RowOrder::by_slot) {
     const std::uint32_t most = narrow(num_promised_);
     lane_.queue().run(
         push_sums, {lane_.memory().sources, lane_.arrivals().addresses, narrow(engine_.communicator().size()),
@@ -95,19 +98,49 @@ void DeviceLayer::run_own_experts() {
 
 /// What its results are counted by are the rows that it was given.
 void DeviceLayer::run_function() {
+  arrangement_.order == RowOrder::by_slot ? run_function_by_slot() : run_function_by_source();
+}
+
+void DeviceLayer::run_function_by_slot() {
   const DeviceStepMemory& memory = lane_.memory();
   const std::size_t row_bytes = lane_.sizes().row_bytes();
   const std::uint32_t num_slots = narrow(promised_.size());
-  const std::byte* const rows = arranged_.data();
-  std::byte* const results = arranged_.data() + arranged_.size() / 2;
+  std::byte* const rows = arranged_.data();
+  std::byte* const results = rows + num_places_ * row_bytes;
   Queue& queue = lane_.queue();
-  queue.run(arrange_rows,
-            {lane_.arrivals().inputs, memory.slot_first_row, arranged_.data(), memory.first_place,
-             memory.computed, row_bytes, arrangement_, num_slots, narrow(num_places_)});
+  queue.run(arrange_rows, {lane_.arrivals().inputs, memory.slot_first_row, rows, memory.first_place,
+                           memory.computed, row_bytes, arrangement_, num_slots, narrow(num_places_)});
   function_(queue, placement_.experts_of(engine_.communicator().rank()),
             {rows, results, memory.first_place, memory.computed, promised_, num_places_});
   queue.run(return_rows, {results, memory.first_place, memory.computed, memory.slot_first_row,
                           lane_.arrivals().outputs, row_bytes, num_slots, narrow(num_promised_)});
+}
+
+void DeviceLayer::run_function_by_source() {
+  const DeviceStepMemory& memory = lane_.memory();
+  const PinnedStepMemory& pinned = lane_.pinned();
+  const std::size_t row_bytes = lane_.sizes().row_bytes(), top_k = spec_.router.top_k;
+  const std::uint32_t num_slots = narrow(promised_.size());
+  const std::uint32_t num_sources = narrow(engine_.communicator().size());
+  std::byte* const rows = arranged_.data();
+  std::byte* const results = rows + num_places_ * row_bytes;
+  auto* const slots = reinterpret_cast<std::int32_t*>(results + num_places_ * row_bytes);
+  auto* const weights = reinterpret_cast<float*>(slots + num_places_ * top_k);
+  Queue& queue = lane_.queue();
+  queue.fill(memory.computed, 0, num_slots * sizeof *memory.computed);
+  queue.run(arrange_sources,
+            {memory.sources, rows, slots, weights, memory.first_place, memory.from_sources, memory.computed,
+             row_bytes, num_sources, num_slots, narrow(top_k), arrangement_.capacity, narrow(num_places_)});
+  queue.copy(pinned.from_sources, memory.from_sources, num_sources * sizeof *memory.from_sources);
+  lane_.wait();
+  from_sources_.assign(pinned.from_sources, pinned.from_sources + num_sources);
+  const auto num_rows =
+      static_cast<std::size_t>(std::accumulate(from_sources_.begin(), from_sources_.end(), std::int64_t{0}));
+  function_(queue, placement_.experts_of(engine_.communicator().rank()),
+            {rows, results, memory.first_place, memory.from_sources, from_sources_,
+             arrangement_.capacity > 0 ? num_places_ : num_rows, slots, weights});
+  queue.run(return_sources, {results, memory.first_place, memory.from_sources, memory.sources, row_bytes,
+                             num_sources, narrow(num_places_)});
 }
 
 void DeviceLayer::run_mlp(Queue& queue, const Mlp& mlp) {

@@ -90,6 +90,13 @@ void DeviceLayer::check() const {
                     sizes.num_slots, sizes.most_slots, num_slots, placement_.num_slots()));
   }
   if (arrangement_.alignment == 0) throw InvalidInput("rows are aligned to multiples of 1 or more");
+  if (arrangement_.order == RowOrder::by_source) {
+    if (options_.combine != Combine::fast)
+      throw InvalidInput("rows by source come back as sums: their layer combines fast");
+    if (arrangement_.capacity > 0 && arrangement_.capacity < sizes.max_tokens)
+      throw InvalidInput(fmt::format("rows by source need room for all {} tokens of a rank, not {}",
+                                     sizes.max_tokens, arrangement_.capacity));
+  }
   if (function_ && spec_.has_shared_expert())
     throw InvalidInput("a layer whose experts are a caller's function has no shared expert");
   const std::string reason = reason_against_devices(options_);
@@ -115,6 +122,7 @@ StepHeader DeviceLayer::header(Operation operation) const {
   add("own expert function", static_cast<bool>(function_));
   add("capacity of rows' arrangement", arrangement_.capacity);
   add("alignment of rows", arrangement_.alignment);
+  add("order of rows (0: by slot, 1: by source)", arrangement_.order);
   add("most tokens of a rank", lane_.sizes().max_tokens);
   add("placement epoch", placement_.epoch());
   add("placement (its digest)", placement_.digest());

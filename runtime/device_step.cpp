@@ -40,7 +40,8 @@ DeviceStepMemory::DeviceStepMemory(const DeviceSizes& sizes, std::size_t num_ran
   addresses = arena.take<const std::byte*>(most);
   shared_hidden = arena.take<std::byte>(sizes.max_tokens * spec.shared_intermediate * bytes_of(sizes.dtype));
   slot_first_row = arena.take<std::uint32_t>(sizes.num_slots + 1);
-  first_place = arena.take<std::uint32_t>(sizes.num_slots + 1);
+  first_place = arena.take<std::uint32_t>(std::max(sizes.num_slots, num_ranks) + 1);
+  from_sources = arena.take<std::uint32_t>(num_ranks);
   computed = arena.take<std::uint32_t>(sizes.num_slots);
   row_destinations = arena.take<std::byte*>(num_ranks);
   plan_destinations = arena.take<std::byte*>(num_ranks);
@@ -69,6 +70,7 @@ PinnedStepMemory::PinnedStepMemory(const DeviceSizes& sizes, std::size_t num_ran
   bad_token = arena.take<std::uint32_t>(1);
   first_assignment = arena.take<std::uint32_t>(num_ranks + 1);
   computed = arena.take<std::uint32_t>(sizes.num_slots);
+  from_sources = arena.take<std::uint32_t>(num_ranks);
 }
 
 }  // namespace moewe

@@ -67,7 +67,8 @@ struct DeviceStepMemory {
   const std::byte** addresses;      ///< [T, k]
   std::byte* shared_hidden;         ///< [T, shared intermediate]
   std::uint32_t* slot_first_row;    ///< [slots + 1], of what arrived
-  std::uint32_t* first_place;       ///< [slots + 1], for a caller's experts
+  std::uint32_t* first_place;       ///< [slots + 1] or [R + 1], for a caller's experts
+  std::uint32_t* from_sources;      ///< [R] rows, for these
   std::uint32_t* computed;          ///< [slots]
   std::byte** row_destinations;     ///< [R], the same in all steps, as those below
   std::byte** plan_destinations;    ///< [R]
@@ -99,6 +100,7 @@ struct PinnedStepMemory {
   std::uint32_t* bad_token;         ///< [1]
   std::uint32_t* first_assignment;  ///< [R + 1]
   std::uint32_t* computed;          ///< [slots]
+  std::uint32_t* from_sources;      ///< [R]
 
   PinnedStepMemory() = default;
   PinnedStepMemory(const DeviceSizes& sizes, std::size_t num_ranks, DeviceArena& arena);

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <map>
 #include <mutex>
+#include <numeric>
+#include <tuple>
 
 #include "tests/support/device_layers.hpp"
 #include "tests/support/oracle.hpp"
@@ -248,6 +250,85 @@ TEST(DeviceLayerContract, ACallersExpertsGetTheirRowsArrangedAsTheyAsk) {
         ASSERT_EQ(y[i], expected);
       }
     });
+  }
+}
+
+/// y = sum over the row's choices here of weight * expert's number * x, in f32; as a kernel, since only what
+/// runs in the queue may look.
+struct SumChoices {
+  ArrangedRows arranged;
+  const ExpertId* experts;
+  std::size_t hidden;
+  std::size_t top_k;
+};
+
+const Kernel<SumChoices> sum_choices{
+    "sum_choices",
+    [](const SumChoices& work) {
+      for (std::size_t place = 0; place < work.arranged.num_places; ++place) {
+        float factor = 0;
+        for (std::size_t i = place * work.top_k; i < (place + 1) * work.top_k; ++i) {
+          if (work.arranged.slots[i] < 0) continue;
+          const ExpertId expert = work.experts[work.arranged.slots[i]];
+          factor += work.arranged.weights[i] * static_cast<float>(index(expert));
+        }
+        const auto* const x = reinterpret_cast<const float*>(work.arranged.rows) + place * work.hidden;
+        auto* const y = reinterpret_cast<float*>(work.arranged.results) + place * work.hidden;
+        for (std::size_t column = 0; column < work.hidden; ++column) y[column] = factor * x[column];
+      }
+    },
+    nullptr};
+
+TEST(DeviceLayerContract, ACallersExpertsGetEachRowOnceBySourceAndReturnItsSum) {
+  const RoutingCase c = test::routing_cases().front();
+  const std::size_t hidden = c.spec.expert.hidden;
+  const std::vector<float> x = random_floats(c.num_tokens * hidden, 5);
+  for (const std::uint32_t capacity : {0U, 256U}) {
+    LayerOnDevice::Options options;
+    options.layer.combine = Combine::fast;
+    options.arrangement = {capacity, 1, RowOrder::by_source};
+    options.function = [&](Queue& queue, std::span<const ExpertId> experts, const ArrangedRows& rows) {
+      const std::int64_t num_rows =
+          std::accumulate(rows.host_counts.begin(), rows.host_counts.end(), std::int64_t{0});
+      EXPECT_EQ(rows.num_places,
+                capacity > 0 ? capacity * rows.host_counts.size() : static_cast<std::size_t>(num_rows));
+      queue.run(sum_choices, {rows, experts.data(), hidden, c.spec.router.top_k});
+    };
+    on_every_device(c.spec, options, [&](LayerOnDevice& layer) {
+      if (!layer.lane().device().is_emulated()) return;  // the function is one of the host
+      const test::Share share = share_of(c.num_tokens, layer.engine().communicator());
+      const test::OwnedRouting routing = make_routing(c, share.first, share.count);
+      const Routing mine = routing;
+      const std::vector<float> own = part_of(x, share, hidden);
+      const std::vector<float> y = layer.forward(own, &mine);
+      for (std::size_t i = 0; i < y.size(); ++i) {
+        float factor = 0;
+        for (std::size_t k = 0; k < routing.top_k; ++k) {
+          const std::size_t choice = i / hidden * routing.top_k + k;
+          factor += routing.weights[choice] * static_cast<float>(index(routing.experts[choice]));
+        }
+        ASSERT_NEAR(y[i], factor * own[i], 1e-5F * (1 + std::abs(y[i])));
+      }
+    });
+  }
+}
+
+TEST(DeviceLayerContract, RowsBySourceAreForFastSumsAndHaveRoomForAllTokens) {
+  const LayerSpec spec{{16, 24}, 8, {2, true}};
+  for (const auto& [combine, capacity, words] :
+       {std::tuple{Combine::reproducible, 0U, "combines fast"}, std::tuple{Combine::fast, 255U, "all 256"}}) {
+    LayerOnDevice::Options options;
+    options.layer.combine = combine;
+    options.arrangement = {capacity, 1, RowOrder::by_source};
+    options.function = [](Queue&, std::span<const ExpertId>, const ArrangedRows&) {};
+    on_every_rank(
+        [&, chosen = &options, expected = words](Communicator& communicator, const Backend& backend) {
+          expect_shared_error(ErrorKind::invalid_input, expected, [&] {
+            LayerOnDevice layer(communicator, backend, spec,
+                                contiguous_placement(spec.num_experts, communicator.size()), *chosen);
+            if (!layer) throw Error(ErrorKind::invalid_input, expected, ErrorScope::shared);
+          });
+        });
   }
 }
 

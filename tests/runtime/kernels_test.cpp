@@ -18,6 +18,7 @@
 #include "tests/gpu/multiply_run.hpp"
 #include "tests/gpu/plan_run.hpp"
 #include "tests/gpu/route_run.hpp"
+#include "tests/gpu/sources_run.hpp"
 #include "tests/gpu/sums_run.hpp"
 
 namespace moewe {
@@ -183,6 +184,62 @@ TEST(Kernels, PushSumsReturnsOneRowForEachThatArrivedWithTheBitsOfTheExpertsSums
       sum_weighted_rounded(parts[row], c.dtype, c.hidden, expected.data() + row * c.row_bytes());
     EXPECT_EQ(result.sums, expected) << "hidden " << c.hidden;
     EXPECT_EQ(result.addresses, addresses) << "hidden " << c.hidden;
+  }
+}
+
+/// By plain loops, from the plan.
+test::SourcesResult arranged_by_source(const test::SourcesCase& c, const test::PlanResult& plan) {
+  const std::size_t top_k = c.plan.shape.top_k, row_bytes = c.plan.shape.row_bytes;
+  test::SourcesResult expected;
+  expected.first_place = {0};
+  expected.computed.assign(test::num_positions(c.plan) - 1, 0);
+  expected.returned.assign((plan.first_row.back() + 1) * row_bytes, std::byte{0xEE});
+  for (std::size_t rank = 0; rank < c.plan.shape.num_ranks; ++rank) {
+    const std::uint32_t first = plan.first_row[rank], num_rows = plan.first_row[rank + 1] - first;
+    const std::uint32_t left = c.max_places - expected.first_place.back();
+    const std::uint32_t room = std::min(c.room > 0 ? c.room : num_rows, left);
+    const std::uint32_t count = std::min(num_rows, room);
+    const std::size_t place = expected.first_place.back();
+    expected.rows.resize((place + room) * row_bytes);
+    expected.choices.resize((place + room) * top_k, -1);
+    expected.weights.resize((place + room) * top_k);
+    for (std::uint32_t row = 0; row < count; ++row) {
+      const auto from =
+          c.plan.rows.begin() + static_cast<std::ptrdiff_t>(plan.tokens[first + row] * row_bytes);
+      std::copy_n(from, row_bytes,
+                  expected.rows.begin() + static_cast<std::ptrdiff_t>((place + row) * row_bytes));
+      std::copy_n(from, row_bytes,
+                  expected.returned.begin() + static_cast<std::ptrdiff_t>((first + row) * row_bytes));
+    }
+    for (std::size_t i = plan.first_assignment[rank]; i < plan.first_assignment[rank + 1]; ++i) {
+      const PlannedAssignment& a = plan.planned[i];
+      if (a.row >= count || a.slot >= expected.computed.size()) continue;
+      expected.choices[(place + a.row) * top_k + a.k] = static_cast<std::int32_t>(a.slot);
+      expected.weights[(place + a.row) * top_k + a.k] = a.weight;
+      ++expected.computed[a.slot];
+    }
+    expected.first_place.push_back(expected.first_place.back() + room);
+    expected.counts.push_back(count);
+  }
+  return expected;
+}
+
+TEST(Kernels, ArrangeSourcesBringsEachRowOnceWithItsChoicesAndReturnSourcesGoesBack) {
+  const auto device = emulated();
+  for (const test::SourcesCase& c : test::sources_cases()) {
+    const test::SourcesResult expected = arranged_by_source(c, test::run(c.plan, *device));
+    test::SourcesResult result = test::run(c, *device);
+    const std::size_t num_places = result.first_place.back();
+    result.rows.resize(num_places * c.plan.shape.row_bytes);
+    result.choices.resize(num_places * c.plan.shape.top_k);
+    result.weights.resize(num_places * c.plan.shape.top_k);
+    EXPECT_EQ(result.first_place, expected.first_place);
+    EXPECT_EQ(result.counts, expected.counts);
+    EXPECT_EQ(result.computed, expected.computed);
+    EXPECT_EQ(result.choices, expected.choices);
+    EXPECT_EQ(result.weights, expected.weights);
+    EXPECT_EQ(result.rows, expected.rows);
+    EXPECT_EQ(result.returned, expected.returned);
   }
 }
 
