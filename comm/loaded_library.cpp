@@ -1,7 +1,6 @@
 #include "comm/loaded_library.hpp"
 
 #include <dlfcn.h>
-#include <fmt/format.h>
 #include <utility>
 
 #include "comm/error.hpp"
@@ -17,14 +16,14 @@ LoadedLibrary::LoadedLibrary(std::string name, std::initializer_list<const char*
     const char* const text = dlerror();
     if (reason.empty() && text != nullptr) reason = text;
   }
-  throw Error(ErrorKind::communication, fmt::format("{} cannot be loaded: {}", name_, reason));
+  throw Error(ErrorKind::communication, std::string(name_).append(" cannot be loaded: ").append(reason));
 }
 
 void* LoadedLibrary::address_of(const char* symbol) const {
   void* const address = dlsym(library_, symbol);
-  if (address == nullptr)
-    throw Error(ErrorKind::communication, fmt::format("the {} that is loaded has no {}", name_, symbol));
-  return address;
+  if (address != nullptr) return address;
+  std::string what = "the ";
+  throw Error(ErrorKind::communication, what.append(name_).append(" that is loaded has no ").append(symbol));
 }
 
 }  // namespace moewe

@@ -1,6 +1,6 @@
 #include "runtime/kernels/cublas/cublas_groups.hpp"
 
-#include <fmt/format.h>
+#include <string>
 
 #include "comm/error.hpp"
 #include "comm/log.hpp"
@@ -20,7 +20,7 @@ CublasGroups::CublasGroups(const CublasLibrary& library, std::byte* workspace, s
 CublasGroups::~CublasGroups() {
   if (is_good(library_.destroy(handle_), "cublasDestroy")) return;
   try {
-    log(LogLevel::warning, fmt::format("cuBLAS reported '{}'", library_.get_status_string(status_)));
+    log(LogLevel::warning, describe_failure());
   } catch (...) {  // a destructor has nobody left to tell
     return;
   }
@@ -85,12 +85,16 @@ bool CublasGroups::is_good(cublasStatus_t status, const char* call) {
   return false;
 }
 
+std::string CublasGroups::describe_failure() const {
+  std::string what = "cuBLAS reported '";
+  return what.append(library_.get_status_string(status_)).append("' in ").append(failed_call_);
+}
+
 void CublasGroups::throw_failure() const {
   if (status_ == CUBLAS_STATUS_SUCCESS) return;
   const ErrorKind kind =
       status_ == CUBLAS_STATUS_ALLOC_FAILED ? ErrorKind::out_of_memory : ErrorKind::communication;
-  throw Error(kind,
-              fmt::format("cuBLAS reported '{}' in {}", library_.get_status_string(status_), failed_call_));
+  throw Error(kind, describe_failure());
 }
 
 }  // namespace moewe

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <vector>
 
 #include "runtime/kernels/cublas/cublas_library.hpp"
@@ -27,6 +28,7 @@ class CublasGroups : public GroupedMatmul {
   bool is_good(cublasStatus_t status, const char* call);
   bool multiply_together(const MultiplyGroups& work);
   bool multiply_one(const MultiplyGroups& work, std::size_t group);
+  std::string describe_failure() const;
   void list_sizes(const MultiplyGroups& work);
 
   const CublasLibrary& library_;

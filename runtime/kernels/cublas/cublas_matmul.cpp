@@ -1,6 +1,5 @@
 #include "runtime/kernels/cublas/cublas_matmul.hpp"
 
-#include <fmt/format.h>
 #include <optional>
 
 #include "comm/cuda/current_device.hpp"
@@ -55,7 +54,7 @@ std::string cublas_version() {
   int minor = 0;
   cublas_library().get_property(MAJOR_VERSION, &major);
   cublas_library().get_property(MINOR_VERSION, &minor);
-  return fmt::format("{}.{}", major, minor);
+  return std::to_string(major).append(".").append(std::to_string(minor));
 }
 
 std::unique_ptr<GroupedMatmul> make_cublas_matmul(int device, std::byte* workspace) {
