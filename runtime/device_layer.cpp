@@ -72,8 +72,18 @@ StepProposal DeviceLayer::route(const Tokens& tokens) {
     report_.own_per_expert = proposal.counts;
   } catch (...) {
     proposal.failure = std::current_exception();
+    await_copies();
   }
   return proposal;
+}
+
+/// A caller may let go of rows that a failed step has begun to copy. What fails here has failed there before.
+void DeviceLayer::await_copies() noexcept {
+  try {
+    lane_.wait();
+  } catch (...) {
+    return;
+  }
 }
 
 void DeviceLayer::check_sizes(const Tokens& tokens) const {
@@ -158,56 +168,6 @@ void DeviceLayer::decide(Agreement agreement) {
   account_->add_planned(DeviceLane::plan_arrivals(lane_.sizes(), lane_.arrivals().room));
   if (function_) expect_places(split.per_slot);
   account_->ledger.open(engine_.verify(), promised_);
-}
-
-std::vector<std::int64_t> DeviceLayer::places_of_ranks(std::span<const std::int64_t> per_slot) const {
-  const std::size_t num_ranks = engine_.communicator().size();
-  std::vector<std::int64_t> places(num_ranks, 0);
-  for (std::size_t rank = 0; rank < num_ranks; ++rank) {
-    if (arrangement_.order == RowOrder::by_source) {
-      const std::size_t room = arrangement_.capacity > 0 ? arrangement_.capacity : lane_.sizes().max_tokens;
-      const auto all = static_cast<std::int64_t>(num_ranks * room);
-      const bool is_padded = arrangement_.capacity > 0;
-      places[rank] = is_padded ? all : std::min(report_.assignments_per_rank[rank], all);
-      continue;
-    }
-    for (const std::int64_t count : assignments_of(rank_at(rank), placement_, per_slot)) {
-      const std::uint32_t room = arrangement_.room_for(static_cast<std::uint32_t>(count));
-      places[rank] += room;
-      if (count <= room) continue;
-      throw Error(
-          ErrorKind::invalid_input,
-          fmt::format("layer {}: a slot of rank {} gets {} assignments, but rows are arranged with room "
-                      "for {}",
-                      number_, rank, count, room),
-          ErrorScope::shared);
-    }
-  }
-  return places;
-}
-
-/// Rows and results, and by source what rows are for.
-std::size_t DeviceLayer::arranged_bytes(std::size_t num_places) const {
-  const std::size_t of_choices = spec_.router.top_k * (sizeof(std::int32_t) + sizeof(float));
-  return num_places *
-         (2 * lane_.sizes().row_bytes() + (arrangement_.order == RowOrder::by_source ? of_choices : 0));
-}
-
-/// All ranks know alike what each needs.
-void DeviceLayer::expect_places(std::span<const std::int64_t> per_slot) {
-  Communicator& communicator = engine_.communicator();
-  const std::vector<std::int64_t> places = places_of_ranks(per_slot);
-  num_places_ = static_cast<std::size_t>(places[index(communicator.rank())]);
-  std::vector<std::int64_t> most = most_places_;
-  for (std::size_t rank = 0; rank < most.size(); ++rank) most[rank] = std::max(most[rank], places[rank]);
-  if (most == most_places_) return;
-  most_places_.assign(most.size(), 0);  // in case that there is no memory
-  together(communicator, [&] {
-    const auto room = static_cast<std::size_t>(most[index(communicator.rank())]);
-    arranged_ = DeviceBuffer();  // not beside the larger one
-    arranged_ = DeviceBuffer(lane_.device(), engine_.memory(), arranged_name, arranged_bytes(room));
-  });
-  most_places_ = std::move(most);
 }
 
 void DeviceLayer::plan(const Tokens& tokens) {

@@ -85,6 +85,7 @@ class DeviceLayer {
 
   /// Never throws: what goes wrong on one rank travels to all in the agreement.
   StepProposal route(const Tokens& tokens);
+  void await_copies() noexcept;
   void check_sizes(const Tokens& tokens) const;
   void choose(const Tokens& tokens);
   void take(const Tokens& tokens);
@@ -94,6 +95,7 @@ class DeviceLayer {
   void start_shared_expert(const Tokens& tokens);
   void expect_places(std::span<const std::int64_t> per_slot);
   std::vector<std::int64_t> places_of_ranks(std::span<const std::int64_t> per_slot) const;
+  std::int64_t places_by_source(std::int64_t num_assignments) const;
   std::size_t arranged_bytes(std::size_t num_places) const;
   void group();
   void run_own_experts();

@@ -1,6 +1,10 @@
+#include <algorithm>
+#include <fmt/format.h>
 #include <numeric>
 #include <utility>
 
+#include "comm/error.hpp"
+#include "comm/together.hpp"
 #include "runtime/device_layer.hpp"
 #include "runtime/expert_matmuls.hpp"
 #include "runtime/kernels/arrange_rows.hpp"
@@ -94,6 +98,60 @@ void DeviceLayer::run_own_experts() {
                   most,
                   memory.slot_first_row,
                   memory.computed});
+}
+
+/// At most: how many rows so many assignments are of, the host does not know.
+std::int64_t DeviceLayer::places_by_source(std::int64_t num_assignments) const {
+  const std::size_t num_ranks = engine_.communicator().size();
+  if (arrangement_.capacity > 0) return static_cast<std::int64_t>(num_ranks * arrangement_.capacity);
+  return std::min(num_assignments, static_cast<std::int64_t>(num_ranks * lane_.sizes().max_tokens));
+}
+
+std::vector<std::int64_t> DeviceLayer::places_of_ranks(std::span<const std::int64_t> per_slot) const {
+  const std::size_t num_ranks = engine_.communicator().size();
+  std::vector<std::int64_t> places(num_ranks, 0);
+  for (std::size_t rank = 0; rank < num_ranks; ++rank) {
+    if (arrangement_.order == RowOrder::by_source) {
+      places[rank] = places_by_source(report_.assignments_per_rank[rank]);
+      continue;
+    }
+    for (const std::int64_t count : assignments_of(rank_at(rank), placement_, per_slot)) {
+      const std::uint32_t room = arrangement_.room_for(static_cast<std::uint32_t>(count));
+      places[rank] += room;
+      if (count <= room) continue;
+      throw Error(
+          ErrorKind::invalid_input,
+          fmt::format("layer {}: a slot of rank {} gets {} assignments, but rows are arranged with room "
+                      "for {}",
+                      number_, rank, count, room),
+          ErrorScope::shared);
+    }
+  }
+  return places;
+}
+
+/// Rows and results, and by source what rows are for.
+std::size_t DeviceLayer::arranged_bytes(std::size_t num_places) const {
+  const std::size_t of_choices = spec_.router.top_k * (sizeof(std::int32_t) + sizeof(float));
+  return num_places *
+         (2 * lane_.sizes().row_bytes() + (arrangement_.order == RowOrder::by_source ? of_choices : 0));
+}
+
+/// All ranks know alike what each needs.
+void DeviceLayer::expect_places(std::span<const std::int64_t> per_slot) {
+  Communicator& communicator = engine_.communicator();
+  const std::vector<std::int64_t> places = places_of_ranks(per_slot);
+  num_places_ = static_cast<std::size_t>(places[index(communicator.rank())]);
+  std::vector<std::int64_t> most = most_places_;
+  for (std::size_t rank = 0; rank < most.size(); ++rank) most[rank] = std::max(most[rank], places[rank]);
+  if (most == most_places_) return;
+  most_places_.assign(most.size(), 0);  // in case that there is no memory
+  together(communicator, [&] {
+    const auto room = static_cast<std::size_t>(most[index(communicator.rank())]);
+    arranged_ = DeviceBuffer();  // not beside the larger one
+    arranged_ = DeviceBuffer(lane_.device(), engine_.memory(), arranged_name, arranged_bytes(room));
+  });
+  most_places_ = std::move(most);
 }
 
 /// What its results are counted by are the rows that it was given.
