@@ -50,7 +50,6 @@ std::string reason_against_devices(const RunOptions& options) {
     return fmt::format("{} is for --device cpu so far", option);
   };
   if (options.layer.capacity) return only_on_cpu("--capacity-factor");
-  if (options.layer.combine == Combine::fast) return only_on_cpu("--combine fast");
   if (options.layer.split == SplitMode::stored) return only_on_cpu("--split stored");
   if (options.rebalance.is_on()) return only_on_cpu("--rebalance");
   if (options.rebalance.spare_slots > 0) return only_on_cpu("--spare-slots");

@@ -185,6 +185,7 @@ std::string to_text(const RunResult& result) {
   line("device", result.device_name.empty()
                      ? fmt::format("{}: {}", result.device, result.device_reason)
                      : fmt::format("{} ({}): {}", result.device, result.device_name, result.device_reason));
+  if (!result.expert_matmuls.empty()) line("experts", result.expert_matmuls);
   line("paths", path_counts(result));
   if (result.ranks > 1) line("because", path_reasons(result));
   if (result.steps_before > 0) {

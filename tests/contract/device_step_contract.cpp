@@ -168,10 +168,9 @@ class DeviceStep {
 
   void run_expert(const PlannedAssignment& assignment, std::byte* region, std::size_t i) {
     const ExpertId expert = placement_.experts_of(communicator_.rank())[assignment.slot];
-    work_.queue().run(
-        activate_rows,
-        {nullptr, reinterpret_cast<const float*>(region + assignment.row * row_bytes),
-         region + outputs_at + i * row_bytes, hidden, activation_of(index(expert)), Dtype::f32});
+    work_.queue().run(activate_rows,
+                      {region + assignment.row * row_bytes, region + outputs_at + i * row_bytes, 1, hidden,
+                       false, activation_of(index(expert)), Dtype::f32, Dtype::f32});
   }
 
   /// From where the outputs were computed.

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "runtime/device_layer.hpp"
+#include "runtime/expert_matmuls.hpp"
 #include "tests/support/device_side.hpp"
 #include "tests/support/layer_runs.hpp"
 
@@ -24,9 +25,14 @@ class LayerOnDevice {
                 const Placement& placement, const Options& options)
       : side_(communicator), engine_(communicator, backend, options.engine) {
     if (!side_.device) return;
-    const DeviceSizes sizes{spec, options.layer.dtype, options.max_tokens,
-                            placement.experts_of(engine_.communicator().rank()).size(),
-                            placement.num_slots()};
+    const DeviceSizes sizes{
+        spec,
+        options.layer.dtype,
+        options.max_tokens,
+        placement.experts_of(engine_.communicator().rank()).size(),
+        placement.num_slots(),
+        options.layer.combine,
+        choose_expert_matmuls(*side_.device, spec, options.layer.dtype, options.layer.combine).may_group};
     lane_.emplace(engine_, *side_.device, sizes);
     if (options.function) {
       layer_.emplace(engine_, *lane_, spec, placement, options.function, options.arrangement, options.layer);
