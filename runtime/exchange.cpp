@@ -39,10 +39,18 @@ void Exchange::dispatch(const RoundShape& shape, const DispatchPlan& plan, std::
   num_complete_ = 0;
   num_taken_ = 0;
   num_freed_ = 0;
-  rows_.reset(shape.expected_per_slot, shape.row_bytes(), shape.flow.output_stores, shape.audit);
+  rows_.reset(shape.expected_per_slot, shape.row_bytes(), output_stores(), shape.audit);
   returned_.reset(plan, shape.combine, shape.audit);
   for (const auto& path : paths_) path->dispatch(shape, plan, x);
   is_under_way_ = true;
+}
+
+Stores Exchange::output_stores() const {
+  if (shape_.flow.output_stores) return *shape_.flow.output_stores;
+  if (shape_.combine == Combine::fast) return Stores::cached;
+  const bool are_far = std::any_of(paths_.begin(), paths_.end(),
+                                   [](const auto& path) { return path->best_stores() == Stores::streaming; });
+  return are_far ? Stores::streaming : Stores::cached;
 }
 
 void Exchange::progress() {

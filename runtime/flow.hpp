@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <span>
 
 #include "runtime/dispatch_plan.hpp"
@@ -18,8 +19,11 @@ struct Flow {
   /// again. Fewer, but one at least, while a source has more than its share for one rank.
   std::size_t ring_chunks = 0;
 
-  Stores row_stores = Stores::cached;     ///< of rows that are copied for peers
-  Stores output_stores = Stores::cached;  ///< of experts' outputs
+  Stores row_stores = Stores::cached;  ///< of rows that are copied for peers
+
+  /// Of experts' outputs; none: past the caches where those of the ranks have been seen to be far apart,
+  /// unless they are read at once to be summed.
+  std::optional<Stores> output_stores = std::nullopt;
 
   bool operator==(const Flow&) const = default;
 };

@@ -1,5 +1,7 @@
 #include "runtime/paths/direct_board.hpp"
 
+#include <type_traits>
+
 #include "comm/error.hpp"
 #include "runtime/canaries.hpp"
 
@@ -39,14 +41,20 @@ PartLabel letter_label(Rank from, Rank to) { return {"dispatch: the letter", fro
 PartLabel manifest_label(Rank from, Rank to) { return {"dispatch: the manifest", from, to}; }
 PartLabel place_label(Rank from, Rank to) { return {"return: the place of outputs", from, to}; }
 
-template <typename T>
-T& entry(std::byte* first, Rank rank) {
-  return reinterpret_cast<T*>(first)[index(rank)];
+/// Letters to different ranks share no line of a cache.
+constexpr std::size_t letter_stride =
+    (sizeof(Letter) + region_alignment - 1) / region_alignment * region_alignment;
+
+template <typename Byte>
+auto* letter_in(Byte* segment, Rank to) {
+  using Value = std::conditional_t<std::is_const_v<Byte>, const Letter, Letter>;
+  return reinterpret_cast<Value*>(segment + index(to) * letter_stride);
 }
 
-template <typename T>
-const T& entry(const std::byte* first, Rank rank) {
-  return reinterpret_cast<const T*>(first)[index(rank)];
+template <typename Byte>
+auto* place_in(Byte* places, Rank to) {
+  using Value = std::conditional_t<std::is_const_v<Byte>, const OutputRegion, OutputRegion>;
+  return reinterpret_cast<Value*>(places) + index(to);
 }
 
 }  // namespace
@@ -54,7 +62,7 @@ const T& entry(const std::byte* first, Rank rank) {
 Board::Board(Rank self, std::size_t num_ranks, PeerMemory& memory)
     : self_(self),
       num_ranks_(num_ranks),
-      places_(align(num_ranks * sizeof(Letter))),
+      places_(num_ranks * letter_stride),
       checksums_(places_ + num_ranks * sizeof(OutputRegion)),
       memory_(memory) {
   expects(memory_.num_flags() >= flags_needed(num_ranks), "the direct path has a flag per rank and two more");
@@ -95,12 +103,18 @@ void Board::write_letter(const RoundAudit& audit, Rank to, Letter letter) {
     put_checksum(memory_.own() + checksums_, number_of_letter(to),
                  audit.checksum(letter_label(self_, to), {bytes_of_value(letter)}));
   }
-  entry<Letter>(memory_.own(), to) = letter;
+  *letter_in(memory_.own(), to) = letter;
+}
+
+void Board::touch_letter(Rank from) const {
+  const volatile std::uint64_t& first = letter_in(memory_.of(from), self_)->generation;
+  const std::uint64_t read = first;
+  static_cast<void>(read);
 }
 
 Letter Board::read_letter(const RoundAudit& audit, Rank from) const {
   const std::byte* const segment = memory_.of(from);
-  const Letter letter = entry<Letter>(segment, self_);
+  const Letter letter = *letter_in(segment, self_);
   if (audit.is_on()) {
     audit.check(letter_label(from, self_), {bytes_of_value(letter)},
                 get_checksum(segment + checksums_, number_of_letter(self_)));
@@ -115,7 +129,7 @@ void Board::check_manifest(const RoundAudit& audit, Rank from, const Letter& let
 }
 
 void Board::write_place(const RoundAudit& audit, Rank to, const OutputRegion& place) {
-  entry<OutputRegion>(memory_.own() + places_, to) = place;
+  *place_in(memory_.own() + places_, to) = place;
   if (!audit.is_on()) return;
   put_checksum(memory_.own() + checksums_, number_of_place(to),
                audit.checksum(place_label(self_, to), {bytes_of_value(place)}));
@@ -123,7 +137,7 @@ void Board::write_place(const RoundAudit& audit, Rank to, const OutputRegion& pl
 
 OutputRegion Board::read_place(const RoundAudit& audit, Rank from) const {
   const std::byte* const segment = memory_.of(from);
-  const OutputRegion place = entry<OutputRegion>(segment + places_, self_);
+  const OutputRegion place = *place_in(segment + places_, self_);
   if (audit.is_on()) {
     audit.check(place_label(from, self_), {bytes_of_value(place)},
                 get_checksum(segment + checksums_, number_of_place(self_)));

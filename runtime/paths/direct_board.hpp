@@ -12,7 +12,7 @@
 
 namespace moewe::direct {
 
-/// What one rank tells another about its segment. Offsets are from the segment's start.
+/// What one rank tells another about its segment, in lines of its own. Offsets are from the segment's start.
 struct Letter {
   std::uint64_t generation;
   std::uint64_t manifest;         ///< PlannedAssignment[num_assignments]
@@ -80,6 +80,9 @@ class Board {
   /// To be shown by `dispatched`, as the manifest is that it names. Where audited, sets the letter's checksum
   /// of the manifest.
   void write_letter(const RoundAudit& audit, Rank to, Letter letter);
+
+  /// Reads a line of it, so that it is in this rank's cache.
+  void touch_letter(Rank from) const;
   Letter read_letter(const RoundAudit& audit, Rank from) const;
 
   /// A copy of a manifest, once it has been made.

@@ -1,6 +1,7 @@
 #include "runtime/paths/direct_path.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <fmt/format.h>
 
@@ -12,7 +13,11 @@ using direct::Board;
 
 DirectPath::DirectPath(Rank self, std::vector<Rank> peers, std::size_t num_ranks, PeerMemory& memory,
                        const TokenBuffers& token_buffers)
-    : self_(self), peers_(std::move(peers)), board_(self, num_ranks, memory), token_buffers_(token_buffers) {}
+    : self_(self),
+      peers_(std::move(peers)),
+      board_(self, num_ranks, memory),
+      distance_(num_ranks),
+      token_buffers_(token_buffers) {}
 
 void DirectPath::plan_memory(const RoundSizes& sizes, MemoryPlan& memory) const {
   memory.add(PeerMemory::meter_name, board_.memory().bytes_for(board_.lay_out(sizes, peers_.size()).end));
@@ -106,7 +111,7 @@ void DirectPath::collect(RowTable& rows) {
 }
 
 void DirectPath::open_source(Rank peer, RowTable& rows) {
-  const direct::Letter letter = board_.read_letter(shape_.audit, peer);
+  const direct::Letter letter = read_letter(peer);
   const OutputRegion outputs = next_outputs_;
   next_outputs_.begin +=
       outputs.ring_bytes > 0 ? outputs.ring_bytes : letter.num_assignments * shape_.sealed_row_bytes();
@@ -127,6 +132,14 @@ void DirectPath::open_source(Rank peer, RowTable& rows) {
                 FlowChunks(manifest, letter.chunk_tokens)};
   if (shape_.audit.is_on()) source.row_checksums = segment + letter.row_checksums;
   sources_.push_back(std::move(source));
+}
+
+/// What a peer has just written shows how far its cache is.
+direct::Letter DirectPath::read_letter(Rank peer) {
+  const auto begin = std::chrono::steady_clock::now();
+  board_.touch_letter(peer);
+  distance_.add(peer, std::chrono::steady_clock::now() - begin);
+  return board_.read_letter(shape_.audit, peer);
 }
 
 void DirectPath::collect_from(Source& source, RowTable& rows) {

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <vector>
+
+#include "comm/rank.hpp"
+
+namespace moewe::direct {
+
+/// How far apart the caches of ranks are, as seen by how long this rank takes to read a line that another has
+/// just written. With the clock's own time that was some 40 ns between cores that share a cache and 150 ns
+/// between others; which cores those are changes within seconds on a virtual machine. What goes from one far
+/// cache to another is better written past them.
+class CacheDistance {
+ public:
+  explicit CacheDistance(std::size_t num_ranks) : balances_(num_ranks, 0) {}
+
+  /// One reading of a line of that rank's.
+  void add(Rank rank, std::chrono::steady_clock::duration taken);
+
+  /// Of any rank, most of the latest readings.
+  bool is_far() const { return num_far_ > 0; }
+
+ private:
+  std::vector<int> balances_;  // by rank: above 0 if far readings prevail
+  std::size_t num_far_ = 0;    // ranks of which they do
+};
+
+}  // namespace moewe::direct
