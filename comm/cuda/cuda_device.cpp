@@ -9,6 +9,7 @@
 #include "comm/cuda/current_device.hpp"
 #include "comm/cuda/growing_memory.hpp"
 #include "comm/error.hpp"
+#include "comm/recording_here.hpp"
 
 namespace moewe {
 namespace {
@@ -113,6 +114,7 @@ class CudaDevice : public Device {
   std::unique_ptr<Event> make_event() override { return std::make_unique<CudaEvent>(device_); }
 
   std::byte* allocate(MemoryKind kind, std::size_t bytes) override {
+    RecordingHere::forbid("making memory of a device");
     const CurrentDevice current(device_);
     if (kind == MemoryKind::device) return allocate_on_device(bytes);
     void* memory = nullptr;
@@ -124,6 +126,7 @@ class CudaDevice : public Device {
   }
 
   std::unique_ptr<SharedMemory> share(std::size_t bytes, std::size_t reserved) override {
+    RecordingHere::forbid("sharing memory of a device");
     if (reserved > bytes && can_grow_memory(device_)) return make_growing_memory(device_, bytes, reserved);
     return std::make_unique<OwnMemory>(device_, bytes);
   }
