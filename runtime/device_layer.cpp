@@ -238,8 +238,8 @@ void DeviceLayer::combine(const Tokens& tokens) {
   lane_.wait_for(DeviceLane::outputs_there, generation_);
   if (spec_.has_shared_expert()) lane_.join();
   queue.run(combine_tokens,
-            {memory.addresses, memory.weights, tokens.y, narrow(tokens.count), narrow(spec_.router.top_k),
-             narrow(spec_.expert.hidden), options_.dtype, spec_.has_shared_expert()});
+            {memory.addresses, memory.weights, tokens.y, spec_.has_shared_expert() ? tokens.y : nullptr,
+             narrow(tokens.count), narrow(spec_.router.top_k), narrow(spec_.expert.hidden), options_.dtype});
   if (!tokens.y_on_host.empty()) queue.copy(tokens.y_on_host.data(), tokens.y, tokens.y_on_host.size_bytes());
   lane_.wait();
 }
