@@ -92,9 +92,11 @@ void GraphLayer::share_copies() {
 void GraphLayer::launch(std::size_t most_tokens_of_rank) {
   const auto bucket = std::lower_bound(buckets_.begin(), buckets_.end(), most_tokens_of_rank);
   if (bucket == buckets_.end()) {
-    throw InvalidInput(
+    throw Error(
+        ErrorKind::invalid_input,
         fmt::format("layer {}: {} tokens on one rank are more than {}, for which graphs were recorded",
-                    layer_.number(), most_tokens_of_rank, buckets_.back()));
+                    layer_.number(), most_tokens_of_rank, buckets_.back()),
+        ErrorScope::shared);
   }
   Graph& graph = *graphs_[static_cast<std::size_t>(bucket - buckets_.begin())];
   lane_.launch([&] { lane_.lane().queue().launch(graph); });

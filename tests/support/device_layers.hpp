@@ -15,6 +15,7 @@ class LayerOnDevice {
   struct Options {
     LayerOptions layer{};
     std::size_t max_tokens = 256;
+    std::size_t num_slots = 0;  ///< of a layer on this rank, where there are more than the placement has
     EngineOptions engine{};
     DeviceExpertFunction function{};  ///< instead of generated weights
     RowArrangement arrangement{};     ///< for it
@@ -24,9 +25,10 @@ class LayerOnDevice {
                 const Placement& placement, const Options& options)
       : side_(communicator), engine_(communicator, backend, options.engine) {
     if (!side_.device) return;
-    const DeviceSizes sizes{spec, options.layer.dtype, options.max_tokens,
-                            placement.experts_of(engine_.communicator().rank()).size(),
-                            placement.num_slots()};
+    const DeviceSizes sizes{
+        spec, options.layer.dtype, options.max_tokens,
+        std::max(options.num_slots, placement.experts_of(engine_.communicator().rank()).size()),
+        placement.num_slots()};
     lane_.emplace(engine_, *side_.device, sizes);
     if (options.function) {
       layer_.emplace(engine_, *lane_, spec, placement, options.function, options.arrangement, options.layer);
@@ -38,6 +40,7 @@ class LayerOnDevice {
   /// False where there is no GPU to run on.
   explicit operator bool() const { return side_.device != nullptr; }
   DeviceLayer* operator->() { return &*layer_; }
+  const DeviceLayer* operator->() const { return &*layer_; }
   Engine& engine() { return engine_; }
   DeviceLane& lane() { return *lane_; }
 
