@@ -75,7 +75,8 @@ class Queue {
   }
 
   /// Between memory of the device and of the host, in any direction. Host memory that is not pinned must not
-  /// be changed before the queue is idle. Regions do not overlap.
+  /// be changed before the queue is idle; a copy to such memory of a GPU's blocks, without a deadline, until
+  /// it has been made, behind all that the queue holds. Regions do not overlap.
   virtual void copy(void* to, const void* from, std::size_t bytes) = 0;
 
   /// Device memory; every byte becomes `value`.
@@ -111,11 +112,12 @@ class Queue {
   /// fork and a join. Branches may run at the same time; emulated, their work is done in the order in which
   /// it was enqueued.
   ///
-  /// Meanwhile this thread neither asks queues or events how far they are, nor makes memory of a device, nor
-  /// launches or records a graph, and nothing waits for events from outside; that, and a fork without its
-  /// join, throws Error(internal), or what CUDA reports. What `work` throws passes through; then nothing is
-  /// recorded. Arguments of kernels, flags and addresses are copied; host memory that is copied from is read
-  /// by each launch.
+  /// Where kernels are loaded when they first run (CUDA_MODULE_LOADING), do the work once before: a capture
+  /// may not load them. Meanwhile this thread neither asks queues or events how far they are, nor makes
+  /// memory of a device, nor launches or records a graph, and nothing waits for events from outside; that,
+  /// and a fork without its join, throws Error(internal), or what CUDA reports. What `work` throws passes
+  /// through; then nothing is recorded. Arguments of kernels, flags and addresses are copied; host memory
+  /// that is copied from is read by each launch.
   virtual std::unique_ptr<Graph> record_graph(const std::function<void()>& work) = 0;
 
   /// Enqueues all that was recorded, on a queue of the same device. Launches of one graph run one after the

@@ -62,6 +62,12 @@ std::string reason_against_devices(const RunOptions& options) {
 }
 
 void check_device(const RunOptions& options) {
+  if (options.device_mode == DeviceMode::graph) {
+    if (options.device != DeviceRequest::gpu && options.device != DeviceRequest::emulated)
+      throw InvalidInput("--device-mode graph is for --device gpu or --device emulated");
+    if (options.layer.combine == Combine::fast)
+      throw InvalidInput("--combine fast is not for --device-mode graph so far");
+  }
   if (options.device == DeviceRequest::automatic || options.device == DeviceRequest::cpu) return;
   const std::string reason = reason_against_devices(options);
   if (!reason.empty()) throw InvalidInput(reason);

@@ -18,6 +18,14 @@ enum class DeviceRequest {
   emulated,  ///< what runs on GPUs, on a thread beside each rank
 };
 
+/// How steps are started on devices.
+enum class DeviceMode {
+  eager,  ///< work by work, once the ranks have agreed on sizes
+  graph,  ///< one launch for a step, with sizes that the devices know alone
+};
+
+constexpr const char* name_of(DeviceMode mode) { return mode == DeviceMode::eager ? "eager" : "graph"; }
+
 /// What the layers of a run are on: this rank's device, or, without one, its cores. Of one kind on all ranks.
 struct RunDevice {
   std::unique_ptr<Device> device;

@@ -10,6 +10,7 @@
 #include "launch/overlap_mode.hpp"
 #include "launch/run_inputs.hpp"
 #include "runtime/device_layer.hpp"
+#include "runtime/graph_layer.hpp"
 #include "runtime/moe_layer.hpp"
 
 namespace moewe {
@@ -40,6 +41,8 @@ class RunLayers {
   const Device* device() const { return device_; }
 
  private:
+  StepOutcome run_graph(std::size_t i, TokenRows x, const Routing* routing, std::span<float> y);
+
   Engine& engine_;
   const RunInputs& inputs_;
   const RunOptions& options_;
@@ -47,6 +50,8 @@ class RunLayers {
   std::vector<std::unique_ptr<MoeLayer>> on_cores_;
   std::optional<DeviceLane> lane_;
   std::vector<std::unique_ptr<DeviceLayer>> on_device_;
+  std::optional<GraphLane> graph_lane_;
+  std::vector<std::unique_ptr<GraphLayer>> graphs_;  // of each of them, where steps are graphs
 };
 
 }  // namespace moewe

@@ -72,6 +72,7 @@ StepProposal DeviceLayer::route(const Tokens& tokens) {
     report_.own_per_expert = proposal.counts;
   } catch (...) {
     proposal.failure = std::current_exception();
+    lane_.let_go();  // of the caller's rows
   }
   return proposal;
 }
@@ -240,8 +241,9 @@ void DeviceLayer::combine(const Tokens& tokens) {
   queue.run(combine_tokens,
             {memory.addresses, memory.weights, tokens.y, spec_.has_shared_expert() ? tokens.y : nullptr,
              narrow(tokens.count), narrow(spec_.router.top_k), narrow(spec_.expert.hidden), options_.dtype});
-  if (!tokens.y_on_host.empty()) queue.copy(tokens.y_on_host.data(), tokens.y, tokens.y_on_host.size_bytes());
+  if (!tokens.y_on_host.empty()) queue.copy(pinned.y, tokens.y, tokens.y_on_host.size_bytes());
   lane_.wait();
+  std::copy_n(pinned.y, tokens.y_on_host.size(), tokens.y_on_host.data());
 }
 
 void DeviceLayer::settle() {

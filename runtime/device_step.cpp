@@ -61,6 +61,7 @@ PinnedStepMemory::PinnedStepMemory(const DeviceSizes& sizes, std::size_t num_ran
   bad_token = arena.take<std::uint32_t>(1);
   first_assignment = arena.take<std::uint32_t>(num_ranks + 1);
   computed = arena.take<std::uint32_t>(sizes.num_slots);
+  y = arena.take<float>(sizes.max_tokens * sizes.spec.expert.hidden);
 }
 
 }  // namespace moewe

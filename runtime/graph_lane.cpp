@@ -1,13 +1,11 @@
 #include "runtime/graph_lane.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <fmt/format.h>
 #include <mutex>
 #include <utility>
 
 #include "comm/error.hpp"
-#include "comm/log.hpp"
 #include "comm/together.hpp"
 #include "runtime/agree.hpp"
 
@@ -15,7 +13,6 @@ namespace moewe {
 namespace {
 
 constexpr std::size_t least_bucket = 8;
-constexpr std::chrono::seconds patience_at_end{1};
 
 GraphBounds complete(GraphBounds bounds, const DeviceSizes& sizes) {
   if (bounds.most_tokens == 0) bounds.most_tokens = sizes.max_tokens;
@@ -185,16 +182,11 @@ void GraphLane::prepare() {
 }
 
 GraphLane::~GraphLane() {
-  try {
-    const auto is_idle = [&] { return lane_.side_queue().is_idle() && lane_.queue().is_idle(); };
-    Waiter(patience_at_end).until(is_idle, {"steps of graphs"});
-  } catch (const std::exception& error) {
-    static std::mutex mutex;
-    static std::vector<std::unique_ptr<Owned>> kept;
-    const std::lock_guard lock(mutex);
-    kept.push_back(std::move(owned_));
-    log(LogLevel::warning, fmt::format("{}; their memory is kept until the process ends", error.what()));
-  }
+  if (lane_.let_go()) return;
+  static std::mutex mutex;
+  static auto* const kept = new std::vector<std::unique_ptr<Owned>>;  // never freed
+  const std::lock_guard lock(mutex);
+  kept->push_back(std::move(owned_));
 }
 
 std::size_t GraphLane::room_for(std::size_t bucket) const {

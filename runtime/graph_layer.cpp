@@ -84,7 +84,7 @@ void GraphLayer::share_copies() {
     quotas[placement.first_slot(expert_at(e)) + chosen] = std::numeric_limits<std::int64_t>::max();
   }
   quotas_ = DeviceBuffer(lane_.lane().device(), lane_.engine().memory(), GraphLane::graphs_name,
-                         quotas.size() * sizeof(std::int64_t));
+                         quota_bytes(quotas.size()));
   lane_.lane().queue().copy(quotas_.data(), quotas.data(), quotas_.size());
   lane_.lane().wait();
 }
@@ -161,6 +161,7 @@ void GraphLayer::forward(TokenRows x, const Routing* routing, std::span<float> y
     queue.copy(pinned.experts, memory.experts, num_choices * sizeof(ExpertId));
     queue.copy(pinned.weights, memory.weights, num_choices * sizeof(float));
     queue.copy(pinned.computed, memory.computed, num_slots() * sizeof(std::uint32_t));
+    queue.copy(pinned.y, memory.y, y.size_bytes());
   }
   lane_.wait();
   const std::optional<RefusedStep> refused = lane_.take_refusal(lane_.num_launched());
@@ -171,8 +172,7 @@ void GraphLayer::forward(TokenRows x, const Routing* routing, std::span<float> y
               {pinned.experts, num_choices},
               {pinned.weights, num_choices},
               {}};
-  queue.copy(y.data(), memory.y, y.size_bytes());
-  lane_.wait();
+  std::copy_n(pinned.y, y.size(), y.data());
 }
 
 std::span<const std::uint32_t> GraphLayer::computed_per_slot() const {

@@ -44,6 +44,9 @@ class GraphLayer {
   GraphLayer(const GraphLayer&) = delete;
   GraphLayer& operator=(const GraphLayer&) = delete;
 
+  /// What a layer with copies of experts takes, in so many slots of all ranks, under the lane's name.
+  static constexpr std::size_t quota_bytes(std::size_t num_slots) { return num_slots * sizeof(std::int64_t); }
+
   /// One step, which is enqueued on the lane's queue without waiting for it. All ranks launch it, with the
   /// same number: at least that of the tokens of any rank.
   void launch(std::size_t most_tokens_of_rank);

@@ -33,7 +33,10 @@ class OwnMemory : public SharedMemory {
     if (blocks > SIZE_MAX / sharing_granularity) check_cuda(cudaErrorMemoryAllocation);
     memory_ = allocate_on_device(blocks * sharing_granularity);
   }
-  ~OwnMemory() override { report_cuda(cudaFree(memory_)); }
+  ~OwnMemory() override {
+    const CurrentDevice current(device_, std::nothrow);
+    report_cuda(cudaFree(memory_));
+  }
   OwnMemory(const OwnMemory&) = delete;
   OwnMemory& operator=(const OwnMemory&) = delete;
 
@@ -63,13 +66,16 @@ class OwnMemory : public SharedMemory {
 
 class PeersMemory : public SharedMemory {
  public:
-  PeersMemory(int device, const MemoryHandle& handle) : handle_(handle) {
+  PeersMemory(int device, const MemoryHandle& handle) : device_(device), handle_(handle) {
     const CurrentDevice current(device);
     cudaIpcMemHandle_t ipc{};
     std::memcpy(&ipc, handle.bytes.data(), sizeof ipc);
     check_cuda(cudaIpcOpenMemHandle(&memory_, ipc, cudaIpcMemLazyEnablePeerAccess));
   }
-  ~PeersMemory() override { report_cuda(cudaIpcCloseMemHandle(memory_)); }
+  ~PeersMemory() override {
+    const CurrentDevice current(device_, std::nothrow);
+    report_cuda(cudaIpcCloseMemHandle(memory_));
+  }
   PeersMemory(const PeersMemory&) = delete;
   PeersMemory& operator=(const PeersMemory&) = delete;
 
@@ -79,26 +85,31 @@ class PeersMemory : public SharedMemory {
   void follow() override {}
 
  private:
+  int device_;
   MemoryHandle handle_;
   void* memory_ = nullptr;
 };
 
 class RegisteredMemory : public ShownMemory {
  public:
-  RegisteredMemory(int device, std::byte* memory, std::size_t bytes) : memory_(memory) {
+  RegisteredMemory(int device, std::byte* memory, std::size_t bytes) : device_(device), memory_(memory) {
     const CurrentDevice current(device);
     check_cuda(cudaHostRegister(memory, bytes, cudaHostRegisterPortable | cudaHostRegisterMapped));
     const int code = cudaHostGetDevicePointer(&on_device_, memory, 0);
     if (code != cudaSuccess) report_cuda(cudaHostUnregister(memory));
     check_cuda(code);
   }
-  ~RegisteredMemory() override { report_cuda(cudaHostUnregister(memory_)); }
+  ~RegisteredMemory() override {
+    const CurrentDevice current(device_, std::nothrow);
+    report_cuda(cudaHostUnregister(memory_));
+  }
   RegisteredMemory(const RegisteredMemory&) = delete;
   RegisteredMemory& operator=(const RegisteredMemory&) = delete;
 
   std::byte* device_address() override { return static_cast<std::byte*>(on_device_); }
 
  private:
+  int device_;
   std::byte* memory_;
   void* on_device_ = nullptr;
 };
@@ -122,6 +133,7 @@ class CudaDevice : public Device {
     return static_cast<std::byte*>(memory);
   }
   void free(MemoryKind kind, std::byte* memory) noexcept override {
+    const CurrentDevice current(device_, std::nothrow);
     report_cuda(kind == MemoryKind::device ? cudaFree(memory) : cudaFreeHost(memory));
   }
 

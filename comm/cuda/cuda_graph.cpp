@@ -20,13 +20,16 @@ class Captured {
 
 }  // namespace
 
-CudaGraph::CudaGraph(cudaGraph_t captured) {
+CudaGraph::CudaGraph(int device, cudaGraph_t captured) : device_(device) {
   const Captured ends_here(captured);
   check_cuda(cudaGraphGetNodes(captured, nullptr, &num_nodes_));
   check_cuda(cudaGraphInstantiate(&graph_, captured, 0));
 }
 
-CudaGraph::~CudaGraph() { report_cuda(cudaGraphExecDestroy(graph_)); }
+CudaGraph::~CudaGraph() {
+  const CurrentDevice current(device_, std::nothrow);
+  report_cuda(cudaGraphExecDestroy(graph_));
+}
 
 StreamCapture::StreamCapture(cudaStream_t stream, int device) : stream_(stream), device_(device) {
   const CurrentDevice current(device_);
@@ -37,6 +40,7 @@ StreamCapture::StreamCapture(cudaStream_t stream, int device) : stream_(stream),
 /// What failed has been thrown already; ending a capture that failed reports that once more.
 StreamCapture::~StreamCapture() {
   if (!is_under_way_) return;
+  const CurrentDevice current(device_, std::nothrow);
   cudaGraph_t graph = nullptr;
   cudaStreamEndCapture(stream_, &graph);
   cudaGetLastError();
@@ -48,7 +52,7 @@ std::unique_ptr<Graph> StreamCapture::finish() {
   is_under_way_ = false;
   cudaGraph_t captured = nullptr;
   check_cuda(cudaStreamEndCapture(stream_, &captured));
-  auto graph = std::make_unique<CudaGraph>(captured);
+  auto graph = std::make_unique<CudaGraph>(device_, captured);
   check_cuda(cudaGraphUpload(graph->get(), stream_));  // now, and not by the first launch
   return graph;
 }

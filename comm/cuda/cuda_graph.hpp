@@ -11,7 +11,7 @@ namespace moewe {
 class CudaGraph : public Graph {
  public:
   /// Of what was captured, which is not used again.
-  explicit CudaGraph(cudaGraph_t captured);
+  CudaGraph(int device, cudaGraph_t captured);
   ~CudaGraph() override;
   CudaGraph(const CudaGraph&) = delete;
   CudaGraph& operator=(const CudaGraph&) = delete;
@@ -20,6 +20,7 @@ class CudaGraph : public Graph {
   cudaGraphExec_t get() const { return graph_; }
 
  private:
+  int device_;
   cudaGraphExec_t graph_ = nullptr;
   std::size_t num_nodes_ = 0;
 };

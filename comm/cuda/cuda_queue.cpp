@@ -23,15 +23,19 @@ bool is_ready(cudaError_t code) {
 
 }  // namespace
 
-CudaEvent::CudaEvent(int device) {
+CudaEvent::CudaEvent(int device) : device_(device) {
   const CurrentDevice current(device);
   check_cuda(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming));
 }
 
-CudaEvent::~CudaEvent() { report_cuda(cudaEventDestroy(event_)); }
+CudaEvent::~CudaEvent() {
+  const CurrentDevice current(device_, std::nothrow);
+  report_cuda(cudaEventDestroy(event_));
+}
 
 bool CudaEvent::is_done() const {
   RecordingHere::forbid("asking an event whether it is done");
+  const CurrentDevice current(device_);
   return is_ready(cudaEventQuery(event_));
 }
 
@@ -40,7 +44,10 @@ CudaQueue::CudaQueue(int device) : device_(device) {
   check_cuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
 }
 
-CudaQueue::~CudaQueue() { report_cuda(cudaStreamDestroy(stream_)); }
+CudaQueue::~CudaQueue() {
+  const CurrentDevice current(device_, std::nothrow);
+  report_cuda(cudaStreamDestroy(stream_));
+}
 
 void CudaQueue::copy(void* to, const void* from, std::size_t bytes) {
   if (bytes == 0) return;
@@ -89,6 +96,7 @@ void CudaQueue::launch(Graph& graph) {
 
 bool CudaQueue::is_idle() {
   RecordingHere::forbid("asking a queue whether it is idle");
+  const CurrentDevice current(device_);
   return is_ready(cudaStreamQuery(stream_));
 }
 

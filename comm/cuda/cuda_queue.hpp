@@ -19,6 +19,7 @@ class CudaEvent : public Event {
   cudaEvent_t get() const { return event_; }
 
  private:
+  int device_;
   cudaEvent_t event_ = nullptr;
 };
 

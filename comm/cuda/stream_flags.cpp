@@ -35,6 +35,20 @@ CUstreamBatchMemOpParams wait_of(const FlagValue& flag) {
   return params;
 }
 
+/// Where a GPU can, it waits for what others have written before the flag, be they no GPUs.
+CUstreamBatchMemOpParams flushing_wait_of(const FlagValue& flag) {
+  CUstreamBatchMemOpParams params = wait_of(flag);
+  params.waitValue.flags |= CU_STREAM_WAIT_VALUE_FLUSH;
+  return params;
+}
+
+bool can_flush() {
+  int device = 0, can = 0;
+  check_cuda(cudaGetDevice(&device));
+  check_cuda(cudaDeviceGetAttribute(&can, cudaDevAttrCanFlushRemoteWrites, device));
+  return can != 0;
+}
+
 void enqueue(cudaStream_t stream, std::span<const FlagValue> flags,
              CUstreamBatchMemOpParams (*operation_of)(const FlagValue&)) {
   static const auto batch = reinterpret_cast<BatchFunction>(driver_function("cuStreamBatchMemOp"));
@@ -51,7 +65,7 @@ void enqueue(cudaStream_t stream, std::span<const FlagValue> flags,
 void set_flags_on(cudaStream_t stream, std::span<const FlagValue> flags) { enqueue(stream, flags, write_of); }
 
 void wait_for_flags_on(cudaStream_t stream, std::span<const FlagValue> flags) {
-  enqueue(stream, flags, wait_of);
+  enqueue(stream, flags, can_flush() ? flushing_wait_of : wait_of);
 }
 
 }  // namespace moewe

@@ -10,7 +10,7 @@ namespace moewe {
 // A stream's own operations on 64-bit words that the device addresses. They are a function of the driver,
 // which is asked for it at the first use, so that a program that is linked with CUDA starts without one. They
 // are recorded where the stream is being captured. Throw Error(communication), also where the driver has no
-// such function.
+// such function. The stream's device is the current one.
 
 /// Behind everything on the stream, for whoever sees it.
 void set_flags_on(cudaStream_t stream, std::span<const FlagValue> flags);

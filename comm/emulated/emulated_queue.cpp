@@ -61,7 +61,7 @@ void EmulatedQueue::record(Event& event) {
   emulated.set_point(nullptr);
   const auto& count = emulated.count();
   const std::uint64_t number = count->recorded.fetch_add(1, std::memory_order_relaxed) + 1;
-  enqueue([count, number] { count->passed.store(number, std::memory_order_release); });
+  enqueue([count, number] { count->pass(number); });
 }
 
 void EmulatedQueue::wait_for(const Event& event) {

@@ -18,6 +18,13 @@ namespace moewe {
 struct EventCount {
   std::atomic<std::uint64_t> recorded{0};
   std::atomic<std::uint64_t> passed{0};
+
+  /// It never goes back, also where queues pass theirs in another order.
+  void pass(std::uint64_t number) {
+    std::uint64_t before = passed.load(std::memory_order_relaxed);
+    while (before < number && !passed.compare_exchange_weak(before, number, std::memory_order_acq_rel)) {
+    }
+  }
 };
 
 class EmulatedEvent : public Event {
