@@ -22,6 +22,7 @@ DeviceSizes device_sizes(const Communicator& communicator, const RunInputs& inpu
 void RunLayers::load() {
   Communicator& communicator = engine_.communicator();
   if (device_ != nullptr) lane_.emplace(engine_, *device_, device_sizes(communicator, inputs_, options_));
+  if (device_ != nullptr && options_.device_mode == DeviceMode::graph) graph_lane_.emplace(engine_, *lane_);
   for (const std::size_t layer : inputs_.layers()) {
     Placement placement = inputs_.placement(layer, communicator.size());
     const auto weights = inputs_.model().weights(layer);
@@ -33,8 +34,7 @@ void RunLayers::load() {
                                                          std::move(placement), *weights, options_.layer));
     }
   }
-  if (device_ == nullptr || options_.device_mode == DeviceMode::eager) return;
-  graph_lane_.emplace(engine_, *lane_);
+  if (!graph_lane_) return;
   for (const auto& layer : on_device_)
     graphs_.push_back(std::make_unique<GraphLayer>(*graph_lane_, *layer, inputs_.routing() != nullptr));
 }

@@ -338,7 +338,7 @@ TEST(DeviceGraphContract, ARankThatDoesNotLaunchIsNamed) {
   const LayerSpec spec{{16, 24}, 8, {2, true}};
   std::atomic<bool> has_waited = false;
   bool is_skipped = false;
-  run_ranks(3, std::chrono::milliseconds(500), [&](Communicator& communicator) {
+  run_ranks(3, std::chrono::seconds(2), [&](Communicator& communicator) {
     LayerOnDevice layer(communicator, loopback_backend(), spec, contiguous_placement(8, 3), {});
     if (!layer) {
       is_skipped |= communicator.rank() == Rank{0};
