@@ -33,6 +33,7 @@ void print_rates(Device& gpu) {
   const std::vector<test::Rate> rates = test::measure_rates(gpu);
   print(rates);
   print(test::measure_matmuls(gpu, rates.front().value));
+  print(test::measure_steps(gpu, rates.front().value));
 }
 
 }  // namespace
