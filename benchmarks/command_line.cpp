@@ -1,31 +1,16 @@
 #include "benchmarks/command_line.hpp"
 
 #include <charconv>
-#include <cstdio>
-#include <cstdlib>
-#include <exception>
 #include <fmt/format.h>
 #include <sstream>
-#include <string_view>
 #include <utility>
 
+#include "benchmarks/launched.hpp"
 #include "comm/error.hpp"
-#include "comm/together.hpp"
 
 namespace moewe::bench {
-namespace {
 
 namespace po = boost::program_options;
-
-/// What Open MPI, Slurm and MPICH's launchers tell a rank before MPI starts.
-const char* launched_rank() {
-  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"}) {
-    if (const char* value = std::getenv(name)) return value;
-  }
-  return nullptr;
-}
-
-}  // namespace
 
 CommandLine::CommandLine(int argc, char** argv, po::options_description options)
     : options_(std::move(options)) {
@@ -45,6 +30,10 @@ std::string CommandLine::help() const {
   std::ostringstream text;
   text << options_;
   return text.str();
+}
+
+po::typed_value<std::string>* text_option(const char* value_name, const char* otherwise) {
+  return po::value<std::string>()->default_value(otherwise)->value_name(value_name);
 }
 
 std::size_t parse_number(const std::string& text, const std::string& what, std::size_t least,
@@ -87,27 +76,8 @@ std::vector<Dtype> CommandLine::dtypes(const char* name) const {
   return dtypes;
 }
 
-std::optional<std::ofstream> CommandLine::open_json() const {
-  if (!has("json")) return {};
-  std::ofstream file(text("json"));
-  if (!file) throw InvalidInput(fmt::format("--json: '{}' cannot be written", text("json")));
-  return file;
-}
-
-bool started_by_launcher() { return launched_rank() != nullptr; }
-
-bool is_first_of_launched() {
-  const char* rank = launched_rank();
-  return rank == nullptr || std::string_view(rank) == "0";
-}
-
-int report_failure(const char* program, bool same_on_all_ranks) {
-  const std::exception_ptr failure = std::current_exception();
-  std::fflush(stdout);
-  if (!same_on_all_ranks || is_first_of_launched()) {
-    fmt::print(stderr, "{}: {}\n", program, text_of(failure));
-  }
-  return kind_of(failure) == ErrorKind::invalid_input ? 2 : 1;
+ResultsFile CommandLine::results_file() const {
+  return has("json") && is_first_of_launched() ? ResultsFile(text("json")) : ResultsFile();
 }
 
 }  // namespace moewe::bench

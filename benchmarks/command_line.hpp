@@ -2,11 +2,10 @@
 
 #include <boost/program_options.hpp>
 #include <cstddef>
-#include <fstream>
-#include <optional>
 #include <string>
 #include <vector>
 
+#include "benchmarks/results_file.hpp"
 #include "runtime/dtype.hpp"
 
 namespace moewe::bench {
@@ -33,24 +32,19 @@ class CommandLine {
   /// The parts of an option's value between its commas.
   std::vector<std::string> parts(const char* name) const;
 
-  /// Opened at once, so that a run does not end in finding out that it cannot write; none without --json.
-  std::optional<std::ofstream> open_json() const;
+  /// That of --json; none of launched processes behind the first.
+  ResultsFile results_file() const;
 
  private:
   boost::program_options::options_description options_;
   boost::program_options::variables_map values_;
 };
 
+/// A string, which is `otherwise` where the option is not given.
+boost::program_options::typed_value<std::string>* text_option(const char* value_name, const char* otherwise);
+
 /// A whole number between least and most, or InvalidInput about `what`.
 std::size_t parse_number(const std::string& text, const std::string& what, std::size_t least,
                          std::size_t most);
-
-/// Whether a launcher started this process as one of several ranks, and as which one of them.
-bool started_by_launcher();
-bool is_first_of_launched();
-
-/// The exit code for the exception being handled, after printing it, by the first rank alone if it is the
-/// same on all: 2 for bad input, 1 otherwise.
-int report_failure(const char* program, bool same_on_all_ranks);
 
 }  // namespace moewe::bench

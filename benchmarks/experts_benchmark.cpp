@@ -1,12 +1,13 @@
 #include <algorithm>
 #include <cstdio>
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "benchmarks/bare_experts.hpp"
 #include "benchmarks/command_line.hpp"
 #include "benchmarks/harness.hpp"
 #include "benchmarks/own_experts.hpp"
+#include "benchmarks/program.hpp"
+#include "benchmarks/results_file.hpp"
 #include "comm/error.hpp"
 #include "tests/support/generated_model.hpp"
 
@@ -14,7 +15,6 @@ namespace moewe::bench {
 namespace {
 
 namespace po = boost::program_options;
-using Json = nlohmann::ordered_json;
 
 struct Shape {
   std::size_t hidden;
@@ -36,18 +36,15 @@ po::options_description describe_options() {
   po::options_description options(
       "experts_benchmark: the expert compute of a step (rows pulled from scattered addresses, matmuls,\n"
       "activation, outputs stored to scattered addresses) against oneDNN's matmuls alone.\n\nOptions");
-  const auto text = [](const char* otherwise) {
-    return po::value<std::string>()->default_value(otherwise)->value_name("LIST");
-  };
   auto add = options.add_options();
-  add("shapes", text("1024x1024,2048x768"), "hidden x intermediate size");
-  add("rows", text("4,16,64,256,1024"), "rows per expert");
-  add("experts", text("8")->value_name("N"), "experts, each with its own weights");
-  add("dtypes", text("f32,bf16"), "of weights and rows");
-  add("threads", text("1,2"), "threads of either side");
-  add("time", text("1200")->value_name("MS"), "least time for each combination, in milliseconds");
-  add("rounds", text("5")->value_name("N"), "least number of rounds for each combination");
-  add("clock", text("wall")->value_name("wall|cpu"), "cpu: for one thread, where others use the cores too");
+  add("shapes", text_option("LIST", "1024x1024,2048x768"), "hidden x intermediate size");
+  add("rows", text_option("LIST", "4,16,64,256,1024"), "rows per expert");
+  add("experts", text_option("N", "8"), "experts, each with its own weights");
+  add("dtypes", text_option("LIST", "f32,bf16"), "of weights and rows");
+  add("threads", text_option("LIST", "1,2"), "threads of either side");
+  add("time", text_option("MS", "1200"), "least time for each combination, in milliseconds");
+  add("rounds", text_option("N", "5"), "least number of rounds for each combination");
+  add("clock", text_option("wall|cpu", "wall"), "cpu: for one thread, where others use the cores too");
   return options;
 }
 
@@ -84,10 +81,6 @@ Options parse(const CommandLine& line) {
 
 /// What is asked of the ratio at so many rows per expert.
 double wanted_ratio(std::size_t rows) { return rows < 16 ? 0.75 : 0.85; }
-
-Json to_json(const Spread& spread) {
-  return {{"least", spread.least}, {"p10", spread.p10}, {"median", spread.median}, {"p90", spread.p90}};
-}
 
 Table make_table() {
   return Table({{"hidden x inter", 14, false},
@@ -225,29 +218,17 @@ void measure_shape(const Shape& shape, const Options& options, const Table& tabl
   }
 }
 
-int run(int argc, char** argv) {
-  const CommandLine line(argc, argv, describe_options());
-  if (line.wants_help()) {
-    fmt::print("{}", line.help());
-    return 0;
-  }
+int run(const CommandLine& line) {
   const Options options = parse(line);
-  std::optional<std::ofstream> file = line.open_json();
+  ResultsFile json = line.results_file();
   fmt::print("{} experts, {}; ratio = time of bare matmuls / own time, * against the fastest of them\n",
              options.experts, instruction_set());
   const Table table = make_table();
   Json results = Json::array();
   for (const Shape& shape : options.shapes) measure_shape(shape, options, table, results);
-  if (file) {
-    *file << Json{{"version", 1},
-                  {"isa", instruction_set()},
-                  {"clock", options.clock == Clock::wall ? "wall" : "cpu"},
-                  {"results", results}}
-                 .dump(2)
-          << '\n';
-    file->close();
-    if (!*file) throw Error(ErrorKind::internal, "--json: the file could not be written to its end");
-  }
+  json.write({{"isa", instruction_set()},
+              {"clock", options.clock == Clock::wall ? "wall" : "cpu"},
+              {"results", results}});
   return 0;
 }
 
@@ -255,9 +236,6 @@ int run(int argc, char** argv) {
 }  // namespace moewe::bench
 
 int main(int argc, char** argv) {
-  try {
-    return moewe::bench::run(argc, argv);
-  } catch (...) {
-    return moewe::bench::report_failure("experts_benchmark", true);
-  }
+  return moewe::bench::run_program("experts_benchmark", argc, argv, moewe::bench::describe_options(),
+                                   moewe::bench::run);
 }

@@ -2,13 +2,15 @@
 #include <cstdio>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <nlohmann/json.hpp>
 
 #include "benchmarks/command_line.hpp"
 #include "benchmarks/cores.hpp"
 #include "benchmarks/harness.hpp"
+#include "benchmarks/launched.hpp"
 #include "benchmarks/layer_comparison.hpp"
 #include "benchmarks/mpi_program.hpp"
+#include "benchmarks/program.hpp"
+#include "benchmarks/results_file.hpp"
 #include "comm/error.hpp"
 #include "tests/support/generated_model.hpp"
 
@@ -16,7 +18,6 @@ namespace moewe::bench {
 namespace {
 
 namespace po = boost::program_options;
-using Json = nlohmann::ordered_json;
 
 constexpr const char* program = "layer_benchmark";
 constexpr double wanted_ratio = 1.25;
@@ -25,27 +26,24 @@ struct Options {
   LayerCase layer;
   std::vector<Dtype> dtypes;
   std::size_t ranks = 0;  ///< that are threads of this process
-  std::optional<std::ofstream> json;
+  ResultsFile json;
 };
 
 po::options_description describe_options() {
   po::options_description options(
       "layer_benchmark: whole steps of a layer against the matmuls alone of the rank that has most rows.\n"
       "Start it with mpirun and ranks bound to cores, or alone with --ranks.\n\nOptions");
-  const auto text = [](const char* name, const char* otherwise) {
-    return po::value<std::string>()->default_value(otherwise)->value_name(name);
-  };
   auto add = options.add_options();
   add("ranks", po::value<std::string>()->value_name("N"),
       "ranks that are threads, each pinned; 2 if not given");
-  add("threads", text("N", "1"), "threads of each rank");
-  add("tokens", text("N", "512"), "tokens of each rank");
-  add("hidden", text("N", "1024"), "hidden size");
-  add("intermediate", text("N", "1024"), "intermediate size");
-  add("experts", text("N", "8"), "experts of the layer");
-  add("topk", text("N", "2"), "experts of each token");
-  add("dtypes", text("LIST", "f32,bf16"), "of weights and rows");
-  add("iterations", text("N", "60"), "steps, and runs of each contestant");
+  add("threads", text_option("N", "1"), "threads of each rank");
+  add("tokens", text_option("N", "512"), "tokens of each rank");
+  add("hidden", text_option("N", "1024"), "hidden size");
+  add("intermediate", text_option("N", "1024"), "intermediate size");
+  add("experts", text_option("N", "8"), "experts of the layer");
+  add("topk", text_option("N", "2"), "experts of each token");
+  add("dtypes", text_option("LIST", "f32,bf16"), "of weights and rows");
+  add("iterations", text_option("N", "60"), "steps, and runs of each contestant");
   return options;
 }
 
@@ -64,12 +62,8 @@ Options parse(const CommandLine& line) {
     throw InvalidInput("--ranks is for threads of one process; the launcher has set the number of ranks");
   }
   options.ranks = line.has("ranks") ? line.number("ranks", 1, 1024) : 2;
-  if (is_first_of_launched()) options.json = line.open_json();
+  options.json = line.results_file();
   return options;
-}
-
-Json to_json(const Spread& spread) {
-  return {{"least", spread.least}, {"p10", spread.p10}, {"median", spread.median}, {"p90", spread.p90}};
 }
 
 Json result_of(const LayerComparison& comparison, Dtype dtype) {
@@ -163,26 +157,14 @@ void run_rank(Communicator& communicator, const Backend& backend, const Options&
   }
 }
 
-void write(std::optional<std::ofstream>& file, const Json& results) {
-  if (!file) return;
-  *file << Json{{"version", 1}, {"isa", instruction_set()}, {"results", results}}.dump(2) << '\n';
-  file->close();
-  if (!*file) throw Error(ErrorKind::internal, "--json: the file could not be written to its end");
-}
-
-int run(int argc, char** argv) {
-  const CommandLine line(argc, argv, describe_options());
-  if (line.wants_help()) {
-    if (is_first_of_launched()) fmt::print("{}", line.help());
-    return 0;
-  }
+int run(const CommandLine& line) {
   Options options = parse(line);
   Json results = Json::array();
   run_pinned_ranks(program, options.ranks, options.layer.threads,
                    [&](Communicator& communicator, const Backend& backend) {
                      run_rank(communicator, backend, options, results);
                    });
-  write(options.json, results);
+  options.json.write({{"isa", instruction_set()}, {"results", results}});
   return 0;
 }
 
@@ -190,9 +172,6 @@ int run(int argc, char** argv) {
 }  // namespace moewe::bench
 
 int main(int argc, char** argv) {
-  try {
-    return moewe::bench::run(argc, argv);
-  } catch (...) {
-    return moewe::bench::report_failure(moewe::bench::program, true);
-  }
+  return moewe::bench::run_program(moewe::bench::program, argc, argv, moewe::bench::describe_options(),
+                                   moewe::bench::run);
 }

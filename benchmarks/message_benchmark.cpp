@@ -3,7 +3,6 @@
 #include <cstdio>
 #include <fmt/format.h>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <random>
 
 #include "benchmarks/byte_exchange.hpp"
@@ -13,6 +12,8 @@
 #include "benchmarks/exchange/own_exchange.hpp"
 #include "benchmarks/harness.hpp"
 #include "benchmarks/mpi_program.hpp"
+#include "benchmarks/program.hpp"
+#include "benchmarks/results_file.hpp"
 #include "comm/error.hpp"
 #include "comm/mpi/mpi_backend.hpp"
 #include "comm/ucx/ucx_transport.hpp"
@@ -21,7 +22,6 @@ namespace moewe::bench {
 namespace {
 
 namespace po = boost::program_options;
-using Json = nlohmann::ordered_json;
 
 constexpr const char* program = "message_benchmark";
 
@@ -31,7 +31,7 @@ struct Options {
   std::size_t hidden = 0;
   ExchangeOptions exchange;
   ContestPace pace;
-  std::optional<std::ofstream> json;
+  ResultsFile json;
 };
 
 po::options_description describe_options() {
@@ -45,16 +45,13 @@ po::options_description describe_options() {
       "as\n"
       "our waits do, since else only one of the two loses its turn.\n\n"
       "Options");
-  const auto text = [](const char* name, const char* otherwise) {
-    return po::value<std::string>()->default_value(otherwise)->value_name(name);
-  };
   auto add = options.add_options();
-  add("sizes", text("LIST", "4096,16384,65536,262144,1048576,4194304"),
+  add("sizes", text_option("LIST", "4096,16384,65536,262144,1048576,4194304"),
       "bytes for each pair of ranks and direction, whole rows");
-  add("carriers", text("LIST", "mpi"), "what carries messages: mpi, ucx");
-  add("hidden", text("N", "2048"), "bf16 values of a row");
-  add("chunk", text("BYTES", "0"), "longest message, 0 for what the path takes");
-  add("time", text("MS", "1000"), "for each size and kind, and at least 20 rounds");
+  add("carriers", text_option("LIST", "mpi"), "what carries messages: mpi, ucx");
+  add("hidden", text_option("N", "2048"), "bf16 values of a row");
+  add("chunk", text_option("BYTES", "0"), "longest message, 0 for what the path takes");
+  add("time", text_option("MS", "1000"), "for each size and kind, and at least 20 rounds");
   return options;
 }
 
@@ -200,11 +197,7 @@ void run_rank(Communicator& communicator, Options& options) {
     run_bytes(communicator, carriers, size, options, results);
     run_rows(communicator, carriers, size, options, results);
   }
-  if (!options.json) return;
-  *options.json << Json{{"version", 1}, {"ranks", communicator.size()}, {"results", results.json()}}.dump(2)
-                << '\n';
-  options.json->close();
-  if (!*options.json) throw Error(ErrorKind::internal, "--json: the file could not be written to its end");
+  options.json.write({{"ranks", communicator.size()}, {"results", results.json()}});
 }
 
 Options parse(const CommandLine& line) {
@@ -223,16 +216,11 @@ Options parse(const CommandLine& line) {
     if (carrier != "mpi" && carrier != "ucx")
       throw InvalidInput(fmt::format("--carriers takes mpi and ucx, not '{}'", carrier));
   }
-  if (is_first_of_launched()) options.json = line.open_json();
+  options.json = line.results_file();
   return options;
 }
 
-int run(int argc, char** argv) {
-  const CommandLine line(argc, argv, describe_options());
-  if (line.wants_help()) {
-    if (is_first_of_launched()) fmt::print("{}", line.help());
-    return 0;
-  }
+int run(const CommandLine& line) {
   Options options = parse(line);
   return run_mpi_rank(program, true, [&](Communicator& communicator) { run_rank(communicator, options); });
 }
@@ -241,9 +229,6 @@ int run(int argc, char** argv) {
 }  // namespace moewe::bench
 
 int main(int argc, char** argv) {
-  try {
-    return moewe::bench::run(argc, argv);
-  } catch (...) {
-    return moewe::bench::report_failure(moewe::bench::program, true);
-  }
+  return moewe::bench::run_program(moewe::bench::program, argc, argv, moewe::bench::describe_options(),
+                                   moewe::bench::run);
 }

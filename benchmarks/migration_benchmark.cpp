@@ -1,12 +1,13 @@
 #include <cstdio>
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "benchmarks/command_line.hpp"
 #include "benchmarks/harness.hpp"
 #include "benchmarks/migration/gain.hpp"
 #include "benchmarks/migration/stall.hpp"
 #include "benchmarks/mpi_program.hpp"
+#include "benchmarks/program.hpp"
+#include "benchmarks/results_file.hpp"
 #include "comm/error.hpp"
 #include "launch/options.hpp"
 
@@ -14,7 +15,6 @@ namespace moewe::bench {
 namespace {
 
 namespace po = boost::program_options;
-using Json = nlohmann::ordered_json;
 
 constexpr const char* program = "migration_benchmark";
 
@@ -24,7 +24,7 @@ struct Options {
   bool measures_gain = false;
   std::size_t link = 0;   ///< bytes in a second that leave a node; 0: not told
   std::size_t ranks = 0;  ///< that are threads of this process
-  std::optional<std::ofstream> json;
+  ResultsFile json;
 };
 
 po::options_description describe_options() {
@@ -32,28 +32,26 @@ po::options_description describe_options() {
       "migration_benchmark: the time of a step while experts migrate against that of one in which they rest\n"
       "(stall), and of one with skewed loads, with and without moves, against even loads (gain). Start it\n"
       "with mpirun, or alone with --ranks.\n\nOptions");
-  const auto text = [](const char* name, const char* otherwise) {
-    return po::value<std::string>()->default_value(otherwise)->value_name(name);
-  };
   auto add = options.add_options();
-  add("parts", text("LIST", "stall,gain"), "stall, gain");
-  add("ranks", text("N", "2"), "ranks that are threads, each pinned; without a launcher");
-  add("tokens-per-rank", text("N", "512"), "tokens of each rank");
-  add("hidden", text("N", "1024"), "hidden size");
-  add("intermediate", text("N", "1024"), "intermediate size");
-  add("experts", text("N", "32"), "experts of the layer");
-  add("topk", text("N", "2"), "experts of each token");
-  add("dtype", text("NAME", "f32"), "of weights and rows: f32, bf16");
-  add("path", text("PATH", "auto"), "auto, direct, message, two-level");
-  add("budgets", text("LIST", "1048576"),
+  add("parts", text_option("LIST", "stall,gain"), "stall, gain");
+  add("ranks", text_option("N", "2"), "ranks that are threads, each pinned; without a launcher");
+  add("tokens-per-rank", text_option("N", "512"), "tokens of each rank");
+  add("hidden", text_option("N", "1024"), "hidden size");
+  add("intermediate", text_option("N", "1024"), "intermediate size");
+  add("experts", text_option("N", "32"), "experts of the layer");
+  add("topk", text_option("N", "2"), "experts of each token");
+  add("dtype", text_option("NAME", "f32"), "of weights and rows: f32, bf16");
+  add("path", text_option("PATH", "auto"), "auto, direct, message, two-level");
+  add("budgets", text_option("LIST", "1048576"),
       "bytes that a rank may send in a step, or auto; the first for the gain");
-  add("pairs", text("N", "20"), "runs of each contestant");
-  add("steps-per-run", text("N", "40"), "steps of a run");
-  add("settle-steps", text("N", "50"), "gain: of each contestant, before any is counted");
-  add("sigma-percent", text("N", "80"), "gain: of the lognormal loads, in hundredths");
-  add("spare-slots", text("N", "1"), "gain: of each rank for copies, where experts may move");
-  add("link", text("N", "0"), "bytes in a second that leave a node: says how much of them budgets are");
-  add("seed", text("N", "1"), "gain: of loads and choices");
+  add("pairs", text_option("N", "20"), "runs of each contestant");
+  add("steps-per-run", text_option("N", "40"), "steps of a run");
+  add("settle-steps", text_option("N", "50"), "gain: of each contestant, before any is counted");
+  add("sigma-percent", text_option("N", "80"), "gain: of the lognormal loads, in hundredths");
+  add("spare-slots", text_option("N", "1"), "gain: of each rank for copies, where experts may move");
+  add("link", text_option("N", "0"),
+      "bytes in a second that leave a node: says how much of them budgets are");
+  add("seed", text_option("N", "1"), "gain: of loads and choices");
   return options;
 }
 
@@ -94,12 +92,8 @@ Options parse(const CommandLine& line) {
   }
   options.link = line.number("link", 0, std::size_t{1} << 40U);
   options.ranks = line.number("ranks", 1, 1024);
-  if (is_first_of_launched()) options.json = line.open_json();
+  options.json = line.results_file();
   return options;
-}
-
-Json to_json(const Spread& spread) {
-  return {{"least", spread.least}, {"p10", spread.p10}, {"median", spread.median}, {"p90", spread.p90}};
 }
 
 std::string milliseconds(double seconds) { return fmt::format("{:.3f}", seconds * 1e3); }
@@ -213,21 +207,13 @@ void run_rank(Communicator& communicator, const Backend& backend, const Options&
   communicator.barrier();  // nobody leaves under the others' messages
 }
 
-int run(int argc, char** argv) {
-  const CommandLine line(argc, argv, describe_options());
-  if (line.wants_help()) {
-    if (is_first_of_launched()) fmt::print("{}", line.help());
-    return 0;
-  }
+int run(const CommandLine& line) {
   Options options = parse(line);
-  Json results{{"version", 1}};
+  Json results;
   run_pinned_ranks(program, options.ranks, 1, [&](Communicator& communicator, const Backend& backend) {
     run_rank(communicator, backend, options, results);
   });
-  if (!options.json) return 0;
-  *options.json << results.dump(2) << '\n';
-  options.json->close();
-  if (!*options.json) throw Error(ErrorKind::internal, "--json: the file could not be written to its end");
+  options.json.write(results);
   return 0;
 }
 
@@ -235,9 +221,6 @@ int run(int argc, char** argv) {
 }  // namespace moewe::bench
 
 int main(int argc, char** argv) {
-  try {
-    return moewe::bench::run(argc, argv);
-  } catch (...) {
-    return moewe::bench::report_failure(moewe::bench::program, true);
-  }
+  return moewe::bench::run_program(moewe::bench::program, argc, argv, moewe::bench::describe_options(),
+                                   moewe::bench::run);
 }

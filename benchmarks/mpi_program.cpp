@@ -2,8 +2,9 @@
 
 #include <mpi.h>
 
-#include "benchmarks/command_line.hpp"
 #include "benchmarks/cores.hpp"
+#include "benchmarks/launched.hpp"
+#include "benchmarks/program.hpp"
 #include "comm/error.hpp"
 #include "comm/loopback/run_ranks.hpp"
 #include "comm/mpi/mpi_backend.hpp"

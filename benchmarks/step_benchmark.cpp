@@ -3,11 +3,12 @@
 #include <cstdio>
 #include <fmt/format.h>
 #include <mpi.h>
-#include <nlohmann/json.hpp>
 
 #include "benchmarks/command_line.hpp"
 #include "benchmarks/harness.hpp"
 #include "benchmarks/mpi_program.hpp"
+#include "benchmarks/program.hpp"
+#include "benchmarks/results_file.hpp"
 #include "comm/error.hpp"
 #include "comm/mpi/mpi_backend.hpp"
 #include "runtime/moe_layer.hpp"
@@ -17,7 +18,6 @@ namespace moewe::bench {
 namespace {
 
 namespace po = boost::program_options;
-using Json = nlohmann::ordered_json;
 
 constexpr const char* program = "step_benchmark";
 
@@ -26,7 +26,7 @@ struct Options {
   std::size_t experts = 0;
   std::size_t calls = 0;  ///< of a contestant in a row, in each round
   std::size_t rounds = 0;
-  std::optional<std::ofstream> json;
+  ResultsFile json;
 };
 
 po::options_description describe_options() {
@@ -36,14 +36,11 @@ po::options_description describe_options() {
       "one MPI_Allreduce of as many bytes, and a whole step of a layer without tokens. Start it with "
       "mpirun.\n"
       "\nOptions");
-  const auto text = [](const char* name, const char* otherwise) {
-    return po::value<std::string>()->default_value(otherwise)->value_name(name);
-  };
   auto add = options.add_options();
-  add("values", text("N", "136"), "64-bit integers in one all-reduce");
-  add("experts", text("N", "256"), "experts of the layer");
-  add("calls", text("N", "200"), "calls in a row");
-  add("rounds", text("N", "100"), "rounds of every contestant");
+  add("values", text_option("N", "136"), "64-bit integers in one all-reduce");
+  add("experts", text_option("N", "256"), "experts of the layer");
+  add("calls", text_option("N", "200"), "calls in a row");
+  add("rounds", text_option("N", "100"), "rounds of every contestant");
   return options;
 }
 
@@ -53,7 +50,7 @@ Options parse(const CommandLine& line) {
   options.experts = line.number("experts", 1, 4096);
   options.calls = line.number("calls", 1, 1000000);
   options.rounds = line.number("rounds", 1, 100000);
-  if (is_first_of_launched()) options.json = line.open_json();
+  options.json = line.results_file();
   return options;
 }
 
@@ -126,10 +123,6 @@ class Contest {
 
 std::string microseconds(double seconds) { return fmt::format("{:.2f}", seconds * 1e6); }
 
-Json to_json(const Spread& spread) {
-  return {{"least", spread.least}, {"p10", spread.p10}, {"median", spread.median}, {"p90", spread.p90}};
-}
-
 /// One row per contestant, each against the second, which is MPI's.
 Json print(const std::vector<Contestant>& contestants, const std::vector<std::vector<double>>& times) {
   const Table table({{"slowest rank, per call", 24, false},
@@ -170,19 +163,11 @@ void run_rank(Communicator& communicator, Options& options) {
              options.experts);
   const Json results = print(contestants, times);
   print_phases(contest.report());
-  if (!options.json) return;
-  *options.json << Json{{"version", 1}, {"ranks", communicator.size()}, {"results", results}}.dump(2) << '\n';
-  options.json->close();
-  if (!*options.json) throw Error(ErrorKind::internal, "--json: the file could not be written to its end");
+  options.json.write({{"ranks", communicator.size()}, {"results", results}});
 }
 
 /// Ranks cannot wait for one that failed: all end.
-int run(int argc, char** argv) {
-  const CommandLine line(argc, argv, describe_options());
-  if (line.wants_help()) {
-    if (is_first_of_launched()) fmt::print("{}", line.help());
-    return 0;
-  }
+int run(const CommandLine& line) {
   Options options = parse(line);
   return run_mpi_rank(program, false, [&](Communicator& communicator) { run_rank(communicator, options); });
 }
@@ -191,9 +176,6 @@ int run(int argc, char** argv) {
 }  // namespace moewe::bench
 
 int main(int argc, char** argv) {
-  try {
-    return moewe::bench::run(argc, argv);
-  } catch (...) {
-    return moewe::bench::report_failure(moewe::bench::program, true);
-  }
+  return moewe::bench::run_program(moewe::bench::program, argc, argv, moewe::bench::describe_options(),
+                                   moewe::bench::run);
 }

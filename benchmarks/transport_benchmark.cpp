@@ -4,12 +4,13 @@
 #include <cstdio>
 #include <fmt/format.h>
 #include <mpi.h>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "benchmarks/command_line.hpp"
 #include "benchmarks/harness.hpp"
 #include "benchmarks/mpi_program.hpp"
+#include "benchmarks/program.hpp"
+#include "benchmarks/results_file.hpp"
 #include "comm/error.hpp"
 #include "comm/mpi/mpi_backend.hpp"
 #include "comm/ucx/ucx_transport.hpp"
@@ -18,7 +19,6 @@ namespace moewe::bench {
 namespace {
 
 namespace po = boost::program_options;
-using Json = nlohmann::ordered_json;
 
 constexpr const char* program = "transport_benchmark";
 constexpr Tag tag{1};
@@ -29,20 +29,18 @@ struct Options {
   std::vector<std::size_t> sizes;
   std::size_t rounds = 0;
   std::size_t window = 0;  ///< messages in flight, one way
-  std::optional<std::ofstream> json;
+  ResultsFile json;
 };
 
 po::options_description describe_options() {
   po::options_description options(
       "transport_benchmark: messages over MPI and over UCX against MPI_Alltoallv of the same bytes.\n"
       "Start it with mpirun and at least two ranks.\n\nOptions");
-  const auto text = [](const char* name, const char* otherwise) {
-    return po::value<std::string>()->default_value(otherwise)->value_name(name);
-  };
   auto add = options.add_options();
-  add("sizes", text("LIST", "4096,16384,65536,262144,1048576,4194304"), "bytes for each pair of ranks");
-  add("rounds", text("N", "30"), "runs of each contestant");
-  add("window", text("N", "16"), "messages in flight where they go one way");
+  add("sizes", text_option("LIST", "4096,16384,65536,262144,1048576,4194304"),
+      "bytes for each pair of ranks");
+  add("rounds", text_option("N", "30"), "runs of each contestant");
+  add("window", text_option("N", "16"), "messages in flight where they go one way");
   return options;
 }
 
@@ -253,10 +251,7 @@ void run_rank(Communicator& communicator, Options& options) {
   for (const std::size_t size : options.sizes) {
     run_size(communicator, carriers, size, options, table, results);
   }
-  if (!options.json) return;
-  *options.json << Json{{"version", 1}, {"ranks", communicator.size()}, {"results", results}}.dump(2) << '\n';
-  options.json->close();
-  if (!*options.json) throw Error(ErrorKind::internal, "--json: the file could not be written to its end");
+  options.json.write({{"ranks", communicator.size()}, {"results", results}});
 }
 
 Options parse(const CommandLine& line) {
@@ -265,16 +260,11 @@ Options parse(const CommandLine& line) {
   options.sizes = line.numbers("sizes", 1, largest);
   options.rounds = line.number("rounds", 1, 100000);
   options.window = line.number("window", 1, 4096);
-  if (is_first_of_launched()) options.json = line.open_json();
+  options.json = line.results_file();
   return options;
 }
 
-int run(int argc, char** argv) {
-  const CommandLine line(argc, argv, describe_options());
-  if (line.wants_help()) {
-    if (is_first_of_launched()) fmt::print("{}", line.help());
-    return 0;
-  }
+int run(const CommandLine& line) {
   Options options = parse(line);
   return run_mpi_rank(program, true, [&](Communicator& communicator) { run_rank(communicator, options); });
 }
@@ -283,9 +273,6 @@ int run(int argc, char** argv) {
 }  // namespace moewe::bench
 
 int main(int argc, char** argv) {
-  try {
-    return moewe::bench::run(argc, argv);
-  } catch (...) {
-    return moewe::bench::report_failure(moewe::bench::program, true);
-  }
+  return moewe::bench::run_program(moewe::bench::program, argc, argv, moewe::bench::describe_options(),
+                                   moewe::bench::run);
 }

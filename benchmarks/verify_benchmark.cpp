@@ -3,12 +3,13 @@
 #include <cstring>
 #include <fmt/format.h>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "benchmarks/command_line.hpp"
 #include "benchmarks/cores.hpp"
 #include "benchmarks/harness.hpp"
 #include "benchmarks/mpi_program.hpp"
+#include "benchmarks/program.hpp"
+#include "benchmarks/results_file.hpp"
 #include "comm/error.hpp"
 #include "runtime/kernels/elementwise.hpp"
 #include "runtime/moe_layer.hpp"
@@ -18,7 +19,6 @@ namespace moewe::bench {
 namespace {
 
 namespace po = boost::program_options;
-using Json = nlohmann::ordered_json;
 
 constexpr const char* program = "verify_benchmark";
 
@@ -31,28 +31,26 @@ struct Options {
   std::size_t tokens = 0;  ///< of each rank
   std::size_t iterations = 0;
   std::size_t ranks = 0;  ///< that are threads of this process
-  std::optional<std::ofstream> json;
+  ResultsFile json;
 };
 
 po::options_description describe_options() {
   po::options_description options(
       "verify_benchmark: whole steps of a layer at each level of verification, against those without any.\n"
       "Start it with mpirun and ranks bound to cores, or alone with --ranks.\n\nOptions");
-  const auto text = [](const char* name, const char* otherwise) {
-    return po::value<std::string>()->default_value(otherwise)->value_name(name);
-  };
   auto add = options.add_options();
-  add("ranks", text("N", "2"), "ranks that are threads, each pinned; without a launcher");
-  add("tokens", text("N", "512"), "tokens of each rank");
-  add("hidden", text("N", "1024"), "hidden size");
-  add("intermediate", text("N", "1024"), "intermediate size");
-  add("experts", text("N", "8"), "experts of the layer");
-  add("topk", text("N", "2"), "experts of each token");
-  add("dtypes", text("LIST", "f32,bf16"), "of weights and rows");
-  add("path", text("PATH", "auto"), "auto or message");
-  add("combine", text("HOW", "reproducible"), "reproducible or fast");
-  add("clock", text("CLOCK", "wall"), "wall; or cpu, of each process, where others want the cores too");
-  add("iterations", text("N", "60"), "steps at each level");
+  add("ranks", text_option("N", "2"), "ranks that are threads, each pinned; without a launcher");
+  add("tokens", text_option("N", "512"), "tokens of each rank");
+  add("hidden", text_option("N", "1024"), "hidden size");
+  add("intermediate", text_option("N", "1024"), "intermediate size");
+  add("experts", text_option("N", "8"), "experts of the layer");
+  add("topk", text_option("N", "2"), "experts of each token");
+  add("dtypes", text_option("LIST", "f32,bf16"), "of weights and rows");
+  add("path", text_option("PATH", "auto"), "auto or message");
+  add("combine", text_option("HOW", "reproducible"), "reproducible or fast");
+  add("clock", text_option("CLOCK", "wall"),
+      "wall; or cpu, of each process, where others want the cores too");
+  add("iterations", text_option("N", "60"), "steps at each level");
   return options;
 }
 
@@ -78,7 +76,7 @@ Options parse(const CommandLine& line) {
   if (is_second(line, "combine", "reproducible", "fast")) options.combine = Combine::fast;
   if (is_second(line, "clock", "wall", "cpu")) options.clock = Clock::cpu;
   options.ranks = line.number("ranks", 1, 1024);
-  if (is_first_of_launched()) options.json = line.open_json();
+  options.json = line.results_file();
   return options;
 }
 
@@ -136,10 +134,6 @@ constexpr std::pair<const char*, VerifyLevel> levels[] = {{"off", VerifyLevel::o
                                                           {"ledger", VerifyLevel::ledger},
                                                           {"audit", VerifyLevel::audit}};
 
-Json to_json(const Spread& spread) {
-  return {{"least", spread.least}, {"p10", spread.p10}, {"median", spread.median}, {"p90", spread.p90}};
-}
-
 Json print(const std::vector<std::vector<double>>& times) {
   const Table table({{"level", 10, false}, {"ms", 9}, {"ratio", 6}, {"p10-p90", 12}, {"of least", 8}});
   Json results = Json::array();
@@ -184,21 +178,13 @@ void run_rank(Communicator& communicator, const Backend& backend, const Options&
   }
 }
 
-int run(int argc, char** argv) {
-  const CommandLine line(argc, argv, describe_options());
-  if (line.wants_help()) {
-    if (is_first_of_launched()) fmt::print("{}", line.help());
-    return 0;
-  }
+int run(const CommandLine& line) {
   Options options = parse(line);
   Json results = Json::array();
   run_pinned_ranks(program, options.ranks, 1, [&](Communicator& communicator, const Backend& backend) {
     run_rank(communicator, backend, options, results);
   });
-  if (!options.json) return 0;
-  *options.json << Json{{"version", 1}, {"results", results}}.dump(2) << '\n';
-  options.json->close();
-  if (!*options.json) throw Error(ErrorKind::internal, "--json: the file could not be written to its end");
+  options.json.write({{"results", results}});
   return 0;
 }
 
@@ -206,9 +192,6 @@ int run(int argc, char** argv) {
 }  // namespace moewe::bench
 
 int main(int argc, char** argv) {
-  try {
-    return moewe::bench::run(argc, argv);
-  } catch (...) {
-    return moewe::bench::report_failure(moewe::bench::program, true);
-  }
+  return moewe::bench::run_program(moewe::bench::program, argc, argv, moewe::bench::describe_options(),
+                                   moewe::bench::run);
 }

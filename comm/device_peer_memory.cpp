@@ -52,6 +52,10 @@ class DevicePeerMemoryMaker {
                                          const DeviceSegment& segment) {
     std::unique_ptr<DevicePeerMemory> made;
     SegmentCard mine{};
+    const auto processes = all_gather_values(communicator_, this_process());
+    const auto on_node = communicator_.topology().node_ranks(communicator_.rank());
+    has_other_processes_ = std::any_of(on_node.begin(), on_node.end(),
+                                       [&](Rank peer) { return processes[index(peer)] != this_process(); });
     together(communicator_, [&] {
       made.reset(new DevicePeerMemory(communicator_, device_, meter, num_flags, segment));
       reserved_ = segment.reserved;
@@ -67,8 +71,14 @@ class DevicePeerMemoryMaker {
 
  private:
   SegmentCard card_of(DevicePeerMemory& memory) const {
-    return {this_process(),           device_.number(),         device_.is_emulated(), reserved_,
-            memory.memory_->handle(), memory.board_->address(), &memory.memory_,       &memory.board_};
+    return {this_process(),
+            device_.number(),
+            device_.is_emulated(),
+            reserved_,
+            has_other_processes_ ? memory.memory_->handle() : MemoryHandle{},
+            memory.board_->address(),
+            &memory.memory_,
+            &memory.board_};
   }
 
   DevicePeerMemory::View see(Rank peer, const SegmentCard& card, std::size_t num_flags) const {
@@ -88,6 +98,7 @@ class DevicePeerMemoryMaker {
   Communicator& communicator_;
   Device& device_;
   std::size_t reserved_ = 0;
+  bool has_other_processes_ = false;  // on this node, to which memory is handed on
 };
 
 DevicePeerMemory::DevicePeerMemory(Communicator& communicator, Device& device, MemoryMeter& meter,

@@ -31,6 +31,7 @@ std::string first_reason(Communicator& communicator, const std::string& mine) {
 
 std::unique_ptr<DeviceTransport> make_direct(Communicator& communicator, const Backend& backend,
                                              Device& device) {
+  device.make_current();
   const bool is_gpu = !device.is_emulated() && backend.make_gpu_transport;
   auto carrier = is_gpu ? backend.make_gpu_transport(communicator) : backend.make_transport(communicator);
   return make_direct_device_transport(communicator.waiter(), device, std::move(carrier));

@@ -52,8 +52,9 @@ struct DeviceTransportChoice {
 
 /// Collective, also the transport's destruction. Messages between the ranks' devices over the backend's
 /// carrier; each rank has a device, all of one kind. Communicator, device and meter outlive the transport,
-/// which moves its messages along in every wait of the communicator. Throws a shared InvalidInput where
-/// `direct` or `nccl` is asked for and some rank cannot, and a shared Error(out_of_memory).
+/// which moves its messages along in every wait of the communicator; where the carrier does so directly, the
+/// device becomes the calling thread's current one. Throws a shared InvalidInput where `direct` or `nccl` is
+/// asked for and some rank cannot, and a shared Error(out_of_memory).
 DeviceTransportChoice make_device_transport(Communicator& communicator, const Backend& backend,
                                             Device& device, MemoryMeter& meter,
                                             const DeviceTransportOptions& options);

@@ -77,12 +77,13 @@ class DirectDeviceTransport : public DeviceTransport {
     return Request(std::make_unique<Pending>(*this, delayed_.back()));
   }
 
-  /// In their order.
+  /// In their order. What cannot be posted is not done, and fails whenever it is asked for.
   void post_delayed() {
     while (!delayed_.empty() && passed_->is_done()) {
-      const std::shared_ptr<Delayed> message = std::move(delayed_.front());
+      Delayed& message = *delayed_.front();
+      message.request = message.post();
+      message.post = nullptr;
       delayed_.pop_front();
-      message->request = std::exchange(message->post, nullptr)();
     }
   }
 

@@ -157,6 +157,7 @@ BenchCase run_case(Communicator& communicator, const Calibration& calibration,
                                                choice.combine, choice.tokens_per_rank})};
   bench::ContestPace pace;
   pace.seconds = options.seconds;
+  pace.chain_s = 10e-3;
   const bench::ExpectedSums expected(exchange);
   auto times = bench::run_contest(communicator, field.contestants(), expected.check(exchange.combine), pace);
   result.after = probe.measure();

@@ -21,6 +21,7 @@ Json contestant_json(const BenchContestant& contestant, const BenchChoice& choic
           {"roundtrip_s", percentiles_json(times.whole)},
           {"dispatch_s", percentiles_json(times.dispatch)},
           {"combine_s", percentiles_json(times.combine)},
+          {"chained_s", percentiles_json(times.chained)},
           {"bytes_on_wire", contestant.bytes_on_wire},
           {"rounds", times.whole.size()},
           {"correct", times.is_correct},
@@ -84,15 +85,15 @@ std::string bench_json(const std::vector<BenchCase>& cases) {
 std::string bench_csv(const std::vector<BenchCase>& cases) {
   std::string csv =
       "tokens,hidden,topk,experts,ranks,nodes,dtype,routing,combine,state,limit_s,contestant,roundtrip_p50_s,"
-      "roundtrip_p90_s,roundtrip_p99_s,dispatch_p50_s,combine_p50_s,bytes_on_wire,correct\n";
+      "roundtrip_p90_s,roundtrip_p99_s,dispatch_p50_s,combine_p50_s,chained_p50_s,bytes_on_wire,correct\n";
   for (const BenchCase& c : cases) {
     for (const auto& [times, bytes_on_wire] : c.contestants) {
-      csv += fmt::format("{},{},{},{},{},{},{},{},{},{},{:.9f},{},{:.9f},{:.9f},{:.9f},{:.9f},{:.9f},{},{}\n",
-                         c.tokens_per_rank, c.hidden, c.top_k, c.experts, c.ranks, c.nodes, c.dtype,
-                         c.routing, c.combine, c.state(), percentile(c.limit_s, 0.5), times.name,
-                         percentile(times.whole, 0.5), percentile(times.whole, 0.9),
-                         percentile(times.whole, 0.99), percentile(times.dispatch, 0.5),
-                         percentile(times.combine, 0.5), bytes_on_wire, times.is_correct);
+      csv += fmt::format(
+          "{},{},{},{},{},{},{},{},{},{},{:.9f},{},{:.9f},{:.9f},{:.9f},{:.9f},{:.9f},{:.9f},{},{}\n",
+          c.tokens_per_rank, c.hidden, c.top_k, c.experts, c.ranks, c.nodes, c.dtype, c.routing, c.combine,
+          c.state(), percentile(c.limit_s, 0.5), times.name, percentile(times.whole, 0.5),
+          percentile(times.whole, 0.9), percentile(times.whole, 0.99), percentile(times.dispatch, 0.5),
+          percentile(times.combine, 0.5), percentile(times.chained, 0.5), bytes_on_wire, times.is_correct);
     }
   }
   return csv;
@@ -108,19 +109,21 @@ std::string bench_text(const BenchCase& c) {
   std::string text = fmt::format(
       "{} tokens per rank x {} {}, top-{} of {} experts, {} ranks on {} node{}, {}, {}\n"
       "cores {} (one way {} before, {} after); limit {}, itself again {}\n"
-      "  {:<14}{:>11}{:>11}{:>11}{:>11}{:>11}  {:>18}  {:>18}\n",
+      "  {:<14}{:>11}{:>11}{:>11}{:>11}  {:>18}  {:>18}  {:>11}  {:>18}\n",
       c.tokens_per_rank, c.hidden, c.dtype, c.top_k, c.experts, c.ranks, c.nodes, c.nodes == 1 ? "" : "s",
       c.routing, c.combine, c.state(), human(c.before.ping_pong_s, "s"), human(c.after.ping_pong_s, "s"),
       human(percentile(c.limit_s, 0.5), "s"), ratio_text(c.limit_again_s, c.limit_s), "contestant", "p50",
-      "p90", "p99", "dispatch", "combine", "over limit", "classic / it");
+      "p90", "dispatch", "combine", "over limit", "classic / it", "in a row", "classic / it");
   const BenchContestant* classic = find_classic(c);
   for (const auto& [times, bytes_on_wire] : c.contestants) {
     text +=
-        fmt::format("  {:<14}{:>11}{:>11}{:>11}{:>11}{:>11}  {:>18}  {:>18}{}{}\n", times.name,
+        fmt::format("  {:<14}{:>11}{:>11}{:>11}{:>11}  {:>18}  {:>18}  {:>11}  {:>18}{}{}\n", times.name,
                     human(percentile(times.whole, 0.5), "s"), human(percentile(times.whole, 0.9), "s"),
-                    human(percentile(times.whole, 0.99), "s"), human(percentile(times.dispatch, 0.5), "s"),
-                    human(percentile(times.combine, 0.5), "s"), ratio_text(times.whole, c.limit_s),
+                    human(percentile(times.dispatch, 0.5), "s"), human(percentile(times.combine, 0.5), "s"),
+                    ratio_text(times.whole, c.limit_s),
                     classic == nullptr ? "" : ratio_text(classic->times.whole, times.whole),
+                    human(percentile(times.chained, 0.5), "s"),
+                    classic == nullptr ? "" : ratio_text(classic->times.chained, times.chained),
                     times.name == c.choice.contestant() ? "  chosen" : "", times.is_correct ? "" : "  WRONG");
   }
   return text + choice_text(c.choice);

@@ -35,9 +35,9 @@ const Choices<Calibrate> calibrate_choices{
     {"cached", Calibrate::cached}, {"fresh", Calibrate::fresh}, {"off", Calibrate::off}};
 const Choices<OverlapMode> overlap_choices{
     {"shared", OverlapMode::shared}, {"off", OverlapMode::off}, {"half", OverlapMode::half}};
-const Choices<DeviceRequest> device_choices{{"auto", DeviceRequest::automatic},
-                                            {"cpu", DeviceRequest::cpu},
+const Choices<DeviceRequest> device_choices{{"cpu", DeviceRequest::cpu},
                                             {"gpu", DeviceRequest::gpu},
+                                            {"auto", DeviceRequest::automatic},
                                             {"emulated", DeviceRequest::emulated}};
 const Choices<DeviceMode> device_mode_choices{{"eager", DeviceMode::eager}, {"graph", DeviceMode::graph}};
 const Choices<VerifyLevel> verify_choices{

@@ -50,7 +50,6 @@ std::string reason_against_devices(const RunOptions& options) {
     return fmt::format("{} is for --device cpu so far", option);
   };
   if (options.layer.capacity) return only_on_cpu("--capacity-factor");
-  if (options.layer.combine == Combine::fast) return only_on_cpu("--combine fast");
   if (options.layer.split == SplitMode::stored) return only_on_cpu("--split stored");
   if (options.rebalance.is_on()) return only_on_cpu("--rebalance");
   if (options.rebalance.spare_slots > 0) return only_on_cpu("--spare-slots");
@@ -74,7 +73,7 @@ void check_device(const RunOptions& options) {
 }
 
 RunDevice choose_run_device(Communicator& communicator, const RunOptions& options) {
-  if (options.device == DeviceRequest::cpu) return {nullptr, "asked for"};
+  if (options.device == DeviceRequest::cpu) return {nullptr, "no other was asked for"};
   if (options.device == DeviceRequest::automatic) return choose_automatically(communicator, options);
   RunDevice chosen{nullptr, "asked for"};
   together(communicator, [&] {

@@ -104,11 +104,12 @@ po::options_description describe_ranks() {
       "message between nodes, over mpi")(
       "combine", value_named("NAME"),
       "reproducible: the same bits on any number of ranks (the default); fast: one partial sum per token and "
-      "rank, or node where rows go two-level")("overlap", value_named("MODE"),
-                                               "what is done while rows travel: shared: the shared expert "
-                                               "and what has arrived are computed (the default); "
-                                               "half: the same, and each step is two half-batches, one "
-                                               "computed while the other travels; off: nothing")(
+      "rank, or node where rows go two-level; on GPUs experts are then multiplied by cuBLAS, if it is there")(
+      "overlap", value_named("MODE"),
+      "what is done while rows travel: shared: the shared expert "
+      "and what has arrived are computed (the default); "
+      "half: the same, and each step is two half-batches, one "
+      "computed while the other travels; off: nothing")(
       "split", value_named("MODE"),
       "how copies of an expert share its tokens: exact: in every step at best, for counts by rank "
       "(the default); stored: for 31 steps in the proportions of an exact split before them, less evenly the "
@@ -120,8 +121,7 @@ po::options_description describe_ranks() {
       "device-mode", value_named("MODE"),
       "how steps are started on devices: eager: one piece of work after the other, for sizes that the ranks "
       "have agreed on (the default); graph: as one recorded graph, for at most as many tokens per rank as "
-      "the "
-      "run's steps have, with nothing agreed before, and the same bits")(
+      "the run's steps have, with nothing agreed before, and the same bits; not with --combine fast")(
       "timeout", value_named("SECONDS"),
       "end the job when a rank waits longer than this, and say who holds it up (default 120); SIGUSR1 asks "
       "where all ranks are");

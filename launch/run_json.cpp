@@ -177,6 +177,7 @@ std::string to_json(const RunResult& result) {
             {"device_mode", text_or_null(result.device_mode)},
             {"isa", result.isa},
             {"matmul_rows", result.matmul_rows},
+            {"expert_matmuls", text_or_null(result.expert_matmuls)},
             {"threads", result.threads},
             {"model", result.model},
             {"dtype", result.dtype},

@@ -1,27 +1,34 @@
 #include "launch/run_layers.hpp"
 
+#include <fmt/format.h>
 #include <numeric>
 
 #include "benchmarks/harness.hpp"
 #include "comm/together.hpp"
 #include "launch/token_range.hpp"
+#include "runtime/expert_matmuls.hpp"
 
 namespace moewe {
 
-DeviceSizes device_sizes(const Communicator& communicator, const RunInputs& inputs,
-                         const RunOptions& options) {
+DeviceSizes device_sizes(const Communicator& communicator, const RunInputs& inputs, const RunOptions& options,
+                         const Device& device) {
   const std::size_t num_ranks = communicator.size();
   const Placement placement = inputs.placement(inputs.layers().front(), num_ranks);
-  return {.spec = inputs.spec(),
-          .dtype = options.layer.dtype,
-          .max_tokens = (inputs.tokens().num_tokens() + num_ranks - 1) / num_ranks,
-          .num_slots = placement.experts_of(communicator.rank()).size(),
-          .most_slots = placement.num_slots()};
+  return {
+      .spec = inputs.spec(),
+      .dtype = options.layer.dtype,
+      .max_tokens = (inputs.tokens().num_tokens() + num_ranks - 1) / num_ranks,
+      .num_slots = placement.experts_of(communicator.rank()).size(),
+      .most_slots = placement.num_slots(),
+      .combine = options.layer.combine,
+      .may_group =
+          choose_expert_matmuls(device, inputs.spec(), options.layer.dtype, options.layer.combine).may_group};
 }
 
 void RunLayers::load() {
   Communicator& communicator = engine_.communicator();
-  if (device_ != nullptr) lane_.emplace(engine_, *device_, device_sizes(communicator, inputs_, options_));
+  if (device_ != nullptr)
+    lane_.emplace(engine_, *device_, device_sizes(communicator, inputs_, options_, *device_));
   if (device_ != nullptr && options_.device_mode == DeviceMode::graph) graph_lane_.emplace(engine_, *lane_);
   for (const std::size_t layer : inputs_.layers()) {
     Placement placement = inputs_.placement(layer, communicator.size());
@@ -74,7 +81,17 @@ StepOutcome RunLayers::run_step(std::size_t i, TokenRows x, const Routing* routi
   });
   outcome.report = layer.report();
   outcome.routings = {layer.routing()};
+  ++num_steps_;
+  if (outcome.report.are_matmuls_grouped) ++num_grouped_;
   return outcome;
+}
+
+std::string RunLayers::expert_matmuls() const {
+  if (device_ == nullptr) return "";
+  const ExpertMatmuls matmuls =
+      choose_expert_matmuls(*device_, inputs_.spec(), options_.layer.dtype, options_.layer.combine);
+  if (!matmuls.may_group) return matmuls.reason;
+  return fmt::format("{} (grouped in {} of {} steps of rank 0)", matmuls.reason, num_grouped_, num_steps_);
 }
 
 }  // namespace moewe

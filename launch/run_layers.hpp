@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "launch/options.hpp"
@@ -15,9 +16,9 @@
 
 namespace moewe {
 
-/// This rank's, for layers of a run on devices.
-DeviceSizes device_sizes(const Communicator& communicator, const RunInputs& inputs,
-                         const RunOptions& options);
+/// This rank's, for layers of a run on its device.
+DeviceSizes device_sizes(const Communicator& communicator, const RunInputs& inputs, const RunOptions& options,
+                         const Device& device);
 
 /// The layers of a run, on cores or on devices.
 class RunLayers {
@@ -40,6 +41,9 @@ class RunLayers {
 
   const Device* device() const { return device_; }
 
+  /// For people: with what experts on devices are multiplied, and how often; empty for layers on cores.
+  std::string expert_matmuls() const;
+
  private:
   StepOutcome run_graph(std::size_t i, TokenRows x, const Routing* routing, std::span<float> y);
 
@@ -47,6 +51,8 @@ class RunLayers {
   const RunInputs& inputs_;
   const RunOptions& options_;
   Device* device_;
+  std::size_t num_steps_ = 0;    // of layers on devices
+  std::size_t num_grouped_ = 0;  // of these, with grouped matmuls on this rank
   std::vector<std::unique_ptr<MoeLayer>> on_cores_;
   std::optional<DeviceLane> lane_;
   std::vector<std::unique_ptr<DeviceLayer>> on_device_;

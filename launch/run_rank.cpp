@@ -46,15 +46,17 @@ EngineOptions engine_options(std::size_t num_threads, const RunOptions& options,
 }
 
 /// Collective. What this rank needs, if that can be had.
-RunPlan plan_memory(Engine& engine, const RunInputs& inputs, const RunOptions& options, bool is_on_device) {
+RunPlan plan_memory(Engine& engine, const RunInputs& inputs, const RunOptions& options,
+                    const Device* device) {
   Communicator& communicator = engine.communicator();
   const Rank rank = communicator.rank();
   const Placement placement = inputs.placement(inputs.layers().front(), communicator.size());
   const TokenRange tokens = tokens_of_rank(inputs.tokens().num_tokens(), communicator.size(), rank);
   RunPlan plan =
-      is_on_device ? plan_run_on_device(engine, inputs, device_sizes(communicator, inputs, options),
-                                        tokens.count, options.device_mode)
-                   : plan_run(engine, inputs, options.layer, placement.experts_of(rank).size(), tokens.count);
+      device != nullptr
+          ? plan_run_on_device(engine, inputs, device_sizes(communicator, inputs, options, *device),
+                               tokens.count, options.device_mode)
+          : plan_run(engine, inputs, options.layer, placement.experts_of(rank).size(), tokens.count);
   if (options.timeline) {
     plan.resident.add(timeline_name, LatestRecords::bytes_for(Timeline::room_for(
                                          options.steps, inputs.layers().size(), communicator.size())));
@@ -218,6 +220,7 @@ RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptio
   result.layers = inputs.layers();
   result.threads = engine.threads();
   result.cores = cores_of_rank(ranks_on_node(communicator));
+  result.expert_matmuls = loop.layers().expert_matmuls();
   result.exchange = device.device ? pushes(result.ranks) : gather_paths(communicator, engine);
   add_totals(communicator, loop, result);
   add_migration(communicator, loop, result);
@@ -263,7 +266,7 @@ void guarded(Communicator& communicator, const RunOptions& options, const RunPos
 void run_steps(Engine& engine, const RunInputs& inputs, const RunOptions& options, const RunDevice& device,
                RunPosition& position) {
   Communicator& communicator = engine.communicator();
-  const RunPlan plan = plan_memory(engine, inputs, options, device.device != nullptr);
+  const RunPlan plan = plan_memory(engine, inputs, options, device.device.get());
   std::optional<AtomicFile> json;  // begun before the work, so that what cannot be written is said now
   together(communicator, [&] {
     if (options.json && communicator.rank() == Rank{0}) json.emplace(*options.json);

@@ -49,6 +49,7 @@ struct RunResult {
   std::string saved_loads;      ///< likewise
   std::string timeline;         ///< likewise
   std::string matmul_rows;      ///< how the matmul library is used so that bits do not depend on the batch
+  std::string expert_matmuls;   ///< of layers on devices, or empty
   std::size_t tokens = 0;       ///< per step
   std::size_t steps = 0;
   std::uint64_t seed = 0;

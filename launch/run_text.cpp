@@ -197,6 +197,7 @@ std::string to_text(const RunResult& result) {
   line("ranks", fmt::format("{} on {}, {} each, {}", result.ranks, count(result.nodes, "node"),
                             threads_text(result), result.isa));
   line("device", device_text(result));
+  if (!result.expert_matmuls.empty()) line("experts", result.expert_matmuls);
   line("paths", path_counts(result));
   if (result.ranks > 1) line("because", path_reasons(result));
   if (result.steps_before > 0) {

@@ -63,6 +63,7 @@ DeviceLane::DeviceLane(Engine& engine, Device& device, const DeviceSizes& sizes)
                             bytes_of_memory<PinnedStepMemory>(sizes_, num_ranks), MemoryKind::pinned);
     memory_ = lay_out<DeviceStepMemory>(sizes_, num_ranks, step_);
     pinned_ = lay_out<PinnedStepMemory>(sizes_, num_ranks, on_host_);
+    if (sizes_.may_group) grouped_.emplace(device_, meter_, sizes_);
     forked_ = device_.make_event();
     joined_ = device_.make_event();
     queue_ = device_.make_queue();
@@ -104,6 +105,7 @@ MemoryPlan DeviceLane::plan_memory(const DeviceSizes& sizes, std::size_t num_ran
   plan.add(DevicePeerMemory::meter_name, std::max<std::size_t>(1, DeviceRegions(sizes, num_ranks).bytes));
   plan.add(step_name, bytes_of_memory<DeviceStepMemory>(sizes, num_ranks));
   plan.add(pinned_name, bytes_of_memory<PinnedStepMemory>(sizes, num_ranks));
+  if (sizes.may_group) GroupedExperts::plan_memory(sizes, plan);
   return plan;
 }
 
@@ -123,7 +125,8 @@ void DeviceLane::name_places() {
     rows.push_back(theirs + regions.rows_from(self));
     plans.push_back(theirs + regions.plan_from(self));
     sources.push_back({reinterpret_cast<const ArrivedPlan*>(peers_->own() + regions.plan_from(rank)),
-                       peers_->own() + regions.rows_from(rank), theirs + regions.outputs_at});
+                       peers_->own() + regions.rows_from(rank), theirs + regions.outputs_at,
+                       static_cast<std::uint32_t>(sizes_.max_assignments())});
   }
   queue_->copy(memory_.row_destinations, rows.data(), rows.size() * sizeof(std::byte*));
   queue_->copy(memory_.plan_destinations, plans.data(), plans.size() * sizeof(std::byte*));

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "comm/device_peer_memory.hpp"
 #include "runtime/device_step.hpp"
 #include "runtime/engine.hpp"
+#include "runtime/grouped_experts.hpp"
 
 namespace moewe {
 
@@ -22,9 +24,9 @@ namespace moewe {
 ///
 ///   | from rank 0: plan, rows | from rank 1: plan, rows | ... | outputs |
 ///
-/// with room for all tokens of any rank in each of the former, and for an output of each of this rank's own
-/// assignments, which the experts' ranks write, in the last. So a step's sizes are known by the device alone
-/// until its results are there.
+/// with room for all tokens of any rank in each of the former, and in the last for an output of each of this
+/// rank's own assignments, or, to be combined fast, a sum for each row, which the experts' ranks write. So a
+/// step's sizes are known by the device alone until its results are there.
 class DeviceLane {
  public:
   /// Flags of the segment.
@@ -58,6 +60,9 @@ class DeviceLane {
   const DeviceStepMemory& memory() const { return memory_; }
   const DeviceArrivals& arrivals() const { return arrivals_; }
   const PinnedStepMemory& pinned() const { return pinned_; }
+
+  /// Null where sizes do not say that matmuls may be grouped.
+  GroupedExperts* grouped() { return grouped_ ? &*grouped_ : nullptr; }
 
   /// Collective where more arrive on some rank than ever before: makes room for so many assignments on each
   /// rank, which all know alike. The queues are idle. Throws a shared Error when a rank has no memory.
@@ -93,6 +98,7 @@ class DeviceLane {
   DeviceArrivals arrivals_;
   std::vector<std::int64_t> most_arrived_;  // on each rank, that there is room for
   PinnedStepMemory pinned_;
+  std::optional<GroupedExperts> grouped_;
   std::unique_ptr<Event> forked_;
   std::unique_ptr<Event> joined_;
   std::unique_ptr<Queue> queue_;  // ends before what its work uses

@@ -48,7 +48,7 @@ void DeviceLayer::run(const Tokens& tokens) {
   clock.begin(Phase::experts);
   group();
   function_ ? run_function() : run_own_experts();
-  lane_.peers().publish(lane_.queue(), DeviceLane::outputs_there, generation_);
+  give_back();
 
   clock.begin(Phase::combine);
   combine(tokens);
@@ -72,9 +72,18 @@ StepProposal DeviceLayer::route(const Tokens& tokens) {
     report_.own_per_expert = proposal.counts;
   } catch (...) {
     proposal.failure = std::current_exception();
-    lane_.let_go();  // of the caller's rows
+    await_copies();
   }
   return proposal;
+}
+
+/// A caller may let go of rows that a failed step has begun to copy. What fails here has failed there before.
+void DeviceLayer::await_copies() noexcept {
+  try {
+    lane_.wait();
+  } catch (...) {
+    return;
+  }
 }
 
 void DeviceLayer::check_sizes(const Tokens& tokens) const {
@@ -161,37 +170,6 @@ void DeviceLayer::decide(Agreement agreement) {
   account_->ledger.open(engine_.verify(), promised_);
 }
 
-/// All ranks know alike what each needs.
-void DeviceLayer::expect_places(std::span<const std::int64_t> per_slot) {
-  Communicator& communicator = engine_.communicator();
-  std::vector<std::int64_t> places(communicator.size(), 0);
-  for (std::size_t rank = 0; rank < communicator.size(); ++rank) {
-    for (const std::int64_t count : assignments_of(rank_at(rank), placement_, per_slot)) {
-      const std::uint32_t room = arrangement_.room_for(static_cast<std::uint32_t>(count));
-      places[rank] += room;
-      if (count <= room) continue;
-      throw Error(
-          ErrorKind::invalid_input,
-          fmt::format("layer {}: a slot of rank {} gets {} assignments, but rows are arranged with room "
-                      "for {}",
-                      number_, rank, count, room),
-          ErrorScope::shared);
-    }
-  }
-  num_places_ = static_cast<std::size_t>(places[index(communicator.rank())]);
-  std::vector<std::int64_t> most = most_places_;
-  for (std::size_t rank = 0; rank < most.size(); ++rank) most[rank] = std::max(most[rank], places[rank]);
-  if (most == most_places_) return;
-  most_places_.assign(most.size(), 0);  // in case that there is no memory
-  together(communicator, [&] {
-    const auto room = static_cast<std::size_t>(most[index(communicator.rank())]);
-    arranged_ = DeviceBuffer();  // not beside the larger one
-    arranged_ =
-        DeviceBuffer(lane_.device(), engine_.memory(), arranged_name, 2 * room * lane_.sizes().row_bytes());
-  });
-  most_places_ = std::move(most);
-}
-
 void DeviceLayer::plan(const Tokens& tokens) {
   const DeviceStepMemory& memory = lane_.memory();
   Queue& queue = lane_.queue();
@@ -229,18 +207,19 @@ void DeviceLayer::combine(const Tokens& tokens) {
   const std::size_t num_ranks = engine_.communicator().size();
   const std::size_t num_choices = tokens.count * spec_.router.top_k;
   const DeviceRegions regions(lane_.sizes(), num_ranks);
+  const bool is_fast = options_.combine == Combine::fast;
   queue.fill(memory.addresses, 0, num_choices * sizeof *memory.addresses);
-  queue.run(
-      address_outputs,
-      {memory.planned, memory.first_assignment, lane_.peers().own() + regions.outputs_at, memory.addresses,
-       lane_.sizes().row_bytes(), narrow(spec_.router.top_k), narrow(num_ranks), narrow(num_choices)});
+  queue.run(address_outputs,
+            {memory.planned, memory.first_assignment, lane_.peers().own() + regions.outputs_at,
+             memory.addresses, lane_.sizes().row_bytes(), narrow(spec_.router.top_k), narrow(num_ranks),
+             narrow(num_choices), is_fast ? memory.first_row : nullptr});
   queue.copy(pinned.first_assignment, memory.first_assignment, (num_ranks + 1) * sizeof(std::uint32_t));
   queue.copy(pinned.computed, memory.computed, promised_.size() * sizeof(std::uint32_t));
   lane_.wait_for(DeviceLane::outputs_there, generation_);
   if (spec_.has_shared_expert()) lane_.join();
-  queue.run(combine_tokens,
-            {memory.addresses, memory.weights, tokens.y, spec_.has_shared_expert() ? tokens.y : nullptr,
-             narrow(tokens.count), narrow(spec_.router.top_k), narrow(spec_.expert.hidden), options_.dtype});
+  queue.run(combine_tokens, {memory.addresses, is_fast ? nullptr : memory.weights, tokens.y,
+                             spec_.has_shared_expert() ? tokens.y : nullptr, narrow(tokens.count),
+                             narrow(spec_.router.top_k), narrow(spec_.expert.hidden), options_.dtype});
   if (!tokens.y_on_host.empty()) queue.copy(pinned.y, tokens.y, tokens.y_on_host.size_bytes());
   lane_.wait();
   std::copy_n(pinned.y, tokens.y_on_host.size(), tokens.y_on_host.data());

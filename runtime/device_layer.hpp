@@ -90,6 +90,7 @@ class DeviceLayer {
 
   /// Never throws: what goes wrong on one rank travels to all in the agreement.
   StepProposal route(const Tokens& tokens);
+  void await_copies() noexcept;
   void check_sizes(const Tokens& tokens) const;
   void choose(const Tokens& tokens);
   void take(const Tokens& tokens);
@@ -98,9 +99,15 @@ class DeviceLayer {
   void dispatch(const Tokens& tokens);
   void start_shared_expert(const Tokens& tokens);
   void expect_places(std::span<const std::int64_t> per_slot);
+  std::vector<std::int64_t> places_of_ranks(std::span<const std::int64_t> per_slot) const;
+  std::int64_t places_by_source(std::int64_t num_assignments) const;
+  std::size_t arranged_bytes(std::size_t num_places) const;
   void group();
   void run_own_experts();
   void run_function();
+  void run_function_by_slot();
+  void run_function_by_source();
+  void give_back();
   void combine(const Tokens& tokens);
   void settle();
 
@@ -124,6 +131,7 @@ class DeviceLayer {
   std::vector<std::int64_t> promised_;  // to each slot of this rank
   std::size_t num_promised_ = 0;
   std::size_t num_places_ = 0;  // for the function
+  std::vector<std::int64_t> from_sources_;
   Routing routing_;
   StepReport report_;
 };

@@ -19,8 +19,6 @@ constexpr std::size_t most_assignments = std::size_t{1} << 31U;
 
 std::string reason_against_devices(const LayerOptions& options) {
   if (options.capacity) return "on devices dispatch is dropless so far: a capacity is for the CPU";
-  if (options.combine == Combine::fast)
-    return "on devices sums are reproducible so far: fast ones are for the CPU";
   if (options.split == SplitMode::stored)
     return "on devices splits are exact so far: stored ones are for the CPU";
   if (options.can_migrate())
@@ -77,7 +75,7 @@ void DeviceLayer::construct(const WeightSource* source) {
 void DeviceLayer::check() const {
   check_layer_spec(spec_, "a layer");
   const DeviceSizes& sizes = lane_.sizes();
-  if (sizes.spec != spec_ || sizes.dtype != options_.dtype)
+  if (sizes.spec != spec_ || sizes.dtype != options_.dtype || sizes.combine != options_.combine)
     throw InvalidInput("a layer on a device has the sizes that its lane was made for");
   const std::size_t num_ranks = engine_.communicator().size();
   if (placement_.num_ranks() != num_ranks || placement_.num_experts() != spec_.num_experts) {
@@ -92,6 +90,13 @@ void DeviceLayer::check() const {
                     sizes.num_slots, sizes.most_slots, num_slots, placement_.num_slots()));
   }
   if (arrangement_.alignment == 0) throw InvalidInput("rows are aligned to multiples of 1 or more");
+  if (arrangement_.order == RowOrder::by_source) {
+    if (options_.combine != Combine::fast)
+      throw InvalidInput("rows by source come back as sums: their layer combines fast");
+    if (arrangement_.capacity > 0 && arrangement_.capacity < sizes.max_tokens)
+      throw InvalidInput(fmt::format("rows by source need room for all {} tokens of a rank, not {}",
+                                     sizes.max_tokens, arrangement_.capacity));
+  }
   if (function_ && spec_.has_shared_expert())
     throw InvalidInput("a layer whose experts are a caller's function has no shared expert");
   const std::string reason = reason_against_devices(options_);
@@ -117,6 +122,7 @@ StepHeader DeviceLayer::header(Operation operation) const {
   add("own expert function", static_cast<bool>(function_));
   add("capacity of rows' arrangement", arrangement_.capacity);
   add("alignment of rows", arrangement_.alignment);
+  add("order of rows (0: by slot, 1: by source)", arrangement_.order);
   add("most tokens of a rank", lane_.sizes().max_tokens);
   add("placement epoch", placement_.epoch());
   add("placement (its digest)", placement_.digest());

@@ -190,7 +190,7 @@ void DeviceMigration::compare() {
 }
 
 /// Null for an expert that this rank neither holds nor has received.
-DeviceWeights DeviceMigration::weights_of(ExpertId expert) const {
+DeviceExpertWeights DeviceMigration::weights_of(ExpertId expert) const {
   const auto held = task_->now.experts_of(place_.communicator.rank());
   const auto position = std::find(held.begin(), held.end(), expert);
   if (position != held.end()) return task_->slots[static_cast<std::size_t>(position - held.begin())];
@@ -212,11 +212,11 @@ void DeviceMigration::agree(MigrationWord lowest) {
   report_.state = state_.state();
 }
 
-std::optional<std::vector<DeviceWeights>> DeviceMigration::begin_step() {
+std::optional<std::vector<DeviceExpertWeights>> DeviceMigration::begin_step() {
   if (!state_.begin_step()) return std::nullopt;
   report_.state = state_.state();
   ++report_.num_switched;
-  std::vector<DeviceWeights> slots = std::move(next_slots_);
+  std::vector<DeviceExpertWeights> slots = std::move(next_slots_);
   let_go();
   return slots;
 }

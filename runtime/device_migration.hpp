@@ -22,8 +22,8 @@ namespace moewe {
 
 /// The weights of an expert in a device's memory. Whoever makes one decides what becomes of the memory when
 /// the last who shares it lets go.
-using DeviceWeights = std::shared_ptr<const std::byte>;
-using DeviceRoom = std::shared_ptr<std::byte>;
+using DeviceExpertWeights = std::shared_ptr<const std::byte>;
+using DeviceExpertRoom = std::shared_ptr<std::byte>;
 
 /// The same on every rank.
 struct DeviceMigrationOptions {
@@ -71,13 +71,13 @@ class DeviceMigration {
   /// What one migration needs to know.
   struct Task {
     Placement now;
-    std::vector<DeviceWeights> slots;  ///< of this rank, in order
+    std::vector<DeviceExpertWeights> slots;  ///< of this rank, in order
     Placement next;
     MigrationPlan plan;
     DeviceMigrationOptions options;
 
     /// Memory of the device for an expert that comes; null where there is none yet. What it throws cancels.
-    std::function<DeviceRoom()> take_room;
+    std::function<DeviceExpertRoom()> take_room;
   };
 
   /// All ranks begin the same between the same steps.
@@ -97,7 +97,7 @@ class DeviceMigration {
 
   /// Before everything else of a step: this rank's slots in the epoch that begins with it, in the order of
   /// the next placement; or nothing. What the old epoch's steps still use, they hold.
-  std::optional<std::vector<DeviceWeights>> begin_step();
+  std::optional<std::vector<DeviceExpertWeights>> begin_step();
 
   const DeviceMigrationReport& report() const { return report_; }
 
@@ -105,8 +105,8 @@ class DeviceMigration {
   /// One expert's messages in one direction: its pieces in order, and then their checksums.
   struct Stream {
     const Move* move = nullptr;
-    DeviceRoom room;        ///< where it arrives
-    DeviceWeights weights;  ///< what is sent
+    DeviceExpertRoom room;        ///< where it arrives
+    DeviceExpertWeights weights;  ///< what is sent
     std::deque<Request> requests;
     std::size_t num_posted = 0;
     std::size_t num_done = 0;
@@ -124,7 +124,7 @@ class DeviceMigration {
   void receive();
   void post_receives();
   void compare();
-  DeviceWeights weights_of(ExpertId expert) const;
+  DeviceExpertWeights weights_of(ExpertId expert) const;
   void gather_slots();
   void cancel();
   void let_go();
@@ -150,8 +150,8 @@ class DeviceMigration {
   std::size_t round_ = 0;
   Stream sending_;
   Stream receiving_;
-  std::map<ExpertId, DeviceWeights> arrived_;
-  std::vector<DeviceWeights> next_slots_;
+  std::map<ExpertId, DeviceExpertWeights> arrived_;
+  std::vector<DeviceExpertWeights> next_slots_;
   std::exception_ptr failure_;
 };
 

@@ -16,7 +16,7 @@ DeviceRegions::DeviceRegions(const DeviceSizes& sizes, std::size_t num_ranks) {
   rows_bytes =
       length_of([&](DeviceArena& arena) { arena.take<std::byte>(sizes.max_tokens * sizes.row_bytes()); });
   outputs_at = plan_from(num_ranks);
-  bytes = outputs_at + sizes.max_assignments() * sizes.row_bytes();
+  bytes = outputs_at + sizes.max_returned(num_ranks) * sizes.row_bytes();
 }
 
 DeviceStepMemory::DeviceStepMemory(const DeviceSizes& sizes, std::size_t num_ranks, DeviceArena& arena) {
@@ -40,7 +40,8 @@ DeviceStepMemory::DeviceStepMemory(const DeviceSizes& sizes, std::size_t num_ran
   addresses = arena.take<const std::byte*>(most);
   shared_hidden = arena.take<std::byte>(sizes.max_tokens * spec.shared_intermediate * bytes_of(sizes.dtype));
   slot_first_row = arena.take<std::uint32_t>(sizes.num_slots + 1);
-  first_place = arena.take<std::uint32_t>(sizes.num_slots + 1);
+  first_place = arena.take<std::uint32_t>(std::max(sizes.num_slots, num_ranks) + 1);
+  from_sources = arena.take<std::uint32_t>(num_ranks);
   computed = arena.take<std::uint32_t>(sizes.num_slots);
   row_destinations = arena.take<std::byte*>(num_ranks);
   plan_destinations = arena.take<std::byte*>(num_ranks);
@@ -51,7 +52,15 @@ DeviceArrivals::DeviceArrivals(const DeviceSizes& sizes, std::size_t num_assignm
     : room(num_assignments) {
   inputs = arena.take<const std::byte*>(room);
   outputs = arena.take<std::byte*>(room);
+  if (sizes.combine == Combine::fast) {
+    results = arena.take<std::byte>(room * sizes.row_bytes());
+    addresses = arena.take<const std::byte*>(room);
+  }
   hidden = arena.take<std::byte>(room * sizes.spec.expert.intermediate * bytes_of(sizes.dtype));
+  if (sizes.may_group) {
+    const std::size_t sums_of_row = (sizes.spec.expert.gated ? 2 : 1) * sizes.spec.expert.intermediate;
+    sums = arena.take<std::byte>(room * sums_of_row * sizeof(float));
+  }
 }
 
 PinnedStepMemory::PinnedStepMemory(const DeviceSizes& sizes, std::size_t num_ranks, DeviceArena& arena) {
@@ -61,6 +70,7 @@ PinnedStepMemory::PinnedStepMemory(const DeviceSizes& sizes, std::size_t num_ran
   bad_token = arena.take<std::uint32_t>(1);
   first_assignment = arena.take<std::uint32_t>(num_ranks + 1);
   computed = arena.take<std::uint32_t>(sizes.num_slots);
+  from_sources = arena.take<std::uint32_t>(num_ranks);
   y = arena.take<float>(sizes.max_tokens * sizes.spec.expert.hidden);
 }
 

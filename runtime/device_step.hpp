@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -8,6 +9,7 @@
 #include "runtime/dtype.hpp"
 #include "runtime/layer_spec.hpp"
 #include "runtime/planned_assignment.hpp"
+#include "runtime/return_table.hpp"
 
 namespace moewe {
 
@@ -20,9 +22,16 @@ struct DeviceSizes {
   std::size_t max_tokens = 0;  ///< of any rank in a step
   std::size_t num_slots = 0;   ///< most of a layer on this rank
   std::size_t most_slots = 0;  ///< most of a layer on all ranks together
+  Combine combine = Combine::reproducible;
+  bool may_group = false;  ///< by choose_expert_matmuls()
 
   std::size_t row_bytes() const { return spec.expert.hidden * bytes_of(dtype); }
   std::size_t max_assignments() const { return max_tokens * spec.router.top_k; }
+
+  /// Rows that come back to a rank in a step, at most.
+  std::size_t max_returned(std::size_t num_ranks) const {
+    return combine == Combine::fast ? max_tokens * std::min(spec.router.top_k, num_ranks) : max_assignments();
+  }
 };
 
 /// Where a rank's segment has what; see DeviceLane.
@@ -58,7 +67,8 @@ struct DeviceStepMemory {
   const std::byte** addresses;      ///< [T, k]
   std::byte* shared_hidden;         ///< [T, shared intermediate]
   std::uint32_t* slot_first_row;    ///< [slots + 1], of what arrived
-  std::uint32_t* first_place;       ///< [slots + 1], for a caller's experts
+  std::uint32_t* first_place;       ///< [slots + 1] or [R + 1], for a caller's experts
+  std::uint32_t* from_sources;      ///< [R] rows, for these
   std::uint32_t* computed;          ///< [slots]
   std::byte** row_destinations;     ///< [R], the same in all steps, as those below
   std::byte** plan_destinations;    ///< [R]
@@ -71,9 +81,12 @@ struct DeviceStepMemory {
 /// On the device, for the assignments that arrive in a step.
 struct DeviceArrivals {
   std::size_t room = 0;
-  const std::byte** inputs = nullptr;  ///< [room]
-  std::byte** outputs = nullptr;       ///< [room]
-  std::byte* hidden = nullptr;         ///< [room, intermediate] of the dtype
+  const std::byte** inputs = nullptr;     ///< [room]
+  std::byte** outputs = nullptr;          ///< [room]
+  std::byte* results = nullptr;           ///< [room] rows, where they are summed here; else null, as below
+  const std::byte** addresses = nullptr;  ///< [room] of these, as they arrived
+  std::byte* hidden = nullptr;            ///< [room, intermediate] of the dtype
+  std::byte* sums = nullptr;  ///< [room, 2 with a gate, intermediate] f32, where matmuls may be grouped
 
   DeviceArrivals() = default;
   DeviceArrivals(const DeviceSizes& sizes, std::size_t num_assignments, DeviceArena& arena);
@@ -87,6 +100,7 @@ struct PinnedStepMemory {
   std::uint32_t* bad_token;         ///< [1]
   std::uint32_t* first_assignment;  ///< [R + 1]
   std::uint32_t* computed;          ///< [slots]
+  std::uint32_t* from_sources;      ///< [R]
   float* y;                         ///< [T, hidden]
 
   PinnedStepMemory() = default;

@@ -139,15 +139,14 @@ void DeviceWeights::load_experts(Loader& loader, const LayerSpec& spec, std::spa
                                  const WeightSource& source) {
   const std::size_t stride = expert_bytes(spec.expert, dtype_);
   expert_weights_ = loader.room(expert_weights_name, experts.size() * stride);
-  std::vector<const std::byte*> in, out;
   for (std::size_t slot = 0; slot < experts.size(); ++slot) {
     std::byte* const to = expert_weights_.data() + slot * stride;
     loader.put_expert(spec.expert, dtype_, to,
                       [&](const ExpertMatrices& matrices) { source.read_expert(experts[slot], matrices); });
-    in.push_back(to);
-    out.push_back(to + out_at(spec.expert, dtype_));
+    in_.push_back(to);
+    out_.push_back(to + out_at(spec.expert, dtype_));
   }
-  experts_ = {loader.put_table(in), loader.put_table(out)};
+  experts_ = {loader.put_table(in_), loader.put_table(out_)};
 }
 
 void DeviceWeights::load_shared_expert(Loader& loader, const LayerSpec& spec, const WeightSource& source) {

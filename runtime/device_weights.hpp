@@ -51,6 +51,10 @@ class DeviceWeights {
   static std::size_t loading_bytes(const LayerSpec& spec);
 
   const DeviceExperts& experts() const { return experts_; }
+  // Addresses of the same matrices as of experts(), on the host.
+  std::span<const std::byte* const> matrices_in() const { return in_; }
+  std::span<const std::byte* const> matrices_out() const { return out_; }
+
   const DeviceExperts& shared_expert() const { return shared_expert_; }
   const std::byte* const* router() const { return router_; }
   const float* selection_bias() const { return selection_bias_; }
@@ -75,6 +79,8 @@ class DeviceWeights {
   DeviceBuffer router_weights_;
   DeviceBuffer tables_;
   DeviceExperts experts_;
+  std::vector<const std::byte*> in_;
+  std::vector<const std::byte*> out_;
   DeviceExperts shared_expert_;
   const std::byte* const* router_ = nullptr;
   const float* selection_bias_ = nullptr;

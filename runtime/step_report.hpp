@@ -56,6 +56,7 @@ struct StepReport {
   bool is_split_as_stored = false;                   ///< by an earlier step's split
   std::optional<OverflowReport> overflow;            ///< where the capacity is bounded
   std::size_t num_rounds = 0;
+  bool are_matmuls_grouped = false;  ///< those of this rank's experts, by a library for devices
 
   /// Of assignments_per_expert those that were not dropped.
   std::span<const std::int64_t> kept_per_expert() const {

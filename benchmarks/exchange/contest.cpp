@@ -33,6 +33,21 @@ RoundTrip slowest(Communicator& communicator, const RoundTrip& mine) {
   return {seconds(most[0]), seconds(most[1]), seconds(most[2])};
 }
 
+/// How many steps are timed in a row, if one takes so long on all ranks.
+std::size_t chain_length(const ContestPace& pace, double step_s) {
+  constexpr double most = 32;
+  return static_cast<std::size_t>(std::clamp(pace.chain_s / step_s, 1.0, most));
+}
+
+/// Collective. Of each of so many steps in a row, on the slowest rank.
+double chained_step(Communicator& communicator, const RoundContestant& contestant, std::size_t num_steps,
+                    std::span<float> y) {
+  const Clock::time_point start = Clock::now();
+  for (std::size_t step = 0; step < num_steps; ++step) contestant.run(y);
+  const std::chrono::duration<double> elapsed = Clock::now() - start;
+  return slowest(communicator, {.whole = elapsed.count() / static_cast<double>(num_steps)}).whole;
+}
+
 /// Collective. Rank 0's clock decides for all.
 bool goes_on(Communicator& communicator, std::size_t round, const ContestPace& pace,
              Clock::time_point start) {
@@ -58,6 +73,7 @@ std::vector<ContestResult> run_contest(Communicator& communicator,
     }
   };
   check_all();
+  std::vector<std::size_t> chains(contestants.size());
   std::vector<std::size_t> order(contestants.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::mt19937 random(1);  // the same order on every rank
@@ -70,6 +86,9 @@ std::vector<ContestResult> run_contest(Communicator& communicator,
       results[c].whole.push_back(time.whole);
       results[c].dispatch.push_back(time.dispatch);
       results[c].combine.push_back(time.combine);
+      if (pace.chain_s == 0) continue;
+      if (round == 0) chains[c] = chain_length(pace, time.whole);
+      results[c].chained.push_back(chained_step(communicator, contestants[c], chains[c], y));
     }
   }
   check_all();

@@ -37,7 +37,8 @@ struct ContestResult {
   std::vector<double> whole;
   std::vector<double> dispatch;
   std::vector<double> combine;
-  bool is_correct = true;  ///< before and after the timed rounds, on all ranks
+  std::vector<double> chained;  ///< of a step among several in a row, behind that one; where these are wanted
+  bool is_correct = true;       ///< before and after the timed rounds, on all ranks
 };
 
 /// How long a contest goes on.
@@ -45,11 +46,13 @@ struct ContestPace {
   std::size_t least_rounds = 20;
   std::size_t most_rounds = 20000;
   double seconds = 3;
+  double chain_s = 0;  ///< steps in a row are timed, too, for about as long; 0: none are
 };
 
 /// Collective. Every contestant once in each round, in an order that changes from round to round, so that a
-/// machine whose speed drifts drifts for all. Results are checked before the first
-/// round and after the last.
+/// machine whose speed drifts drifts for all. Before a contestant's step caches hold what others have used;
+/// in a row its steps find what they have used themselves, and nobody waits between them but as steps do.
+/// Results are checked before the first round and after the last.
 std::vector<ContestResult> run_contest(Communicator& communicator,
                                        std::span<const RoundContestant> contestants,
                                        const ContestCheck& check, const ContestPace& pace);

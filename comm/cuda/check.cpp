@@ -9,16 +9,12 @@
 namespace moewe {
 namespace {
 
-std::string describe(const char* text, const std::source_location& where) {
-  std::string what = "CUDA reported '";
-  what.append(text).append("' (").append(where.file_name()).append(":");
-  return what.append(std::to_string(where.line())).append(")");
-}
-
 /// Also makes CUDA forget it, lest a later call report it once more; what broke the context it keeps.
 std::string describe(int code, const std::source_location& where) {
   cudaGetLastError();
-  return describe(cudaGetErrorString(static_cast<cudaError_t>(code)), where);
+  std::string what = "CUDA reported '";
+  what.append(cudaGetErrorString(static_cast<cudaError_t>(code))).append("' (").append(where.file_name());
+  return what.append(":").append(std::to_string(where.line())).append(")");
 }
 
 }  // namespace
@@ -29,11 +25,7 @@ void check_cuda(int code, std::source_location where) {
   throw Error(is_memory ? ErrorKind::out_of_memory : ErrorKind::communication, describe(code, where));
 }
 
-void check_cuda_driver(int code, std::source_location where) {
-  if (code == 0) return;
-  const std::string text = "code " + std::to_string(code) + " of its driver";
-  throw Error(ErrorKind::communication, describe(text.c_str(), where));
-}
+void check_cuda_driver(int code, std::source_location where) { check_cuda(code, where); }
 
 void report_cuda(int code, std::source_location where) noexcept {
   if (code == cudaSuccess || code == cudaErrorCudartUnloading) return;

@@ -68,9 +68,13 @@ class PeersMemory : public SharedMemory {
  public:
   PeersMemory(int device, const MemoryHandle& handle) : device_(device), handle_(handle) {
     const CurrentDevice current(device);
-    cudaIpcMemHandle_t ipc{};
-    std::memcpy(&ipc, handle.bytes.data(), sizeof ipc);
-    check_cuda(cudaIpcOpenMemHandle(&memory_, ipc, cudaIpcMemLazyEnablePeerAccess));
+    try {
+      open();
+    } catch (const Error& error) {  // CUDA's words for that are of contexts
+      throw Error(error.kind(), std::string(error.what()) +
+                                    "; memory of a GPU is opened by processes that see it: "
+                                    "CUDA_VISIBLE_DEVICES names all of the node's GPUs for each rank");
+    }
   }
   ~PeersMemory() override {
     const CurrentDevice current(device_, std::nothrow);
@@ -85,6 +89,12 @@ class PeersMemory : public SharedMemory {
   void follow() override {}
 
  private:
+  void open() {
+    cudaIpcMemHandle_t ipc{};
+    std::memcpy(&ipc, handle_.bytes.data(), sizeof ipc);
+    check_cuda(cudaIpcOpenMemHandle(&memory_, ipc, cudaIpcMemLazyEnablePeerAccess));
+  }
+
   int device_;
   MemoryHandle handle_;
   void* memory_ = nullptr;
@@ -121,6 +131,7 @@ class CudaDevice : public Device {
   std::size_t number() const override { return static_cast<std::size_t>(device_); }
   std::string description() const override;
   bool is_emulated() const override { return false; }
+  void make_current() override { check_cuda(cudaSetDevice(device_)); }
   std::unique_ptr<Queue> make_queue() override { return std::make_unique<CudaQueue>(device_); }
   std::unique_ptr<Event> make_event() override { return std::make_unique<CudaEvent>(device_); }
 

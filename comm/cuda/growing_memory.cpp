@@ -5,6 +5,7 @@
 #include <cstring>
 #include <cuda.h>
 #include <cuda_runtime_api.h>
+#include <fcntl.h>
 #include <string>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -38,10 +39,6 @@ struct TableAddress {
 };
 static_assert(sizeof(TableAddress) <= sizeof(MemoryHandle::bytes));
 
-constexpr std::size_t round_up(std::size_t bytes, std::size_t unit) {
-  return (bytes + unit - 1) / unit * unit;
-}
-
 class OwnGrowingMemory : public SharedMemory {
  public:
   OwnGrowingMemory(int device, std::size_t bytes, std::size_t reserved)
@@ -66,21 +63,18 @@ class OwnGrowingMemory : public SharedMemory {
   void grow(std::size_t bytes) override {
     if (bytes <= range_.mapped()) return;
     const std::size_t more = round_up(bytes - range_.mapped(), block_granularity(device_));
-    if (bytes > range_.reserved() || files_.size() == Table::most_blocks) refuse(bytes);
+    if (bytes > range_.reserved()) refuse(bytes, "more than is reserved");
+    if (files_.size() == Table::most_blocks) refuse(bytes, "it has grown too many times");
     const CurrentDevice current(device_);
     const CUmemAllocationProp properties = block_properties(device_);
     CUmemGenericAllocationHandle block = 0;
     const CUresult created = driver_memory().create(&block, more, &properties, 0);
-    if (created == CUDA_ERROR_OUT_OF_MEMORY) refuse(bytes);
+    if (created == CUDA_ERROR_OUT_OF_MEMORY) refuse(bytes, "the GPU has no more");
     check_cuda_driver(created);
-    int file = -1;
-    const CUresult exported =
-        driver_memory().export_file(&file, block, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR, 0);
-    FileDescriptor owner(file);
+    FileDescriptor file = file_of(block);
     range_.append(block, more);
-    check_cuda_driver(exported);
-    table().blocks[files_.size()] = {more, file};
-    files_.push_back(std::move(owner));
+    table().blocks[files_.size()] = {more, file.get()};
+    files_.push_back(std::move(file));
     std::atomic_ref(table().num_blocks).store(files_.size(), std::memory_order_release);
   }
 
@@ -89,9 +83,20 @@ class OwnGrowingMemory : public SharedMemory {
  private:
   Table& table() { return *reinterpret_cast<Table*>(table_memory_.data()); }
 
-  [[noreturn]] static void refuse(std::size_t bytes) {
+  /// Of a block that is not mapped yet; where it has none, the block ends.
+  static FileDescriptor file_of(CUmemGenericAllocationHandle block) {
+    int file = -1;
+    const CUresult exported =
+        driver_memory().export_file(&file, block, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR, 0);
+    if (exported != CUDA_SUCCESS) driver_memory().release(block);
+    check_cuda_driver(exported);
+    fcntl(file, F_SETFD, FD_CLOEXEC);  // lest programs that are started keep the memory
+    return FileDescriptor(file);
+  }
+
+  [[noreturn]] static void refuse(std::size_t bytes, const char* reason) {
     throw Error(ErrorKind::out_of_memory,
-                "growing shared memory of the GPU to " + std::to_string(bytes) + " bytes");
+                "growing shared memory of the GPU to " + std::to_string(bytes) + " bytes: " + reason);
   }
 
   int device_;

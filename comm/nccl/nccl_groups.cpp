@@ -16,7 +16,12 @@ std::unique_ptr<NcclGroups> NcclGroups::make(Communicator& communicator, int dev
     if (communicator.rank() == Rank{0}) check_nccl(nccl_library().get_unique_id(&id));
   });
   communicator.broadcast(std::as_writable_bytes(std::span(&id, 1)), Rank{0});
-  together(communicator, [&] { groups->connect(communicator, id); });
+  try {
+    together(communicator, [&] { groups->connect(communicator, id); });
+  } catch (...) {
+    groups->abort();  // nobody is there to end it with
+    throw;
+  }
   return groups;
 }
 

@@ -1,46 +1,27 @@
 #include "comm/nccl/nccl_library.hpp"
 
-#include <dlfcn.h>
-#include <fmt/format.h>
-
-#include "comm/error.hpp"
+#include "comm/loaded_library.hpp"
 
 namespace moewe {
 namespace {
 
-/// Where the system finds it, else where it was when this was built. Never closed: NCCL has threads.
-void* open_library() {
-  void* library = dlopen("libnccl.so.2", RTLD_NOW | RTLD_LOCAL);
-  if (library != nullptr) return library;
-  const char* text = dlerror();
-  const std::string reason = text == nullptr ? "" : text;
-  library = dlopen(MOEWE_NCCL_LIBRARY, RTLD_NOW | RTLD_LOCAL);
-  if (library != nullptr) return library;
-  throw Error(ErrorKind::communication, fmt::format("NCCL cannot be loaded: {}", reason));
-}
-
-template <typename Function>
-void find(void* library, const char* name, Function& function) {
-  function = reinterpret_cast<Function>(dlsym(library, name));
-  if (function == nullptr)
-    throw Error(ErrorKind::communication, fmt::format("the NCCL that is loaded has no {}", name));
-}
-
+/// Where the system finds it, else where it was when this was built.
 NcclLibrary load() {
-  void* const library = open_library();
+  const LoadedLibrary library("NCCL", {"libnccl.so.2", MOEWE_NCCL_LIBRARY});
   NcclLibrary nccl{};
-  find(library, "ncclGetVersion", nccl.get_version);
-  find(library, "ncclGetErrorString", nccl.get_error_string);
-  find(library, "ncclGetUniqueId", nccl.get_unique_id);
-  find(library, "ncclCommInitRankConfig", nccl.comm_init_rank_config);
-  find(library, "ncclCommGetAsyncError", nccl.comm_get_async_error);
-  find(library, "ncclCommFinalize", nccl.comm_finalize);
-  find(library, "ncclCommDestroy", nccl.comm_destroy);
-  find(library, "ncclCommAbort", nccl.comm_abort);
-  find(library, "ncclGroupStart", nccl.group_start);
-  find(library, "ncclGroupEnd", nccl.group_end);
-  find(library, "ncclSend", nccl.send);
-  find(library, "ncclRecv", nccl.recv);
+  library.find("ncclGetVersion", nccl.get_version);
+  library.find("ncclGetErrorString", nccl.get_error_string);
+  library.find("ncclGetLastError", nccl.get_last_error);
+  library.find("ncclGetUniqueId", nccl.get_unique_id);
+  library.find("ncclCommInitRankConfig", nccl.comm_init_rank_config);
+  library.find("ncclCommGetAsyncError", nccl.comm_get_async_error);
+  library.find("ncclCommFinalize", nccl.comm_finalize);
+  library.find("ncclCommDestroy", nccl.comm_destroy);
+  library.find("ncclCommAbort", nccl.comm_abort);
+  library.find("ncclGroupStart", nccl.group_start);
+  library.find("ncclGroupEnd", nccl.group_end);
+  library.find("ncclSend", nccl.send);
+  library.find("ncclRecv", nccl.recv);
   return nccl;
 }
 

@@ -10,6 +10,7 @@ namespace moewe {
 struct NcclLibrary {
   decltype(&ncclGetVersion) get_version;
   decltype(&ncclGetErrorString) get_error_string;
+  decltype(&ncclGetLastError) get_last_error;
   decltype(&ncclGetUniqueId) get_unique_id;
   decltype(&ncclCommInitRankConfig) comm_init_rank_config;
   decltype(&ncclCommGetAsyncError) comm_get_async_error;

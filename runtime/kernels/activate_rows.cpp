@@ -1,24 +1,30 @@
 #include "runtime/kernels/activate_rows.hpp"
 
-#include "runtime/kernels/activation_element.hpp"
-#include "runtime/kernels/portable.hpp"
+#include "runtime/kernels/activated_element.hpp"
 
 namespace moewe {
 namespace {
 
-template <Activation activation, typename Hidden>
+template <Activation activation, typename Sum, typename Hidden>
 void activate_as(const ActivateRows& work) {
-  auto* const hidden = reinterpret_cast<Hidden*>(work.hidden);
-  for (std::size_t i = 0; i < work.length; ++i) {
-    const float value = work.gate == nullptr ? activated<activation>(work.up[i])
-                                             : activated<activation>(work.gate[i]) * work.up[i];
-    hidden[i] = from_f32<Hidden>(value);
+  for (std::size_t row = 0; row < work.num_rows; ++row) {
+    const SumsOfRow<Sum> sums(work, row);
+    auto* const hidden = reinterpret_cast<Hidden*>(work.hidden) + row * work.length;
+    for (std::size_t i = 0; i < work.length; ++i)
+      hidden[i] = activated_element<activation, Hidden>(work, to_f32(sums.gate[i]), to_f32(sums.up[i]));
   }
+}
+
+template <Activation activation, typename Sum>
+void activate_sums(const ActivateRows& work) {
+  work.dtype == Dtype::f32 ? activate_as<activation, Sum, float>(work)
+                           : activate_as<activation, Sum, Bf16>(work);
 }
 
 template <Activation activation>
 void activate_with(const ActivateRows& work) {
-  work.dtype == Dtype::f32 ? activate_as<activation, float>(work) : activate_as<activation, Bf16>(work);
+  work.sums_dtype == Dtype::f32 ? activate_sums<activation, float>(work)
+                                : activate_sums<activation, Bf16>(work);
 }
 
 void activate_on_host(const ActivateRows& work) {

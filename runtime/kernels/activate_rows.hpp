@@ -9,14 +9,17 @@
 
 namespace moewe {
 
-/// hidden[i] = activation(gate[i]) * up[i], or activation(up[i]) without a gate, rounded once to `dtype`: the
-/// bits of activate_gated() and activate(). `hidden` may be `gate` or `up` where it is f32.
+/// Of each row hidden[i] = activation(gate[i]) * up[i], or activation(up[i]) without a gate, computed in f32
+/// and rounded once to `dtype`: the bits of activate_gated() and activate(). Without a gate `hidden` may be
+/// `sums` where both have one type.
 struct ActivateRows {
-  const float* gate;  ///< [length], or null
-  const float* up;    ///< [length]
-  std::byte* hidden;  ///< [length] of `dtype`
-  std::size_t length;
+  const std::byte* sums;  ///< [num_rows, 2, length]: gate before up; or [num_rows, length] without a gate
+  std::byte* hidden;      ///< [num_rows, length] of `dtype`
+  std::uint32_t num_rows;
+  std::uint32_t length;
+  bool is_gated;
   Activation activation;
+  Dtype sums_dtype;
   Dtype dtype;
 };
 

@@ -1,4 +1,5 @@
 #include "runtime/kernels/address_outputs.hpp"
+#include "runtime/kernels/addressed_output.hpp"
 #include "runtime/kernels/launch.cuh"
 
 namespace moewe {
@@ -7,11 +8,8 @@ namespace {
 constexpr unsigned int threads = 256;
 
 __global__ void address(AddressOutputs work) {
-  const std::size_t i = static_cast<std::size_t>(blockIdx.x) * threads + threadIdx.x;
-  if (i >= work.first_assignment[work.num_ranks]) return;
-  const PlannedAssignment assignment = work.planned[i];
-  work.addresses[std::size_t{assignment.token} * work.top_k + assignment.k] =
-      work.outputs + i * work.row_bytes;
+  const std::uint32_t i = blockIdx.x * threads + threadIdx.x;
+  if (i < work.first_assignment[work.num_ranks]) address_output(work, i);
 }
 
 }  // namespace

@@ -8,7 +8,8 @@
 
 namespace moewe {
 
-/// Where each (token, k) finds its output: of the i-th assignment of a plan the i-th row of `outputs`. Others
+/// Where each (token, k) finds its output: of the i-th assignment of a plan the i-th row of `outputs`. Or, of
+/// sums, where the first k of each row finds the row's: that of the i-th row of a plan is the i-th. Others
 /// keep the address that they have.
 struct AddressOutputs {
   const PlannedAssignment* planned;       ///< [first_assignment[num_ranks]], of fill_plan
@@ -19,6 +20,8 @@ struct AddressOutputs {
   std::uint32_t top_k;
   std::uint32_t num_ranks;
   std::uint32_t max_assignments;  ///< no fewer than first_assignment[num_ranks]
+
+  const std::uint32_t* first_row = nullptr;  ///< [num_ranks + 1] for sums, else null
 };
 
 extern const Kernel<AddressOutputs> address_outputs;

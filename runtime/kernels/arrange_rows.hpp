@@ -7,12 +7,19 @@
 
 namespace moewe {
 
-/// Where each slot's rows lie in one block of memory.
+/// What comes one behind the other.
+enum class RowOrder {
+  by_slot,    ///< a row for each assignment
+  by_source,  ///< a row for each that arrived, with its slots and weights beside it
+};
+
+/// Where rows lie in one block of memory; of a slot's, or of a source's.
 struct RowArrangement {
-  /// Rows of each slot's room: those beyond its own are zeros. 0: as many as it has, and up to the next
-  /// multiple of `alignment`.
+  /// Rows of each slot's or source's room: those beyond its own are zeros. 0: as many as it has, and up to
+  /// the next multiple of `alignment`.
   std::uint32_t capacity = 0;
   std::uint32_t alignment = 1;
+  RowOrder order = RowOrder::by_slot;
 
   constexpr std::uint32_t room_for(std::uint32_t count) const {
     return capacity > 0 ? capacity : (count + alignment - 1) / alignment * alignment;

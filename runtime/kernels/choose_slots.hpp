@@ -4,8 +4,8 @@
 #include <cstdint>
 
 #include "comm/queue.hpp"
-#include "runtime/kernels/device_count.hpp"
 #include "placement/expert_id.hpp"
+#include "runtime/kernels/device_count.hpp"
 
 namespace moewe {
 

@@ -9,7 +9,7 @@ namespace moewe {
 namespace {
 
 std::span<const PlannedAssignment> all_of(const ArrivedFrom& source) {
-  return {assignments_of(source), source.plan->num_assignments};
+  return {assignments_of(source), num_assignments_of(source)};
 }
 
 void group_on_host(const GroupRows& work) {
@@ -23,11 +23,13 @@ void group_on_host(const GroupRows& work) {
   for (std::uint32_t slot = 0; slot < work.num_slots; ++slot) next[slot + 1] += next[slot];
   for (std::uint32_t slot = 0; slot <= work.num_slots; ++slot)
     work.first_row[slot] = bounded(work, next[slot]);
+  std::uint32_t before = 0;
   for (const ArrivedFrom& source : sources) {
-    for (std::uint32_t i = 0; i < source.plan->num_assignments; ++i) {
+    for (std::uint32_t i = 0; i < num_assignments_of(source); ++i) {
       const std::uint32_t slot = assignments_of(source)[i].slot;
-      if (slot < work.num_slots) group_row(work, source, i, next[slot]++);
+      if (slot < work.num_slots) group_row(work, {source, before}, i, next[slot]++);
     }
+    before += num_assignments_of(source);
   }
 }
 

@@ -10,7 +10,7 @@
 namespace moewe {
 
 /// Starts a kernel on blocks of so many threads, with so many bytes of shared memory besides what it
-/// declares. Returns CUDA's code.
+/// declares. Returns the launch's own code, not what the thread's calls of CUDA have left behind.
 template <typename Work>
 int start(void (*kernel)(Work), dim3 grid, unsigned int threads, std::size_t bytes, StreamHandle stream,
           const Work& work) {
@@ -20,8 +20,12 @@ int start(void (*kernel)(Work), dim3 grid, unsigned int threads, std::size_t byt
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
     if (code != cudaSuccess) return code;
   }
-  kernel<<<grid, threads, bytes, stream>>>(work);
-  return cudaGetLastError();
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = dim3(threads);
+  config.dynamicSmemBytes = bytes;
+  config.stream = stream;
+  return cudaLaunchKernelEx(&config, kernel, work);
 }
 
 /// Those bytes.

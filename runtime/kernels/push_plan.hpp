@@ -13,6 +13,7 @@ struct alignas(16) ArrivedPlan {
   std::uint32_t num_rows;
   std::uint32_t num_assignments;
   std::uint32_t first_output;  ///< of the outputs that the source waits for, the place of this rank's first
+  std::uint32_t first_sum;     ///< the same of sums, one for each row
 };
 
 /// Tells each rank of a plan its part, all ranks at once, while push_rows moves the rows.

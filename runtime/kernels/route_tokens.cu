@@ -66,7 +66,7 @@ __device__ void choose(const RouteTokens& work, const Token& token, ExpertId* ex
       if (comes_before(next, best)) best = next;
     }
     best = best_of_warp(best);
-    if (best.expert % lanes == token.lane) {
+    if (best.expert < work.num_experts && best.expert % lanes == token.lane) {
       token.selection[best.expert] = std::numeric_limits<float>::quiet_NaN();
       experts[k] = static_cast<ExpertId>(best.expert);
     }

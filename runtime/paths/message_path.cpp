@@ -27,23 +27,11 @@ bool all_done(std::vector<Transfer>& transfers) {
                      [](Transfer& transfer) { return transfer.is_done(); });
 }
 
-constexpr std::string_view packed_rows_name = "message path: packed rows";
-constexpr std::string_view returned_outputs_name = "message path: returned outputs";
-constexpr std::string_view manifests_name = "message path: manifests";
-constexpr std::string_view received_rows_name = "message path: received rows";
-constexpr std::string_view computed_outputs_name = "message path: computed outputs";
-
 }  // namespace
 
 MessagePath::MessagePath(Rank self, const std::vector<Peer>& peers, MessageTransport& transport,
                          MemoryMeter& meter)
-    : self_(self),
-      transport_(transport),
-      packed_rows_{GrowingBuffer(meter, packed_rows_name), {}},
-      returned_outputs_{GrowingBuffer(meter, returned_outputs_name), {}},
-      manifests_{GrowingBuffer(meter, manifests_name), {}},
-      received_rows_{GrowingBuffer(meter, received_rows_name), {}},
-      computed_outputs_{GrowingBuffer(meter, computed_outputs_name), {}} {
+    : self_(self), transport_(transport), pools_(meter) {
   for (const Peer& peer : peers) {
     outgoing_.push_back(std::make_unique<Outgoing>());
     outgoing_.back()->to = peer.rank;
@@ -57,52 +45,11 @@ MessagePath::MessagePath(Rank self, const std::vector<Peer>& peers, MessageTrans
 
 MessagePath::~MessagePath() = default;
 
-std::span<std::byte> MessagePath::Pool::take(std::size_t bytes, Rank announced_by) {
-  if (bytes > rest.size()) {
-    throw Error(ErrorKind::verification,
-                fmt::format("rank {}, after others, announces more assignments than were agreed on",
-                            number(announced_by)));
-  }
-  const std::span<std::byte> taken = rest.first(bytes);
-  rest = rest.subspan(bytes);
-  return taken;
-}
-
-/// Assignments stand for rows where it is not known yet how many of them share one.
-MessagePath::PoolSizes MessagePath::pool_sizes(const RoundSizes& sizes) const {
-  if (outgoing_.empty()) return {};
-  const std::size_t sent = sizes.num_assigned_elsewhere;
-  const std::size_t expected = sizes.num_expected_from_elsewhere();
-  const std::size_t row_bytes = sizes.sealed_row_bytes();
-  return {.packed_rows = sent * row_bytes,
-          .returned_outputs = sent * row_bytes,
-          .manifests = expected * sizeof(PlannedAssignment),
-          .received_rows = expected * row_bytes,
-          .computed_outputs = expected * row_bytes};
-}
-
 void MessagePath::plan_memory(const RoundSizes& sizes, MemoryPlan& memory) const {
-  const PoolSizes pools = pool_sizes(sizes);
-  memory.add(packed_rows_name, pools.packed_rows);
-  memory.add(returned_outputs_name, pools.returned_outputs);
-  memory.add(manifests_name, pools.manifests);
-  memory.add(received_rows_name, pools.received_rows);
-  memory.add(computed_outputs_name, pools.computed_outputs);
+  if (!outgoing_.empty()) MessagePools::plan(sizes, memory);
 }
 
-void MessagePath::release_memory() {
-  for (Pool* pool : {&packed_rows_, &returned_outputs_, &manifests_, &received_rows_, &computed_outputs_})
-    pool->memory.release();
-}
-
-void MessagePath::reset_pools(const RoundSizes& sizes) {
-  const PoolSizes pools = pool_sizes(sizes);
-  packed_rows_.reset(pools.packed_rows);
-  returned_outputs_.reset(pools.returned_outputs);
-  manifests_.reset(pools.manifests);
-  received_rows_.reset(pools.received_rows);
-  computed_outputs_.reset(pools.computed_outputs);
-}
+void MessagePath::release_memory() { pools_.release(); }
 
 std::size_t MessagePath::rows_per_chunk(std::size_t chunk_bytes) const {
   return std::max<std::size_t>(1, chunk_bytes / shape_.sealed_row_bytes());
@@ -141,7 +88,7 @@ void MessagePath::dispatch(const RoundShape& shape, const DispatchPlan& plan, st
   shape_ = shape;
   num_tokens_ = plan.num_tokens();
   incoming_.clear();
-  reset_pools(sizes_of(shape, plan, self_));
+  if (!outgoing_.empty()) pools_.begin(sizes_of(shape, plan, self_));
   for (const auto& peer : outgoing_) {
     peer->destination = plan.to(peer->to);
     announce(*peer);
@@ -178,7 +125,7 @@ void MessagePath::post_returns(Outgoing& peer) {
   peer.num_returned = 0;
   for (const Chunk& chunk : peer.chunks) {
     const std::size_t bytes = returned_bytes(peer.destination.assignments, chunk);
-    const std::span<std::byte> outputs = returned_outputs_.take(bytes, self_);
+    const std::span<std::byte> outputs = pools_.take(MessagePools::returned_outputs, bytes, self_);
     peer.outputs.push_back(outputs);
     peer.returns.push_back(Transfer::receive(transport_, peer.to, tag(Message::outputs, shape_.generation),
                                              outputs, peer.chunk_bytes));
@@ -187,7 +134,8 @@ void MessagePath::post_returns(Outgoing& peer) {
 
 void MessagePath::send_rows(Outgoing& peer, std::span<const std::byte> x) {
   for (const Chunk& chunk : peer.chunks) {
-    const std::span<std::byte> rows = packed_rows_.take(chunk.num_rows * shape_.sealed_row_bytes(), self_);
+    const std::span<std::byte> rows =
+        pools_.take(MessagePools::packed_rows, chunk.num_rows * shape_.sealed_row_bytes(), self_);
     pack_rows(shape_, peer.destination.tokens.subspan(chunk.first_row, chunk.num_rows), x, rows.data());
     peer.sends.push_back(
         Transfer::send(transport_, peer.to, tag(Message::rows, shape_.generation), rows, peer.chunk_bytes));
@@ -239,7 +187,7 @@ void MessagePath::begin_incoming(Rank from) {
   source.manifest_checksum = manifest_checksum;
   source.counts = counts;
   const std::span<std::byte> manifest =
-      manifests_.take(counts.num_assignments * sizeof(PlannedAssignment), from);
+      pools_.take(MessagePools::manifests, counts.num_assignments * sizeof(PlannedAssignment), from);
   source.manifest = {reinterpret_cast<PlannedAssignment*>(manifest.data()), counts.num_assignments};
   if (announcement_.holds_manifest(source.chunk_bytes)) {
     std::copy_n(announcement_.manifest.begin(), counts.num_assignments, source.manifest.begin());
@@ -247,8 +195,9 @@ void MessagePath::begin_incoming(Rank from) {
     source.manifest_received = Transfer::receive(transport_, from, tag(Message::manifest, shape_.generation),
                                                  manifest, source.chunk_bytes);
   }
-  source.rows = received_rows_.take(counts.num_rows * shape_.sealed_row_bytes(), from);
-  source.outputs = computed_outputs_.take(counts.num_assignments * shape_.sealed_row_bytes(), from);
+  source.rows = pools_.take(MessagePools::received_rows, counts.num_rows * shape_.sealed_row_bytes(), from);
+  source.outputs =
+      pools_.take(MessagePools::computed_outputs, counts.num_assignments * shape_.sealed_row_bytes(), from);
   const std::size_t most_rows = rows_per_chunk(source.chunk_bytes);
   for (std::size_t row = 0; row < counts.num_rows; row += most_rows) {
     const std::size_t num_rows = std::min<std::size_t>(most_rows, counts.num_rows - row);

@@ -6,10 +6,10 @@
 #include <optional>
 #include <vector>
 
-#include "comm/buffer.hpp"
 #include "comm/message_transport.hpp"
 #include "runtime/path.hpp"
 #include "runtime/paths/announcement.hpp"
+#include "runtime/paths/message_pools.hpp"
 
 namespace moewe {
 
@@ -61,29 +61,8 @@ class MessagePath : public Path {
     std::size_t num_assignments;
   };
 
-  /// Memory of one kind for all peers of a round: each takes its part when its size is known.
-  struct Pool {
-    GrowingBuffer memory;
-    std::span<std::byte> rest;
-
-    void reset(std::size_t bytes) { rest = memory.resize<std::byte>(bytes); }
-    std::span<std::byte> take(std::size_t bytes, Rank announced_by);
-  };
-
-  /// Bytes of each pool.
-  struct PoolSizes {
-    std::size_t packed_rows;
-    std::size_t returned_outputs;
-    std::size_t manifests;
-    std::size_t received_rows;
-    std::size_t computed_outputs;
-  };
-
   struct Outgoing;
   struct Incoming;
-
-  PoolSizes pool_sizes(const RoundSizes& sizes) const;
-  void reset_pools(const RoundSizes& sizes);
 
   std::size_t rows_per_chunk(std::size_t chunk_bytes) const;
   std::vector<Chunk> cut(std::span<const PlannedAssignment> assignments, std::size_t num_rows,
@@ -103,12 +82,7 @@ class MessagePath : public Path {
 
   Rank self_;
   MessageTransport& transport_;
-
-  Pool packed_rows_;
-  Pool returned_outputs_;
-  Pool manifests_;
-  Pool received_rows_;
-  Pool computed_outputs_;
+  MessagePools pools_;
 
   RoundShape shape_;
   std::size_t num_tokens_ = 0;

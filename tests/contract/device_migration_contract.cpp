@@ -36,7 +36,7 @@ class Slots {
   }
 
   /// Null where all are in use.
-  DeviceRoom take() {
+  DeviceExpertRoom take() {
     if (free_.empty()) return nullptr;
     std::byte* const room = free_.back();
     free_.pop_back();
@@ -50,7 +50,7 @@ class Slots {
     for (const ExpertId expert : placement.experts_of(self_)) {
       std::vector<std::byte> bytes(expert_bytes);
       for (std::size_t i = 0; i < expert_bytes; ++i) bytes[i] = weight(expert, i);
-      DeviceRoom room = take();
+      DeviceExpertRoom room = take();
       ASSERT_NE(room, nullptr);
       queue_->copy(room.get(), bytes.data(), expert_bytes);
       test::wait(communicator_, *queue_);
@@ -83,7 +83,7 @@ class Slots {
   std::unique_ptr<Queue> queue_;
 
  public:
-  std::vector<DeviceWeights> weights;  // last: goes back to the above
+  std::vector<DeviceExpertWeights> weights;  // last: goes back to the above
 };
 
 /// A layer that does nothing but to look at its weights.
@@ -101,7 +101,7 @@ class Layer {
   }
 
   /// With replicas.
-  void migrate_somewhere(std::function<DeviceRoom()> take_room = {}) {
+  void migrate_somewhere(std::function<DeviceExpertRoom()> take_room = {}) {
     const std::uint64_t epoch = ++num_begun_;
     next_ = test::random_placement(num_experts, communicator_.size(), epoch, test::Duplicates::none);
     const std::size_t patience = take_room ? patience_steps : 100 * patience_steps;
@@ -197,12 +197,12 @@ TEST(DeviceMigrationContract, StepsSeeTheSameBitsBeforeDuringAndAfter) {
 TEST(DeviceMigrationContract, WithoutRoomOnOneRankAllGoOnWithTheOldEpoch) {
   on_every_layer([](Communicator& communicator, Layer& layer) {
     if (communicator.size() == 1) return;
-    layer.migrate_somewhere([] { return DeviceRoom(); });
+    layer.migrate_somewhere([] { return DeviceExpertRoom(); });
     layer.run_to_the_end();
     EXPECT_EQ(layer.report().state, MigrationState::cancelled);
     EXPECT_EQ(layer.report().reason, "no progress in 20 steps");
     EXPECT_EQ(layer.placement().epoch(), 0U);
-    layer.migrate_somewhere([]() -> DeviceRoom { throw Error(ErrorKind::out_of_memory, "no room"); });
+    layer.migrate_somewhere([]() -> DeviceExpertRoom { throw Error(ErrorKind::out_of_memory, "no room"); });
     layer.run_to_the_end();
     EXPECT_EQ(layer.report().state, MigrationState::cancelled);
     EXPECT_NE(layer.report().reason.find("no room"), std::string::npos) << layer.report().reason;

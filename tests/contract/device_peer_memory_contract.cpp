@@ -174,5 +174,41 @@ TEST(DevicePeerMemoryContract, WhereTwoDevicesDoNotReachOneAnotherNoRankHasAny) 
   });
 }
 
+/// Has no way to hand its memory on, as GPUs in some containers.
+class LonelyDevice : public OddDevice {
+ public:
+  explicit LonelyDevice(Device& real) : OddDevice(real, real.is_emulated(), true) {}
+  std::unique_ptr<SharedMemory> share(std::size_t bytes, std::size_t reserved) override {
+    return std::make_unique<Lonely>(OddDevice::share(bytes, reserved));
+  }
+
+ private:
+  class Lonely : public SharedMemory {
+   public:
+    explicit Lonely(std::unique_ptr<SharedMemory> real) : real_(std::move(real)) {}
+    std::byte* data() override { return real_->data(); }
+    MemoryHandle handle() const override { throw Error(ErrorKind::communication, "no IPC here"); }
+    void grow(std::size_t bytes) override { real_->grow(bytes); }
+    void follow() override {}
+
+   private:
+    std::unique_ptr<SharedMemory> real_;
+  };
+};
+
+TEST(DevicePeerMemoryContract, MemoryIsHandedOnToOtherProcessesAlone) {
+  on_every_device([](Communicator& communicator, Side& side) {
+    LonelyDevice lonely(*side.device);
+    const auto offer = make_device_peer_memory(communicator, lonely, side.meter, num_flags, block);
+    const bool has_neighbours =
+        are_processes(communicator) && communicator.topology().node_ranks(communicator.rank()).size() > 1;
+    const auto all = all_gather_values(communicator, has_neighbours ? 1 : 0);
+    const bool is_needed = std::find(all.begin(), all.end(), 1) != all.end();
+    EXPECT_EQ(offer.memory == nullptr, is_needed) << offer.reason_for_none;
+    EXPECT_EQ(offer.reason_for_none.find("no IPC here") != std::string::npos, is_needed);
+    communicator.barrier();
+  });
+}
+
 }  // namespace
 }  // namespace moewe

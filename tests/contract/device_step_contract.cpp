@@ -168,10 +168,9 @@ class DeviceStep {
 
   void run_expert(const PlannedAssignment& assignment, std::byte* region, std::size_t i) {
     const ExpertId expert = placement_.experts_of(communicator_.rank())[assignment.slot];
-    work_.queue().run(
-        activate_rows,
-        {nullptr, reinterpret_cast<const float*>(region + assignment.row * row_bytes),
-         region + outputs_at + i * row_bytes, hidden, activation_of(index(expert)), Dtype::f32});
+    work_.queue().run(activate_rows,
+                      {region + assignment.row * row_bytes, region + outputs_at + i * row_bytes, 1, hidden,
+                       false, activation_of(index(expert)), Dtype::f32, Dtype::f32});
   }
 
   /// From where the outputs were computed.
@@ -192,6 +191,7 @@ class DeviceStep {
                             top_k,
                             hidden,
                             Dtype::f32};
+    communicator_.barrier();  // nobody allocates while others' queues wait for its flags
     for (std::size_t rank = 0; rank < num_ranks(); ++rank)
       memory_.wait_for(work_.queue(), rank_at(rank), outputs_there, 1);
     work_.queue().run(combine_tokens, sum);

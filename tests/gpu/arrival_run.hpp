@@ -48,8 +48,8 @@ inline ArrivalResult run(const ArrivalCase& c, Device& device) {
   std::vector<ArrivedFrom> sources;
   for (std::size_t rank = 0; rank < num_ranks; ++rank) {
     destinations.push_back(parts + rank * part_bytes);
-    sources.push_back(
-        {reinterpret_cast<const ArrivedPlan*>(destinations.back()), rows + rank * count * row_bytes, rows});
+    sources.push_back({reinterpret_cast<const ArrivedPlan*>(destinations.back()),
+                       rows + rank * count * row_bytes, rows, static_cast<std::uint32_t>(count)});
   }
   const std::uint32_t num_slots = num_positions(c.plan) - 1;  // the last one's are left out
   const GroupRows group{work.put(sources),

@@ -43,6 +43,7 @@ class DeviceWork {
   template <typename T>
   std::vector<T> get(const T* there, std::size_t count) {
     std::vector<T> values(count);
+    wait();  // CUDA holds the caller up where it copies to memory that is not pinned, for however long
     queue_->copy(values.data(), there, count * sizeof(T));
     wait();
     return values;

@@ -13,14 +13,14 @@ struct GuardCase {
   std::uint32_t num_tokens = 9;
   std::uint32_t most_tokens = 16;
   std::uint32_t num_ranks = 3;
-  std::int32_t bad_expert = 0;        ///< of token 5, in the place of its own; of experts there are 8
-  float bad_weight = 1.0F;            ///< of token 7, the same
-  std::uint32_t arrived = 40;         ///< at this rank, in all
-  std::uint32_t computed = 40;        ///< the same
-  std::uint32_t most_arrivals = 40;   ///< that it has room for
-  std::uint32_t not_sent = 0;         ///< of its assignments
+  std::int32_t bad_expert = 0;         ///< of token 5, in the place of its own; of experts there are 8
+  float bad_weight = 1.0F;             ///< of token 7, the same
+  std::uint32_t arrived = 40;          ///< at this rank, in all
+  std::uint32_t computed = 40;         ///< the same
+  std::uint32_t most_arrivals = 40;    ///< that it has room for
+  std::uint32_t not_sent = 0;          ///< of its assignments
   std::uint32_t rank_elsewhere = 999;  ///< that is a step behind, or
-  std::uint32_t other_bucket = 16;    ///< runs this one
+  std::uint32_t other_bucket = 16;     ///< runs this one
 };
 
 struct GuardResult {
@@ -45,12 +45,12 @@ inline GuardResult run(const GuardCase& c, Device& device) {
                             DeviceCount(&state->num_assignments, c.most_tokens * top_k), top_k, num_experts});
   queue.run(admit_tokens, {state, StepBound::choices});
 
-  std::vector<ArrivedPlan> plans(c.num_ranks, ArrivedPlan{1, c.arrived / c.num_ranks, 0});
+  std::vector<ArrivedPlan> plans(c.num_ranks, ArrivedPlan{1, c.arrived / c.num_ranks, 0, 0});
   plans[0].num_assignments += c.arrived % c.num_ranks;
   const ArrivedPlan* const on_device = work.put(plans);
   std::vector<ArrivedFrom> sources;
   for (std::uint32_t rank = 0; rank < c.num_ranks; ++rank)
-    sources.push_back({on_device + rank, nullptr, nullptr});
+    sources.push_back({on_device + rank, nullptr, nullptr, c.arrived});
   std::vector<std::uint32_t> computed(num_slots, 0);
   computed.front() = c.computed / 2;
   computed.back() = c.computed - c.computed / 2;

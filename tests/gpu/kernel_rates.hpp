@@ -32,6 +32,11 @@ std::vector<Rate> measure_matmuls(Device& device, double copy);
 /// what its kernels have to move at least, beside the copy. Not yet run on a GPU.
 std::vector<Rate> measure_steps(Device& device, double copy);
 
+/// The same experts with 512 rows each by cuBLAS's grouped matmuls, beside a dense one that reached so many
+/// TFLOP/s; and how many of their cases differ from the twin. None where there is no cuBLAS.
+std::vector<Rate> measure_groups(Device& device, double dense);
+std::vector<struct Comparison> compare_groups(Device& device, Device& twin);
+
 /// TFLOP/s of a large matmul in bf16 by cuBLAS; 0 where the tests are built without it.
 double dense_rate(Device& device);
 

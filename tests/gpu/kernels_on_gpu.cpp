@@ -16,7 +16,9 @@ using namespace moewe;
 bool print_comparisons(Device& gpu) {
   const auto twin = choose_device(DeviceChoice::cpu, 0).device;
   bool is_right = true;
-  for (const test::Comparison& c : test::compare_all(gpu, *twin)) {
+  std::vector<test::Comparison> comparisons = test::compare_all(gpu, *twin);
+  for (const test::Comparison& c : test::compare_groups(gpu, *twin)) comparisons.push_back(c);
+  for (const test::Comparison& c : comparisons) {
     is_right = is_right && c.num_different == 0;
     std::printf("  %-58s %3zu cases, %zu differ\n", c.kernels, c.num_cases, c.num_different);
   }
@@ -32,7 +34,9 @@ void print(const std::vector<test::Rate>& rates) {
 void print_rates(Device& gpu) {
   const std::vector<test::Rate> rates = test::measure_rates(gpu);
   print(rates);
-  print(test::measure_matmuls(gpu, rates.front().value));
+  const std::vector<test::Rate> matmuls = test::measure_matmuls(gpu, rates.front().value);
+  print(matmuls);
+  print(test::measure_groups(gpu, matmuls.front().value));
   print(test::measure_steps(gpu, rates.front().value));
 }
 

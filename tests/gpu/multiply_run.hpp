@@ -141,6 +141,8 @@ inline std::vector<MultiplyCase> multiply_cases() {
   add({{3, 35}, 64, 9, bf16, bf16, f32, Finish::activated, Activation::relu});
   add({{3}, 520, 9, bf16, bf16, bf16, Finish::plain});  // more stages than are under way at a time
   add({{33}, 264, 8, bf16, bf16, f32, Finish::plain});
+  add({{130, 5}, 24, 260, bf16, bf16, f32, Finish::plain});  // several tiles of either size each way
+  add({{129}, 40, 130, bf16, bf16, bf16, Finish::gated});
   return cases;
 }
 

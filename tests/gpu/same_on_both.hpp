@@ -14,6 +14,8 @@
 #include "tests/gpu/plan_run.hpp"
 #include "tests/gpu/quantise_run.hpp"
 #include "tests/gpu/route_run.hpp"
+#include "tests/gpu/sources_run.hpp"
+#include "tests/gpu/sums_run.hpp"
 
 namespace moewe::test {
 
@@ -33,6 +35,16 @@ inline bool is_same(const PlanResult& a, const PlanResult& b) {
 inline bool is_same(const ArrivalResult& a, const ArrivalResult& b) {
   return is_same(a.first_row, b.first_row) && is_same(a.inputs, b.inputs) && is_same(a.outputs, b.outputs) &&
          is_same(a.addresses, b.addresses);
+}
+
+inline bool is_same(const SumsResult& a, const SumsResult& b) {
+  return is_same(a.sums, b.sums) && is_same(a.addresses, b.addresses);
+}
+
+inline bool is_same(const SourcesResult& a, const SourcesResult& b) {
+  return is_same(a.rows, b.rows) && is_same(a.choices, b.choices) && is_same(a.weights, b.weights) &&
+         is_same(a.first_place, b.first_place) && is_same(a.counts, b.counts) &&
+         is_same(a.computed, b.computed) && is_same(a.returned, b.returned);
 }
 
 inline bool is_same(const ArrangeResult& a, const ArrangeResult& b) {
@@ -92,7 +104,9 @@ inline std::vector<Comparison> compare_all(Device& device, Device& twin) {
       compare("combine_tokens", combine_cases(), device, twin),
       compare("choose_slots, count_destinations, fill_plan, push_rows", plan_cases(), device, twin),
       compare("push_plan, group_rows, address_outputs", arrival_cases(), device, twin),
+      compare("push_sums, address_outputs of sums", sums_cases(), device, twin),
       compare("arrange_rows, return_rows", arrange_cases(), device, twin),
+      compare("arrange_sources, return_sources", sources_cases(), device, twin),
       compare("check_logits", logits_cases(), device, twin),
       compare("route_tokens", route_cases(), device, twin),
       compare("open_step, check_choices, admit_tokens, tell_ranks, close_step", guard_cases(), device, twin),

@@ -47,7 +47,8 @@ class DecodeStep {
              1,  num_assignments};
     tell_ = {plan_.planned,  plan_.first_row, plan_.first_assignment, work_.put(std::vector{segment}), 1,
              num_assignments};
-    const ArrivedFrom source{reinterpret_cast<const ArrivedPlan*>(segment), segment + plan_bytes, outputs};
+    const ArrivedFrom source{reinterpret_cast<const ArrivedPlan*>(segment), segment + plan_bytes, outputs,
+                             num_assignments};
     group_.sources = work_.put(std::vector{source});
     group_.row_bytes = row_bytes;
     group_.inputs = work_.room<const std::byte*>(num_assignments);

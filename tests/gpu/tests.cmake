@@ -9,6 +9,14 @@ set_source_files_properties(${kernel_twins} PROPERTIES COMPILE_DEFINITIONS MOEWE
 moewe_add_test(kernel_bodies_test SOURCES gpu/kernel_bodies_test.cpp gpu/kernels_on_host.cpp ${kernel_bodies} ${kernel_twins}
   USES moewe::comm LABELS once)
 
+# What devices do beside kernels, some of it with a second process.
+add_executable(device_checks gpu/device_checks_main.cpp gpu/device_checks.cpp gpu/second_process.cpp)
+target_link_libraries(device_checks PRIVATE moewe::comm moewe_build_flags)
+add_test(NAME device_checks.emulated COMMAND device_checks --emulated)
+moewe_set_test_properties(device_checks.emulated 60 threads)
+add_test(NAME gpu_run_script COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/gpu/run_test.sh)
+moewe_set_test_properties(gpu_run_script 60 house)
+
 # Labelled gpu: on a GPU, or skipped with the reason why there is none. Streams that share one of a GPU's queues would wait
 # for one another's flags, so there are to be more queues than ranks; and what loads a kernel may wait for all streams.
 function(moewe_run_on_gpu name labels)
@@ -23,10 +31,13 @@ moewe_run_on_gpu(contracts_device.gpu "" contracts_loopback --gtest_filter=Devic
 moewe_run_on_gpu(contracts_device.gpu.3ranks mpi ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} 3 ${MOEWE_MPIEXEC_FLAGS}
   $<TARGET_FILE:contracts_mpi> --gtest_filter=Device*)
 if(MOEWE_HAS_CUDA AND NOT MOEWE_SANITIZE)
-  add_executable(kernels_on_gpu gpu/kernels_on_gpu.cpp gpu/kernel_rates.cpp gpu/matmul_rates.cpp gpu/step_rates.cpp gpu/dense_rate.cpp)
+  add_executable(kernels_on_gpu gpu/kernels_on_gpu.cpp gpu/kernel_rates.cpp gpu/matmul_rates.cpp gpu/step_rates.cpp gpu/grouped_rates.cpp gpu/dense_rate.cpp)
   target_link_libraries(kernels_on_gpu PRIVATE moewe::runtime moewe_build_flags)
   add_test(NAME kernels.gpu COMMAND kernels_on_gpu)
 else()
   add_test(NAME kernels.gpu COMMAND ${CMAKE_COMMAND} -E echo "[  SKIPPED ] all: this build is without CUDA")
 endif()
 moewe_set_test_properties(kernels.gpu 120 gpu)
+add_test(NAME device_checks.gpu COMMAND device_checks)
+moewe_set_test_properties(device_checks.gpu 120 gpu)
+set_tests_properties(kernels.gpu device_checks.gpu PROPERTIES RESOURCE_LOCK gpu)

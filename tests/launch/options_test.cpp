@@ -38,6 +38,7 @@ TEST(RunOptions, HaveTheDefaultsThatHelpTells) {
   EXPECT_EQ(options.exchange.carrier, CarrierRequest::automatic);
   EXPECT_EQ(options.exchange.calibrate, Calibrate::cached);
   EXPECT_EQ(options.verify, VerifyLevel::ledger);
+  EXPECT_EQ(options.device, DeviceRequest::cpu);
   EXPECT_EQ(options.timeout_s, 120);
   EXPECT_FALSE(options.ranks);
   EXPECT_FALSE(options.threads);

@@ -37,11 +37,12 @@ std::vector<std::string> expected_names(bool are_processes) {
 
 void expect_measured(const nlohmann::json& contestant) {
   EXPECT_TRUE(contestant["correct"]) << contestant["name"];
-  for (const char* time : {"roundtrip_s", "dispatch_s", "combine_s"}) {
+  for (const char* time : {"roundtrip_s", "dispatch_s", "combine_s", "chained_s"}) {
     EXPECT_LE(contestant[time]["p50"], contestant[time]["p90"]);
     EXPECT_LE(contestant[time]["p90"], contestant[time]["p99"]);
   }
   EXPECT_GT(contestant["roundtrip_s"]["p50"], 0);
+  EXPECT_GT(contestant["chained_s"]["p50"], 0);
 }
 
 TEST(Bench, TellsOfEveryCaseAndContestantThatItIsCorrect) {

@@ -39,6 +39,23 @@ TEST(OnDevices, CheckpointsHaveTheirRecordedResultsAndOneHash) {
   }
 }
 
+TEST(OnDevices, CombinedFastCheckpointsHaveTheirRecordedResults) {
+  for (const Sample& sample : test::samples()) {
+    for (const char* dtype : {"f32", "bf16"}) {
+      const nlohmann::json results = results_of(
+          threads(3),
+          fmt::format("{} --dtype {} --device emulated --combine fast", sample.run_recorded(), dtype));
+      EXPECT_EQ(results["combine"], "fast");
+      EXPECT_GT(results["verify"]["compared_rows"], 0);
+      EXPECT_EQ(results["verify"]["mismatched"], 0) << sample.folder << ", " << dtype;
+      EXPECT_EQ(results["ledger"]["lost"], 0);
+      EXPECT_EQ(results["memory"]["planned_bytes"], results["memory"]["peak_bytes"]);
+      const std::string matmuls = results["expert_matmuls"];
+      EXPECT_EQ(matmuls.find("grouped, as by cuBLAS"), 0U) << matmuls;
+    }
+  }
+}
+
 TEST(OnDevices, ForcedRoutingsAndSeveralStepsBalance) {
   const std::string options =
       "run --model custom --hidden 48 --intermediate 40 --experts 12 --topk 3 "
@@ -72,13 +89,15 @@ TEST(OnDevices, StepsAsGraphsHaveTheResultsOfEagerOnes) {
 
 TEST(OnDevices, WhatIsNotThereIsRefused) {
   const std::string run = shipped().run() + " --tokens 4 --device ";
-  expect_refusals({{run + "toaster", "--device"},
-                   {run + "emulated --combine fast", "--combine fast is for --device cpu"},
-                   {run + "cpu --device-mode graph", "--device-mode graph is for --device gpu"},
-                   {run + "auto --device-mode graph", "--device-mode graph is for --device gpu"},
-                   {run + "emulated --device-mode grape", "--device-mode"},
-                   {run + "gpu --rebalance auto", "--rebalance is for --device cpu"},
-                   {run + "emulated --memory-limit 1KiB", "the run needs"}});
+  expect_refusals(
+      {{run + "toaster", "--device"},
+       {run + "emulated --capacity-factor 1", "--capacity-factor is for --device cpu"},
+       {run + "emulated --device-mode graph --combine fast", "--combine fast is not for --device-mode graph"},
+       {run + "cpu --device-mode graph", "--device-mode graph is for --device gpu"},
+       {run + "auto --device-mode graph", "--device-mode graph is for --device gpu"},
+       {run + "emulated --device-mode grape", "--device-mode"},
+       {run + "gpu --rebalance auto", "--rebalance is for --device cpu"},
+       {run + "emulated --memory-limit 1KiB", "the run needs"}});
   const test::ProgramResult on_gpu = test::run_moewe(run + "gpu");
   if (on_gpu.exit_code == 0) GTEST_SKIP() << "there is a GPU";
   EXPECT_EQ(on_gpu.exit_code, 2) << on_gpu.output;

@@ -19,6 +19,8 @@
 #include "tests/gpu/multiply_run.hpp"
 #include "tests/gpu/plan_run.hpp"
 #include "tests/gpu/route_run.hpp"
+#include "tests/gpu/sources_run.hpp"
+#include "tests/gpu/sums_run.hpp"
 
 namespace moewe {
 namespace {
@@ -151,6 +153,124 @@ TEST(Kernels, GroupRowsSortsWhatArrivedBySlotThenSource) {
   }
 }
 
+/// The outputs that group_rows places by slot, of one rank's part of a plan, in the plan's order. Those that
+/// are left out are empty.
+std::vector<const std::byte*> outputs_of(const test::SumsCase& c, const test::PlanResult& plan,
+                                         std::size_t rank) {
+  const auto* const first = c.dtype == Dtype::f32 ? reinterpret_cast<const std::byte*>(c.f32.data())
+                                                  : reinterpret_cast<const std::byte*>(c.bf16.data());
+  std::vector<const std::byte*> outputs;
+  for (std::size_t i = plan.first_assignment[rank]; i < plan.first_assignment[rank + 1]; ++i) {
+    const std::uint32_t slot = plan.planned[i].slot;
+    const auto is_before = [&](std::size_t j) {
+      return plan.planned[j].slot < slot || (plan.planned[j].slot == slot && j < i);
+    };
+    std::size_t place = 0;
+    for (std::size_t j = 0; j < plan.planned.size(); ++j) place += is_before(j) ? 1U : 0U;
+    outputs.push_back(slot + 1 < test::num_positions(c.plan) ? first + place * c.row_bytes() : nullptr);
+  }
+  return outputs;
+}
+
+TEST(Kernels, GroupRowsReadsNoMoreOfAPlanThanThereIsRoomFor) {
+  const auto device = emulated();
+  test::DeviceWork work(*device);
+  struct {
+    ArrivedPlan plan;
+    PlannedAssignment assignments[2];
+  } spoilt{{1, 0xFFFFFFFF, 0, 0}, {{0, 0, 0, 0, 1.0F}, {0, 1, 0, 1, 1.0F}}};
+  std::uint32_t first_row[3] = {};
+  const std::byte* inputs[2] = {};
+  std::byte* outputs[2] = {};
+  const ArrivedFrom source{&spoilt.plan, nullptr, nullptr, 2};
+  work.queue().run(group_rows, {&source, 16, inputs, outputs, first_row, 1, 2, 2});
+  work.wait();
+  EXPECT_EQ(first_row[1], 1U);
+  EXPECT_EQ(first_row[2], 2U);
+}
+
+TEST(Kernels, PushSumsReturnsOneRowForEachThatArrivedWithTheBitsOfTheExpertsSums) {
+  const auto device = emulated();
+  for (const test::SumsCase& c : test::sums_cases()) {
+    const test::PlanResult plan = test::run(c.plan, *device);
+    const test::SumsResult result = test::run(c, *device);
+    std::vector<std::vector<WeightedRow>> parts(plan.first_row.back());
+    std::vector<std::ptrdiff_t> addresses(c.plan.experts.size(), -1);
+    for (std::size_t rank = 0; rank < c.plan.shape.num_ranks; ++rank) {
+      const std::vector<const std::byte*> outputs = outputs_of(c, plan, rank);
+      const PlannedAssignment* const planned = plan.planned.data() + plan.first_assignment[rank];
+      for (std::size_t i = 0; i < outputs.size(); ++i) {
+        const std::size_t row = plan.first_row[rank] + planned[i].row;
+        if (outputs[i] != nullptr) parts[row].push_back({outputs[i], planned[i].weight});
+        if (i == 0 || planned[i - 1].row != planned[i].row)
+          addresses[planned[i].token * c.plan.shape.top_k + planned[i].k] =
+              static_cast<std::ptrdiff_t>(row * c.row_bytes());
+      }
+    }
+    std::vector<std::byte> expected(result.sums.size(), std::byte{0xEE});  // what lies behind them stays
+    for (std::size_t row = 0; row < parts.size(); ++row)
+      sum_weighted_rounded(parts[row], c.dtype, c.hidden, expected.data() + row * c.row_bytes());
+    EXPECT_EQ(result.sums, expected) << "hidden " << c.hidden;
+    EXPECT_EQ(result.addresses, addresses) << "hidden " << c.hidden;
+  }
+}
+
+/// By plain loops, from the plan.
+test::SourcesResult arranged_by_source(const test::SourcesCase& c, const test::PlanResult& plan) {
+  const std::size_t top_k = c.plan.shape.top_k, row_bytes = c.plan.shape.row_bytes;
+  test::SourcesResult expected;
+  expected.first_place = {0};
+  expected.computed.assign(test::num_positions(c.plan) - 1, 0);
+  expected.returned.assign((plan.first_row.back() + 1) * row_bytes, std::byte{0xEE});
+  for (std::size_t rank = 0; rank < c.plan.shape.num_ranks; ++rank) {
+    const std::uint32_t first = plan.first_row[rank], num_rows = plan.first_row[rank + 1] - first;
+    const std::uint32_t left = c.max_places - expected.first_place.back();
+    const std::uint32_t room = std::min(c.room > 0 ? c.room : num_rows, left);
+    const std::uint32_t count = std::min(num_rows, room);
+    const std::size_t place = expected.first_place.back();
+    expected.rows.resize((place + room) * row_bytes);
+    expected.choices.resize((place + room) * top_k, -1);
+    expected.weights.resize((place + room) * top_k);
+    for (std::uint32_t row = 0; row < count; ++row) {
+      const auto from =
+          c.plan.rows.begin() + static_cast<std::ptrdiff_t>(plan.tokens[first + row] * row_bytes);
+      std::copy_n(from, row_bytes,
+                  expected.rows.begin() + static_cast<std::ptrdiff_t>((place + row) * row_bytes));
+      std::copy_n(from, row_bytes,
+                  expected.returned.begin() + static_cast<std::ptrdiff_t>((first + row) * row_bytes));
+    }
+    for (std::size_t i = plan.first_assignment[rank]; i < plan.first_assignment[rank + 1]; ++i) {
+      const PlannedAssignment& a = plan.planned[i];
+      if (a.row >= count || a.slot >= expected.computed.size()) continue;
+      expected.choices[(place + a.row) * top_k + a.k] = static_cast<std::int32_t>(a.slot);
+      expected.weights[(place + a.row) * top_k + a.k] = a.weight;
+      ++expected.computed[a.slot];
+    }
+    expected.first_place.push_back(expected.first_place.back() + room);
+    expected.counts.push_back(count);
+  }
+  return expected;
+}
+
+TEST(Kernels, ArrangeSourcesBringsEachRowOnceWithItsChoicesAndReturnSourcesGoesBack) {
+  const auto device = emulated();
+  for (const test::SourcesCase& c : test::sources_cases()) {
+    const test::SourcesResult expected = arranged_by_source(c, test::run(c.plan, *device));
+    test::SourcesResult result = test::run(c, *device);
+    const std::size_t num_places = result.first_place.back();
+    result.rows.resize(num_places * c.plan.shape.row_bytes);
+    result.choices.resize(num_places * c.plan.shape.top_k);
+    result.weights.resize(num_places * c.plan.shape.top_k);
+    EXPECT_EQ(result.first_place, expected.first_place);
+    EXPECT_EQ(result.counts, expected.counts);
+    EXPECT_EQ(result.computed, expected.computed);
+    EXPECT_EQ(result.choices, expected.choices);
+    EXPECT_EQ(result.weights, expected.weights);
+    EXPECT_EQ(result.rows, expected.rows);
+    EXPECT_EQ(result.returned, expected.returned);
+  }
+}
+
 TEST(Kernels, ArrangeRowsPadsEachSlotWithZerosAndReturnRowsGoesBack) {
   const auto device = emulated();
   for (const test::ArrangeCase& c : test::arrange_cases()) {
@@ -262,13 +382,19 @@ TEST(Kernels, MultiplyRowsSumsInTheOrderOfARow) {
 TEST(Kernels, ActivateRowsHasTheBitsOfTheExpertsActivations) {
   const auto device = emulated();
   for (const test::ActivateCase& c : test::activate_cases()) {
-    std::vector<float> hidden(c.up.size());
-    c.is_gated ? activate_gated(c.activation, c.gate, c.up, hidden) : activate(c.activation, c.up, hidden);
+    std::vector<float> hidden(c.num_results());
+    const std::size_t length = c.shape.length;
+    for (std::size_t row = 0; row < c.shape.num_rows; ++row) {
+      const std::span<const float> sums = std::span(c.f32).subspan(row * (c.is_gated ? 2 : 1) * length);
+      const std::span<float> to = std::span(hidden).subspan(row * length, length);
+      c.is_gated ? activate_gated(c.activation, sums.first(length), sums.subspan(length, length), to)
+                 : activate(c.activation, sums.first(length), to);
+    }
     std::vector<Bf16> rounded(hidden.size());
     round_to_bf16(hidden, rounded);
     const auto expected =
         c.dtype == Dtype::f32 ? std::as_bytes(std::span(hidden)) : std::as_bytes(std::span(rounded));
-    EXPECT_TRUE(std::ranges::equal(test::run(c, *device), expected)) << "length " << c.up.size();
+    EXPECT_TRUE(std::ranges::equal(test::run(c, *device), expected)) << "length " << length;
   }
 }
 

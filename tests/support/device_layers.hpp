@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "runtime/device_layer.hpp"
+#include "runtime/expert_matmuls.hpp"
 #include "tests/support/device_side.hpp"
 #include "tests/support/layer_runs.hpp"
 
@@ -26,9 +27,13 @@ class LayerOnDevice {
       : side_(communicator), engine_(communicator, backend, options.engine) {
     if (!side_.device) return;
     const DeviceSizes sizes{
-        spec, options.layer.dtype, options.max_tokens,
+        spec,
+        options.layer.dtype,
+        options.max_tokens,
         std::max(options.num_slots, placement.experts_of(engine_.communicator().rank()).size()),
-        placement.num_slots()};
+        placement.num_slots(),
+        options.layer.combine,
+        choose_expert_matmuls(*side_.device, spec, options.layer.dtype, options.layer.combine).may_group};
     lane_.emplace(engine_, *side_.device, sizes);
     if (options.function) {
       layer_.emplace(engine_, *lane_, spec, placement, options.function, options.arrangement, options.layer);

@@ -16,6 +16,7 @@ class OddDevice : public Device {
   std::size_t number() const override { return 17; }
   std::string description() const override { return "odd"; }
   bool is_emulated() const override { return is_emulated_; }
+  void make_current() override { ++num_made_current; }
   std::unique_ptr<Queue> make_queue() override { return real_.make_queue(); }
   std::unique_ptr<Event> make_event() override { return real_.make_event(); }
   std::byte* allocate(MemoryKind kind, std::size_t bytes) override { return real_.allocate(kind, bytes); }
@@ -31,6 +32,8 @@ class OddDevice : public Device {
   std::unique_ptr<ShownMemory> show_host_memory(std::byte* memory, std::size_t bytes) override {
     return real_.show_host_memory(memory, bytes);
   }
+
+  int num_made_current = 0;
 
  private:
   Device& real_;
