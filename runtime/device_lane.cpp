@@ -75,6 +75,7 @@ DeviceLane::DeviceLane(Engine& engine, Device& device, const DeviceSizes& sizes)
 struct DeviceLane::Kept {
   std::unique_ptr<DevicePeerMemory> peers;
   DeviceBuffer step, arrived, on_host;
+  std::optional<GroupedExperts> grouped;
   std::unique_ptr<Event> forked, joined;
   std::unique_ptr<Queue> queue, side_queue;
 };
@@ -85,7 +86,8 @@ DeviceLane::~DeviceLane() {
   static auto* const kept = new std::vector<Kept>;  // never freed
   const std::lock_guard lock(mutex);
   kept->push_back({std::move(peers_), std::move(step_), std::move(arrived_), std::move(on_host_),
-                   std::move(forked_), std::move(joined_), std::move(queue_), std::move(side_queue_)});
+                   std::move(grouped_), std::move(forked_), std::move(joined_), std::move(queue_),
+                   std::move(side_queue_)});
 }
 
 bool DeviceLane::let_go() noexcept {
