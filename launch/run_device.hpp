@@ -42,7 +42,8 @@ std::string reason_against_devices(const RunOptions& options);
 void check_device(const RunOptions& options);
 
 /// Collective. Ranks on a node share its GPUs. Throws a shared InvalidInput, with the reason, where what is
-/// asked for is not there.
+/// asked for is not there. A GPU is the calling thread's current one from now on: this program's thread is
+/// nobody else's.
 RunDevice choose_run_device(Communicator& communicator, const RunOptions& options);
 
 }  // namespace moewe
