@@ -164,8 +164,12 @@ void DevicePeerMemory::publish(Queue& queue, std::size_t flag, std::uint64_t gen
 }
 
 void DevicePeerMemory::wait_for(Queue& queue, Rank peer, std::size_t flag, std::uint64_t generation) {
+  queue.wait_for_flag(flag_on_device(peer, flag), generation);
+}
+
+std::uint64_t* DevicePeerMemory::flag_on_device(Rank peer, std::size_t flag) {
   expects(flag < num_flags_, "a flag's number is below num_flags");
-  queue.wait_for_flag(view(peer).board->on_device(flag), generation);
+  return view(peer).board->on_device(flag);
 }
 
 DevicePeerMemoryOffer make_device_peer_memory(Communicator& communicator, Device& device, MemoryMeter& meter,

@@ -73,6 +73,10 @@ class DevicePeerMemory : public PeerMemory {
   /// host, Waiter::until(published(...)) before enqueueing does the same with a deadline.
   void wait_for(Queue& queue, Rank peer, std::size_t flag, std::uint64_t generation);
 
+  /// For queues, which may set flags of other ranks' too: where nobody else sets them, generations begin and
+  /// end as the queues like. The host sees them as published by `peer`.
+  std::uint64_t* flag_on_device(Rank peer, std::size_t flag);
+
  private:
   friend class DevicePeerMemoryMaker;
 

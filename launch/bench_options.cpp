@@ -31,7 +31,8 @@ po::options_description describe_bench_options() {
       "choose is "
       "marked, and 'classic': permute, all-to-all of MPI, and "
       "back "
-      "again. All take turns in one run; times are those of the slowest rank: of a single step, and of each of several in a row. The limit is a streaming copy "
+      "again. All take turns in one run; times are those of the slowest rank: of a single step, and of each "
+      "of several in a row. The limit is a streaming copy "
       "of half "
       "the bytes that must be read and written.\n\n"
       "Options");

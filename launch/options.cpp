@@ -39,6 +39,7 @@ const Choices<DeviceRequest> device_choices{{"cpu", DeviceRequest::cpu},
                                             {"gpu", DeviceRequest::gpu},
                                             {"auto", DeviceRequest::automatic},
                                             {"emulated", DeviceRequest::emulated}};
+const Choices<DeviceMode> device_mode_choices{{"eager", DeviceMode::eager}, {"graph", DeviceMode::graph}};
 const Choices<VerifyLevel> verify_choices{
     {"ledger", VerifyLevel::ledger}, {"audit", VerifyLevel::audit}, {"off", VerifyLevel::off}};
 const Choices<Dtype> dtype_choices{{"f32", Dtype::f32}, {"bf16", Dtype::bf16}};
@@ -210,6 +211,7 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
   options.layer.overlap = options.overlap != OverlapMode::off;
   options.verify = find_choice(values, "verify", verify_choices);
   options.device = find_choice(values, "device", device_choices);
+  options.device_mode = find_choice(values, "device-mode", device_mode_choices);
   options.timeout_s = find_positive(values, "timeout", max_timeout_s).value_or(options.timeout_s);
   options.resume = values.count("resume") > 0;
   require_with(values, options.output.has_value(), "--output FILE", {"resume"});
@@ -254,6 +256,7 @@ std::vector<std::string> RunOptions::shared_settings() const {
           fmt::format("--verify {}", name_of(verify)),
           fmt::format("--split {}", name_of(split_choices, layer.split)),
           fmt::format("--device {}", name_of(device_choices, device)),
+          fmt::format("--device-mode {}", name_of(device_mode)),
           fmt::format("--timeout {}", timeout_s),
           fmt::format("--placement {}", placement         ? "FILE"
                                         : plans_placement ? "(planned)"

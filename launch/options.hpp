@@ -61,6 +61,7 @@ struct RunOptions {
   OverlapMode overlap = OverlapMode::shared;
   VerifyLevel verify = VerifyLevel::ledger;
   DeviceRequest device = DeviceRequest::cpu;
+  DeviceMode device_mode = DeviceMode::eager;
   std::optional<std::size_t> threads;       ///< per rank; none: chosen from the machine
   std::optional<std::size_t> memory_limit;  ///< bytes per rank; none: what the machine has
   double timeout_s = 120;

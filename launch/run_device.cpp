@@ -38,6 +38,22 @@ RunDevice choose_automatically(Communicator& communicator, const RunOptions& opt
   return {nullptr, offer.device ? "another rank has no GPU" : offer.reason_for_none};
 }
 
+RunDevice choose(Communicator& communicator, const RunOptions& options) {
+  if (options.device == DeviceRequest::cpu) return {nullptr, "no other was asked for"};
+  if (options.device == DeviceRequest::automatic) return choose_automatically(communicator, options);
+  RunDevice chosen{nullptr, "asked for"};
+  together(communicator, [&] {
+    const std::string reason = reason_against_nodes(communicator);
+    if (!reason.empty()) throw InvalidInput(reason);
+    const bool is_gpu = options.device == DeviceRequest::gpu;
+    DeviceOffer offer =
+        choose_device(is_gpu ? DeviceChoice::gpu : DeviceChoice::cpu, rank_on_node(communicator));
+    if (!offer.device) throw InvalidInput(fmt::format("--device gpu: {}", offer.reason_for_none));
+    chosen.device = std::move(offer.device);
+  });
+  return chosen;
+}
+
 }  // namespace
 
 const char* RunDevice::kind() const {
@@ -61,24 +77,20 @@ std::string reason_against_devices(const RunOptions& options) {
 }
 
 void check_device(const RunOptions& options) {
+  if (options.device_mode == DeviceMode::graph) {
+    if (options.device != DeviceRequest::gpu && options.device != DeviceRequest::emulated)
+      throw InvalidInput("--device-mode graph is for --device gpu or --device emulated");
+    if (options.layer.combine == Combine::fast)
+      throw InvalidInput("--combine fast is not for --device-mode graph so far");
+  }
   if (options.device == DeviceRequest::automatic || options.device == DeviceRequest::cpu) return;
   const std::string reason = reason_against_devices(options);
   if (!reason.empty()) throw InvalidInput(reason);
 }
 
 RunDevice choose_run_device(Communicator& communicator, const RunOptions& options) {
-  if (options.device == DeviceRequest::cpu) return {nullptr, "no other was asked for"};
-  if (options.device == DeviceRequest::automatic) return choose_automatically(communicator, options);
-  RunDevice chosen{nullptr, "asked for"};
-  together(communicator, [&] {
-    const std::string reason = reason_against_nodes(communicator);
-    if (!reason.empty()) throw InvalidInput(reason);
-    const bool is_gpu = options.device == DeviceRequest::gpu;
-    DeviceOffer offer =
-        choose_device(is_gpu ? DeviceChoice::gpu : DeviceChoice::cpu, rank_on_node(communicator));
-    if (!offer.device) throw InvalidInput(fmt::format("--device gpu: {}", offer.reason_for_none));
-    chosen.device = std::move(offer.device);
-  });
+  RunDevice chosen = choose(communicator, options);
+  if (chosen.device) together(communicator, [&] { chosen.device->make_current(); });
   return chosen;
 }
 

@@ -18,6 +18,14 @@ enum class DeviceRequest {
   emulated,  ///< what runs on GPUs, on a thread beside each rank
 };
 
+/// How steps are started on devices.
+enum class DeviceMode {
+  eager,  ///< work by work, once the ranks have agreed on sizes
+  graph,  ///< one launch for a step, with sizes that the devices know alone
+};
+
+constexpr const char* name_of(DeviceMode mode) { return mode == DeviceMode::eager ? "eager" : "graph"; }
+
 /// What the layers of a run are on: this rank's device, or, without one, its cores. Of one kind on all ranks.
 struct RunDevice {
   std::unique_ptr<Device> device;
@@ -34,7 +42,8 @@ std::string reason_against_devices(const RunOptions& options);
 void check_device(const RunOptions& options);
 
 /// Collective. Ranks on a node share its GPUs. Throws a shared InvalidInput, with the reason, where what is
-/// asked for is not there.
+/// asked for is not there. A GPU is the calling thread's current one from now on: this program's thread is
+/// nobody else's.
 RunDevice choose_run_device(Communicator& communicator, const RunOptions& options);
 
 }  // namespace moewe

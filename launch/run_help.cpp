@@ -118,6 +118,10 @@ po::options_description describe_ranks() {
       "what layers are on: cpu: cores (the default); gpu: the ranks of the node share its GPUs; auto: GPUs "
       "where the only node has some and the options are for them, else cores; emulated: what runs on GPUs, "
       "on a thread beside each rank")(
+      "device-mode", value_named("MODE"),
+      "how steps are started on devices: eager: one piece of work after the other, for sizes that the ranks "
+      "have agreed on (the default); graph: as one recorded graph, for at most as many tokens per rank as "
+      "the run's steps have, with nothing agreed before, and the same bits; not with --combine fast")(
       "timeout", value_named("SECONDS"),
       "end the job when a rank waits longer than this, and say who holds it up (default 120); SIGUSR1 asks "
       "where all ranks are");

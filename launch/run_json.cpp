@@ -174,6 +174,7 @@ std::string to_json(const RunResult& result) {
             {"device", result.device},
             {"device_name", text_or_null(result.device_name)},
             {"device_reason", result.device_reason},
+            {"device_mode", text_or_null(result.device_mode)},
             {"isa", result.isa},
             {"matmul_rows", result.matmul_rows},
             {"expert_matmuls", text_or_null(result.expert_matmuls)},

@@ -1,8 +1,10 @@
 #include "launch/run_layers.hpp"
 
 #include <fmt/format.h>
+#include <numeric>
 
 #include "benchmarks/harness.hpp"
+#include "comm/together.hpp"
 #include "launch/token_range.hpp"
 #include "runtime/expert_matmuls.hpp"
 
@@ -27,6 +29,7 @@ void RunLayers::load() {
   Communicator& communicator = engine_.communicator();
   if (device_ != nullptr)
     lane_.emplace(engine_, *device_, device_sizes(communicator, inputs_, options_, *device_));
+  if (device_ != nullptr && options_.device_mode == DeviceMode::graph) graph_lane_.emplace(engine_, *lane_);
   for (const std::size_t layer : inputs_.layers()) {
     Placement placement = inputs_.placement(layer, communicator.size());
     const auto weights = inputs_.model().weights(layer);
@@ -38,10 +41,34 @@ void RunLayers::load() {
                                                          std::move(placement), *weights, options_.layer));
     }
   }
+  if (!graph_lane_) return;
+  for (const auto& layer : on_device_)
+    graphs_.push_back(std::make_unique<GraphLayer>(*graph_lane_, *layer, inputs_.routing() != nullptr));
+}
+
+/// What ranks have not told one another in the step they do behind it, for the report.
+StepOutcome RunLayers::run_graph(std::size_t i, TokenRows x, const Routing* routing, std::span<float> y) {
+  GraphLayer& graph = *graphs_[i];
+  StepOutcome outcome;
+  outcome.begun = std::chrono::steady_clock::now();
+  outcome.seconds = bench::seconds_of([&] { graph.forward(x, routing, y, lane_->sizes().max_tokens); });
+  outcome.routings = {graph.routing()};
+  StepReport& report = outcome.report;
+  report.epoch = on_device_[i]->placement().epoch();
+  report.num_rounds = 1;
+  report.own_per_expert = count_assignments(graph.routing(), inputs_.spec().num_experts);
+  report.assignments_per_expert = report.own_per_expert;
+  engine_.communicator().all_reduce({.sums = report.assignments_per_expert, .minima = {}, .maxima = {}});
+  report.computed_per_slot.assign(graph.computed_per_slot().begin(), graph.computed_per_slot().end());
+  report.assignments_per_rank = all_gather_values(
+      engine_.communicator(),
+      std::accumulate(report.computed_per_slot.begin(), report.computed_per_slot.end(), std::int64_t{0}));
+  return outcome;
 }
 
 StepOutcome RunLayers::run_step(std::size_t i, TokenRows x, const Routing* routing, std::span<float> y) {
   if (device_ == nullptr) return moewe::run_step(*on_cores_[i], options_.overlap, x, routing, y);
+  if (!graphs_.empty()) return run_graph(i, x, routing, y);
   DeviceLayer& layer = *on_device_[i];
   StepOutcome outcome;
   outcome.begun = std::chrono::steady_clock::now();

@@ -11,6 +11,7 @@
 #include "launch/overlap_mode.hpp"
 #include "launch/run_inputs.hpp"
 #include "runtime/device_layer.hpp"
+#include "runtime/graph_layer.hpp"
 #include "runtime/moe_layer.hpp"
 
 namespace moewe {
@@ -44,6 +45,8 @@ class RunLayers {
   std::string expert_matmuls() const;
 
  private:
+  StepOutcome run_graph(std::size_t i, TokenRows x, const Routing* routing, std::span<float> y);
+
   Engine& engine_;
   const RunInputs& inputs_;
   const RunOptions& options_;
@@ -53,6 +56,8 @@ class RunLayers {
   std::vector<std::unique_ptr<MoeLayer>> on_cores_;
   std::optional<DeviceLane> lane_;
   std::vector<std::unique_ptr<DeviceLayer>> on_device_;
+  std::optional<GraphLane> graph_lane_;
+  std::vector<std::unique_ptr<GraphLayer>> graphs_;  // of each of them, where steps are graphs
 };
 
 }  // namespace moewe

@@ -11,6 +11,7 @@
 #include "launch/token_range.hpp"
 #include "runtime/device_lane.hpp"
 #include "runtime/device_weights.hpp"
+#include "runtime/graph_layer.hpp"
 #include "runtime/layer_memory.hpp"
 #include "runtime/rounds.hpp"
 
@@ -158,7 +159,7 @@ RunPlan plan_run(Engine& engine, const RunInputs& inputs, const LayerOptions& op
 }
 
 RunPlan plan_run_on_device(Engine& engine, const RunInputs& inputs, const DeviceSizes& sizes,
-                           std::size_t num_tokens) {
+                           std::size_t num_tokens, DeviceMode mode) {
   RunPlan plan = plan_tokens(engine, inputs, sizes.dtype, num_tokens);
   plan.remedies = remedies(inputs, sizes.dtype);
   for (std::size_t i = 0; i < inputs.layers().size(); ++i)
@@ -167,6 +168,13 @@ RunPlan plan_run_on_device(Engine& engine, const RunInputs& inputs, const Device
   const std::size_t num_ranks = engine.communicator().size();
   add_all(DeviceLane::plan_memory(sizes, num_ranks), plan.resident);
   plan.loading_bytes = DeviceWeights::loading_bytes(sizes.spec) + engine.initial_lane_bytes();
+  if (mode == DeviceMode::graph) {
+    add_all(GraphLane::plan_memory(sizes, {}, num_ranks), plan.resident);
+    const bool has_replicas = sizes.most_slots > sizes.spec.num_experts;
+    for (std::size_t i = 0; has_replicas && i < inputs.layers().size(); ++i)
+      plan.resident.add(GraphLane::graphs_name, GraphLayer::quota_bytes(sizes.most_slots));
+    return plan;
+  }
   const std::size_t arriving =
       inputs.tokens().num_tokens() * std::min(sizes.spec.router.top_k, sizes.num_slots);
   plan.least_step_bytes = plan.most_step_bytes = DeviceLane::plan_arrivals(sizes, arriving).total();

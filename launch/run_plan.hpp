@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "launch/run_device.hpp"
 #include "launch/run_inputs.hpp"
 #include "runtime/device_step.hpp"
 #include "runtime/engine.hpp"
@@ -27,9 +28,10 @@ struct RunPlan {
 RunPlan plan_run(Engine& engine, const RunInputs& inputs, const LayerOptions& options, std::size_t num_slots,
                  std::size_t num_tokens);
 
-/// The same for layers of these sizes on devices, whose memory counts like that of the host.
+/// The same for layers of these sizes on devices, whose memory counts like that of the host; with or without
+/// graphs.
 RunPlan plan_run_on_device(Engine& engine, const RunInputs& inputs, const DeviceSizes& sizes,
-                           std::size_t num_tokens);
+                           std::size_t num_tokens, DeviceMode mode);
 
 /// Collective. `limit` is what this rank may use. Where a rank needs more, prints the table of the one that
 /// lacks the most and throws a shared InvalidInput. Where a rank's steps might, limits the engine's memory on

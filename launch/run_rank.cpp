@@ -55,7 +55,7 @@ RunPlan plan_memory(Engine& engine, const RunInputs& inputs, const RunOptions& o
   RunPlan plan =
       device != nullptr
           ? plan_run_on_device(engine, inputs, device_sizes(communicator, inputs, options, *device),
-                               tokens.count)
+                               tokens.count, options.device_mode)
           : plan_run(engine, inputs, options.layer, placement.experts_of(rank).size(), tokens.count);
   if (options.timeline) {
     plan.resident.add(timeline_name, LatestRecords::bytes_for(Timeline::room_for(
@@ -199,12 +199,13 @@ RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptio
   result.device = device.kind();
   result.device_name = device.device ? device.device->description() : "";
   result.device_reason = device.reason;
+  result.device_mode = device.device ? name_of(options.device_mode) : "";
   result.matmul_rows =
       name_of(device.device ? Matmul::Rows::exact : loop.layers().on_cores().front()->matmul_rows().value());
   result.model = inputs.model().config().name;
   result.dtype = name_of(options.layer.dtype);
   result.combine = name_of(options.layer.combine);
-  result.split = name_of(options.layer.split);
+  result.split = options.device_mode == DeviceMode::graph ? "by rank" : name_of(options.layer.split);
   result.overlap = name_of(options.overlap);
   result.lanes = engine.num_lanes();
   result.routing = describe(options.routing);

@@ -33,6 +33,7 @@ struct RunResult {
   std::string device;         ///< that layers are on: "cpu", "gpu" or "emulated"
   std::string device_name;    ///< of rank 0, or empty
   std::string device_reason;  ///< for the choice
+  std::string device_mode;    ///< "eager" or "graph"; empty on cores
   std::string isa;
   std::string model;
   std::string dtype;

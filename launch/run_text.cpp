@@ -139,6 +139,25 @@ std::string saved_text(const RunResult& result) {
   return fmt::format("{}", fmt::join(saved, ", "));
 }
 
+std::string device_text(const RunResult& result) {
+  const std::string name = result.device_name.empty() ? "" : fmt::format(" ({})", result.device_name);
+  const std::string mode = result.device_mode.empty()      ? ""
+                           : result.device_mode == "graph" ? ", steps as graphs"
+                                                           : ", eager steps";
+  return fmt::format("{}{}: {}{}", result.device, name, result.device_reason, mode);
+}
+
+/// A graph's parts are not told apart.
+std::string phases_text(const RunResult& result) {
+  if (result.device_mode == "graph") return "of graphs are not told apart";
+  std::string phases;
+  for (std::size_t p = 0; p < num_phases; ++p) {
+    phases +=
+        fmt::format("{}{} {}", phases.empty() ? "" : ", ", phase_names[p], human_time(result.phase_times[p]));
+  }
+  return phases + " (per step, slowest rank of each)";
+}
+
 }  // namespace
 
 std::string RunResult::failures() const {
@@ -164,11 +183,6 @@ std::string RunResult::failures() const {
 
 std::string to_text(const RunResult& result) {
   const double step = percentile(result.step_times, 0.5);
-  std::string phases;
-  for (std::size_t p = 0; p < num_phases; ++p) {
-    phases +=
-        fmt::format("{}{} {}", phases.empty() ? "" : ", ", phase_names[p], human_time(result.phase_times[p]));
-  }
   std::string text;
   const auto line = [&](const char* what, const std::string& value) {
     text += fmt::format("  {:<12}{}\n", what, value);
@@ -182,9 +196,7 @@ std::string to_text(const RunResult& result) {
   line("begins with", start_text(result));
   line("ranks", fmt::format("{} on {}, {} each, {}", result.ranks, count(result.nodes, "node"),
                             threads_text(result), result.isa));
-  line("device", result.device_name.empty()
-                     ? fmt::format("{}: {}", result.device, result.device_reason)
-                     : fmt::format("{} ({}): {}", result.device, result.device_name, result.device_reason));
+  line("device", device_text(result));
   if (!result.expert_matmuls.empty()) line("experts", result.expert_matmuls);
   line("paths", path_counts(result));
   if (result.ranks > 1) line("because", path_reasons(result));
@@ -194,7 +206,7 @@ std::string to_text(const RunResult& result) {
   }
   line("step",
        fmt::format("{} median, {} p99", human_time(step), human_time(percentile(result.step_times, 0.99))));
-  line("phases", phases + " (per step, slowest rank of each)");
+  line("phases", phases_text(result));
   if (result.slow_rank) line("waits", describe(*result.slow_rank, result.step_times.size()));
   line("throughput", fmt::format("{}, experts {}", human(result.tokens_per_s(), "tokens/s"),
                                  human(result.expert_flops_per_s(), "FLOP/s")));

@@ -40,6 +40,9 @@ class DeviceLane {
   /// it. Throws a shared Error when ranks are on several nodes, when devices do not address one another or
   /// when a rank has no memory.
   DeviceLane(Engine& engine, Device& device, const DeviceSizes& sizes);
+
+  /// What a device still uses after a while is kept until the process ends: to free it would wait for ever.
+  ~DeviceLane();
   DeviceLane(const DeviceLane&) = delete;
   DeviceLane& operator=(const DeviceLane&) = delete;
 
@@ -69,6 +72,10 @@ class DeviceLane {
   void fork();
   void join();
 
+  /// Blocking, for a while: until the queues have done what uses memory of callers. False where they have
+  /// not.
+  bool let_go() noexcept;
+
   /// Blocking: until both queues have done all, or all ranks' flags have come to `generation`.
   void wait();
   void wait_for(Flag flag, std::uint64_t generation);
@@ -76,6 +83,8 @@ class DeviceLane {
  private:
   void name_places();
   void make_room(std::size_t num_assignments);
+
+  struct Kept;
 
   Communicator& communicator_;
   MemoryMeter& meter_;

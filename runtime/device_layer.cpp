@@ -218,10 +218,11 @@ void DeviceLayer::combine(const Tokens& tokens) {
   lane_.wait_for(DeviceLane::outputs_there, generation_);
   if (spec_.has_shared_expert()) lane_.join();
   queue.run(combine_tokens, {memory.addresses, is_fast ? nullptr : memory.weights, tokens.y,
-                             narrow(tokens.count), narrow(spec_.router.top_k), narrow(spec_.expert.hidden),
-                             options_.dtype, spec_.has_shared_expert()});
-  if (!tokens.y_on_host.empty()) queue.copy(tokens.y_on_host.data(), tokens.y, tokens.y_on_host.size_bytes());
+                             spec_.has_shared_expert() ? tokens.y : nullptr, narrow(tokens.count),
+                             narrow(spec_.router.top_k), narrow(spec_.expert.hidden), options_.dtype});
+  if (!tokens.y_on_host.empty()) queue.copy(pinned.y, tokens.y, tokens.y_on_host.size_bytes());
   lane_.wait();
+  std::copy_n(pinned.y, tokens.y_on_host.size(), tokens.y_on_host.data());
 }
 
 void DeviceLayer::settle() {

@@ -62,6 +62,11 @@ class DeviceLayer {
   const LayerOptions& options() const { return options_; }
   const Placement& placement() const { return placement_; }
 
+  /// For GraphLayer.
+  const DeviceWeights& weights() const { return *weights_; }
+  std::size_t number() const { return number_; }
+  bool has_own_experts() const { return !function_; }
+
   /// Of the step before, until the next begins; in host memory.
   const Routing& routing() const { return routing_; }
   const StepReport& report() const { return report_; }
@@ -105,10 +110,6 @@ class DeviceLayer {
   void give_back();
   void combine(const Tokens& tokens);
   void settle();
-
-  /// Of `rows` whose weights these are, through a hidden activation that lies at `hidden`.
-  struct Mlp;
-  void run_mlp(Queue& queue, const Mlp& mlp);
 
   Engine& engine_;
   DeviceLane& lane_;

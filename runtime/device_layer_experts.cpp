@@ -1,16 +1,15 @@
 #include <algorithm>
 #include <fmt/format.h>
 #include <numeric>
-#include <utility>
 
 #include "comm/error.hpp"
 #include "comm/together.hpp"
 #include "runtime/device_layer.hpp"
+#include "runtime/device_mlp.hpp"
 #include "runtime/expert_matmuls.hpp"
 #include "runtime/kernels/arrange_rows.hpp"
 #include "runtime/kernels/arrange_sources.hpp"
 #include "runtime/kernels/group_rows.hpp"
-#include "runtime/kernels/multiply_rows.hpp"
 #include "runtime/kernels/push_sums.hpp"
 
 // What a step computes for the rows that arrived, and for the shared expert.
@@ -22,20 +21,6 @@ std::uint32_t narrow(std::size_t count) { return static_cast<std::uint32_t>(coun
 
 }  // namespace
 
-/// Of the sizes that an expert has.
-struct DeviceLayer::Mlp {
-  ExpertShape shape;
-  DeviceExperts weights;
-  RowPlaces<const std::byte> inputs;
-  RowPlaces<std::byte> outputs;
-  std::byte* hidden;
-  Dtype output_dtype;
-  std::uint32_t num_slots;
-  std::uint32_t max_rows;
-  const std::uint32_t* first_row;
-  std::uint32_t* computed;
-};
-
 void DeviceLayer::start_shared_expert(const Tokens& tokens) {
   if (!spec_.has_shared_expert()) return;
   lane_.fork();
@@ -45,6 +30,7 @@ void DeviceLayer::start_shared_expert(const Tokens& tokens) {
                                {nullptr, tokens.x, lane_.sizes().row_bytes()},
                                {nullptr, reinterpret_cast<std::byte*>(tokens.y), hidden * sizeof(float)},
                                lane_.memory().shared_hidden,
+                               options_.dtype,
                                Dtype::f32,
                                1,
                                narrow(tokens.count),
@@ -93,6 +79,7 @@ void DeviceLayer::run_own_experts() {
                   {arrivals.inputs, nullptr, 0},
                   {arrivals.outputs, nullptr, 0},
                   arrivals.hidden,
+                  options_.dtype,
                   options_.dtype,
                   num_slots,
                   most,
@@ -199,32 +186,6 @@ void DeviceLayer::run_function_by_source() {
              arrangement_.capacity > 0 ? num_places_ : num_rows, slots, weights});
   queue.run(return_sources, {results, memory.first_place, memory.from_sources, memory.sources, row_bytes,
                              num_sources, narrow(num_places_)});
-}
-
-void DeviceLayer::run_mlp(Queue& queue, const Mlp& mlp) {
-  const Dtype dtype = options_.dtype;
-  MultiplyRows multiply{};
-  multiply.inputs = mlp.inputs;
-  multiply.outputs = {nullptr, mlp.hidden, mlp.shape.intermediate * bytes_of(dtype)};
-  multiply.weights = mlp.weights.in;
-  multiply.first_row = mlp.first_row;
-  multiply.num_slots = mlp.num_slots;
-  multiply.in = narrow(mlp.shape.hidden);
-  multiply.out = narrow(mlp.shape.intermediate);
-  multiply.max_rows = mlp.max_rows;
-  multiply.input_dtype = multiply.weight_dtype = multiply.output_dtype = dtype;
-  multiply.finish = mlp.shape.gated ? Finish::gated : Finish::activated;
-  multiply.activation = mlp.shape.activation;
-  queue.run(multiply_rows, multiply);
-
-  multiply.inputs = {nullptr, multiply.outputs.first, multiply.outputs.row_bytes};
-  multiply.outputs = mlp.outputs;
-  multiply.weights = mlp.weights.out;
-  multiply.computed = mlp.computed;
-  std::swap(multiply.in, multiply.out);
-  multiply.output_dtype = mlp.output_dtype;
-  multiply.finish = Finish::plain;
-  queue.run(multiply_rows, multiply);
 }
 
 }  // namespace moewe

@@ -71,6 +71,7 @@ PinnedStepMemory::PinnedStepMemory(const DeviceSizes& sizes, std::size_t num_ran
   first_assignment = arena.take<std::uint32_t>(num_ranks + 1);
   computed = arena.take<std::uint32_t>(sizes.num_slots);
   from_sources = arena.take<std::uint32_t>(num_ranks);
+  y = arena.take<float>(sizes.max_tokens * sizes.spec.expert.hidden);
 }
 
 }  // namespace moewe

@@ -101,6 +101,7 @@ struct PinnedStepMemory {
   std::uint32_t* first_assignment;  ///< [R + 1]
   std::uint32_t* computed;          ///< [slots]
   std::uint32_t* from_sources;      ///< [R]
+  float* y;                         ///< [T, hidden]
 
   PinnedStepMemory() = default;
   PinnedStepMemory(const DeviceSizes& sizes, std::size_t num_ranks, DeviceArena& arena);

@@ -71,12 +71,12 @@ std::vector<CUmemAccessDesc> readers_of(int device) {
 BlockRange::BlockRange(int device, std::size_t reserved, std::vector<CUmemAccessDesc> readers)
     : device_(device), readers_(std::move(readers)) {
   const CurrentDevice current(device_);
-  check_cuda(cudaFree(nullptr));  // the driver wants a context
   reserved_ = round_up(reserved, block_granularity(device_));
   check_cuda_driver(driver_memory().reserve(&begin_, reserved_, 0, 0, 0));
 }
 
 BlockRange::~BlockRange() {
+  const CurrentDevice current(device_, std::nothrow);
   if (mapped_ > 0) driver_memory().unmap(begin_, mapped_);
   driver_memory().free_addresses(begin_, reserved_);
 }

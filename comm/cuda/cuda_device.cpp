@@ -9,6 +9,7 @@
 #include "comm/cuda/current_device.hpp"
 #include "comm/cuda/growing_memory.hpp"
 #include "comm/error.hpp"
+#include "comm/recording_here.hpp"
 
 namespace moewe {
 namespace {
@@ -32,7 +33,10 @@ class OwnMemory : public SharedMemory {
     if (blocks > SIZE_MAX / sharing_granularity) check_cuda(cudaErrorMemoryAllocation);
     memory_ = allocate_on_device(blocks * sharing_granularity);
   }
-  ~OwnMemory() override { report_cuda(cudaFree(memory_)); }
+  ~OwnMemory() override {
+    const CurrentDevice current(device_, std::nothrow);
+    report_cuda(cudaFree(memory_));
+  }
   OwnMemory(const OwnMemory&) = delete;
   OwnMemory& operator=(const OwnMemory&) = delete;
 
@@ -62,7 +66,7 @@ class OwnMemory : public SharedMemory {
 
 class PeersMemory : public SharedMemory {
  public:
-  PeersMemory(int device, const MemoryHandle& handle) : handle_(handle) {
+  PeersMemory(int device, const MemoryHandle& handle) : device_(device), handle_(handle) {
     const CurrentDevice current(device);
     try {
       open();
@@ -72,7 +76,10 @@ class PeersMemory : public SharedMemory {
                                     "CUDA_VISIBLE_DEVICES names all of the node's GPUs for each rank");
     }
   }
-  ~PeersMemory() override { report_cuda(cudaIpcCloseMemHandle(memory_)); }
+  ~PeersMemory() override {
+    const CurrentDevice current(device_, std::nothrow);
+    report_cuda(cudaIpcCloseMemHandle(memory_));
+  }
   PeersMemory(const PeersMemory&) = delete;
   PeersMemory& operator=(const PeersMemory&) = delete;
 
@@ -88,26 +95,31 @@ class PeersMemory : public SharedMemory {
     check_cuda(cudaIpcOpenMemHandle(&memory_, ipc, cudaIpcMemLazyEnablePeerAccess));
   }
 
+  int device_;
   MemoryHandle handle_;
   void* memory_ = nullptr;
 };
 
 class RegisteredMemory : public ShownMemory {
  public:
-  RegisteredMemory(int device, std::byte* memory, std::size_t bytes) : memory_(memory) {
+  RegisteredMemory(int device, std::byte* memory, std::size_t bytes) : device_(device), memory_(memory) {
     const CurrentDevice current(device);
     check_cuda(cudaHostRegister(memory, bytes, cudaHostRegisterPortable | cudaHostRegisterMapped));
     const int code = cudaHostGetDevicePointer(&on_device_, memory, 0);
     if (code != cudaSuccess) report_cuda(cudaHostUnregister(memory));
     check_cuda(code);
   }
-  ~RegisteredMemory() override { report_cuda(cudaHostUnregister(memory_)); }
+  ~RegisteredMemory() override {
+    const CurrentDevice current(device_, std::nothrow);
+    report_cuda(cudaHostUnregister(memory_));
+  }
   RegisteredMemory(const RegisteredMemory&) = delete;
   RegisteredMemory& operator=(const RegisteredMemory&) = delete;
 
   std::byte* device_address() override { return static_cast<std::byte*>(on_device_); }
 
  private:
+  int device_;
   std::byte* memory_;
   void* on_device_ = nullptr;
 };
@@ -124,6 +136,7 @@ class CudaDevice : public Device {
   std::unique_ptr<Event> make_event() override { return std::make_unique<CudaEvent>(device_); }
 
   std::byte* allocate(MemoryKind kind, std::size_t bytes) override {
+    RecordingHere::forbid("making memory of a device");
     const CurrentDevice current(device_);
     if (kind == MemoryKind::device) return allocate_on_device(bytes);
     void* memory = nullptr;
@@ -131,10 +144,12 @@ class CudaDevice : public Device {
     return static_cast<std::byte*>(memory);
   }
   void free(MemoryKind kind, std::byte* memory) noexcept override {
+    const CurrentDevice current(device_, std::nothrow);
     report_cuda(kind == MemoryKind::device ? cudaFree(memory) : cudaFreeHost(memory));
   }
 
   std::unique_ptr<SharedMemory> share(std::size_t bytes, std::size_t reserved) override {
+    RecordingHere::forbid("sharing memory of a device");
     if (reserved > bytes && can_grow_memory(device_)) return make_growing_memory(device_, bytes, reserved);
     return std::make_unique<OwnMemory>(device_, bytes);
   }

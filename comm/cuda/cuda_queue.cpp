@@ -3,8 +3,10 @@
 #include <string>
 
 #include "comm/cuda/check.hpp"
+#include "comm/cuda/cuda_graph.hpp"
 #include "comm/cuda/stream_flags.hpp"
 #include "comm/error.hpp"
+#include "comm/recording_here.hpp"
 
 namespace moewe {
 namespace {
@@ -21,21 +23,31 @@ bool is_ready(cudaError_t code) {
 
 }  // namespace
 
-CudaEvent::CudaEvent(int device) {
+CudaEvent::CudaEvent(int device) : device_(device) {
   const CurrentDevice current(device);
   check_cuda(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming));
 }
 
-CudaEvent::~CudaEvent() { report_cuda(cudaEventDestroy(event_)); }
+CudaEvent::~CudaEvent() {
+  const CurrentDevice current(device_, std::nothrow);
+  report_cuda(cudaEventDestroy(event_));
+}
 
-bool CudaEvent::is_done() const { return is_ready(cudaEventQuery(event_)); }
+bool CudaEvent::is_done() const {
+  RecordingHere::forbid("asking an event whether it is done");
+  const CurrentDevice current(device_);
+  return is_ready(cudaEventQuery(event_));
+}
 
 CudaQueue::CudaQueue(int device) : device_(device) {
   const CurrentDevice current(device_);
   check_cuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
 }
 
-CudaQueue::~CudaQueue() { report_cuda(cudaStreamDestroy(stream_)); }
+CudaQueue::~CudaQueue() {
+  const CurrentDevice current(device_, std::nothrow);
+  report_cuda(cudaStreamDestroy(stream_));
+}
 
 void CudaQueue::copy(void* to, const void* from, std::size_t bytes) {
   if (bytes == 0) return;
@@ -59,17 +71,34 @@ void CudaQueue::wait_for(const Event& event) {
   check_cuda(cudaStreamWaitEvent(stream_, dynamic_cast<const CudaEvent&>(event).get(), 0));
 }
 
-void CudaQueue::set_flag(std::uint64_t* flag, std::uint64_t value) {
+void CudaQueue::set_flags(std::span<const FlagValue> flags) {
   const CurrentDevice current(device_);
-  set_flag_on(stream_, flag, value);
+  set_flags_on(stream_, flags);
 }
 
-void CudaQueue::wait_for_flag(const std::uint64_t* flag, std::uint64_t value) {
+void CudaQueue::wait_for_flags(std::span<const FlagValue> flags) {
   const CurrentDevice current(device_);
-  wait_for_flag_on(stream_, flag, value);
+  wait_for_flags_on(stream_, flags);
 }
 
-bool CudaQueue::is_idle() { return is_ready(cudaStreamQuery(stream_)); }
+std::unique_ptr<Graph> CudaQueue::record_graph(const std::function<void()>& work) {
+  const RecordingHere here;
+  StreamCapture capture(stream_, device_);
+  work();
+  return capture.finish();
+}
+
+void CudaQueue::launch(Graph& graph) {
+  RecordingHere::forbid("launching a graph");
+  const CurrentDevice current(device_);
+  check_cuda(cudaGraphLaunch(dynamic_cast<CudaGraph&>(graph).get(), stream_));
+}
+
+bool CudaQueue::is_idle() {
+  RecordingHere::forbid("asking a queue whether it is idle");
+  const CurrentDevice current(device_);
+  return is_ready(cudaStreamQuery(stream_));
+}
 
 StreamHandle CudaQueue::current_stream() {
   while_launching_.emplace(device_);

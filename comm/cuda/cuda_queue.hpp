@@ -19,6 +19,7 @@ class CudaEvent : public Event {
   cudaEvent_t get() const { return event_; }
 
  private:
+  int device_;
   cudaEvent_t event_ = nullptr;
 };
 
@@ -35,8 +36,10 @@ class CudaQueue : public Queue {
   void fill(void* to, unsigned char value, std::size_t bytes) override;
   void record(Event& event) override;
   void wait_for(const Event& event) override;
-  void set_flag(std::uint64_t* flag, std::uint64_t value) override;
-  void wait_for_flag(const std::uint64_t* flag, std::uint64_t value) override;
+  void set_flags(std::span<const FlagValue> flags) override;
+  void wait_for_flags(std::span<const FlagValue> flags) override;
+  std::unique_ptr<Graph> record_graph(const std::function<void()>& work) override;
+  void launch(Graph& graph) override;
   bool is_idle() override;
 
   cudaStream_t stream() const { return stream_; }

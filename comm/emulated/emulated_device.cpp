@@ -7,6 +7,7 @@
 
 #include "comm/emulated/emulated_queue.hpp"
 #include "comm/error.hpp"
+#include "comm/recording_here.hpp"
 #include "comm/shm/segment.hpp"
 
 namespace moewe {
@@ -56,6 +57,7 @@ class EmulatedDevice : public Device {
   std::unique_ptr<Event> make_event() override { return std::make_unique<EmulatedEvent>(); }
 
   std::byte* allocate(MemoryKind, std::size_t bytes) override {
+    RecordingHere::forbid("making memory of a device");
     const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
     void* memory = rounded < bytes ? nullptr : std::aligned_alloc(alignment, rounded);
     if (memory == nullptr) throw Error(ErrorKind::out_of_memory, "no memory on the emulated device");
@@ -64,6 +66,7 @@ class EmulatedDevice : public Device {
   void free(MemoryKind, std::byte* memory) noexcept override { std::free(memory); }
 
   std::unique_ptr<SharedMemory> share(std::size_t bytes, std::size_t reserved) override {
+    RecordingHere::forbid("sharing memory of a device");
     Segment segment(create_memfd(), Segment::Access::write, reserved);
     segment.grow(bytes);
     return std::make_unique<FileMemory>(std::move(segment));

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <thread>
 
+#include "comm/emulated/recording.hpp"
 #include "comm/queue.hpp"
 
 namespace moewe {
@@ -17,21 +18,32 @@ namespace moewe {
 struct EventCount {
   std::atomic<std::uint64_t> recorded{0};
   std::atomic<std::uint64_t> passed{0};
+
+  /// It never goes back, also where queues pass theirs in another order.
+  void pass(std::uint64_t number) {
+    std::uint64_t before = passed.load(std::memory_order_relaxed);
+    while (before < number && !passed.compare_exchange_weak(before, number, std::memory_order_acq_rel)) {
+    }
+  }
 };
 
 class EmulatedEvent : public Event {
  public:
-  bool is_done() const override {
-    return count_->passed.load(std::memory_order_acquire) >= count_->recorded.load(std::memory_order_relaxed);
-  }
+  bool is_done() const override;
   const std::shared_ptr<EventCount>& count() const { return count_; }
+
+  /// Where in a recording it was recorded last; null where that was in the work of a queue.
+  const std::shared_ptr<const Recording::Point>& point() const { return point_; }
+  void set_point(std::shared_ptr<const Recording::Point> point) { point_ = std::move(point); }
 
  private:
   std::shared_ptr<EventCount> count_ = std::make_shared<EventCount>();
+  std::shared_ptr<const Recording::Point> point_;
 };
 
 /// A queue on a thread of its own. Waits for events and flags hold that thread up, as they do a stream; the
-/// destructor ends them and drops what is behind them.
+/// destructor ends them and drops what is behind them. What a graph launches is done there too, branches one
+/// after the other.
 class EmulatedQueue : public Queue {
  public:
   EmulatedQueue() : worker_([this] { work(); }) {}
@@ -43,9 +55,14 @@ class EmulatedQueue : public Queue {
   void fill(void* to, unsigned char value, std::size_t bytes) override;
   void record(Event& event) override;
   void wait_for(const Event& event) override;
-  void set_flag(std::uint64_t* flag, std::uint64_t value) override;
-  void wait_for_flag(const std::uint64_t* flag, std::uint64_t value) override;
+  void set_flags(std::span<const FlagValue> flags) override;
+  void wait_for_flags(std::span<const FlagValue> flags) override;
+  std::unique_ptr<Graph> record_graph(const std::function<void()>& work) override;
+  void launch(Graph& graph) override;
   bool is_idle() override;
+
+  /// For Recording.
+  void stop_recording() { recording_.reset(); }
 
  protected:
   StreamHandle current_stream() override { return nullptr; }
@@ -56,9 +73,15 @@ class EmulatedQueue : public Queue {
   void work();
   bool take(std::function<void()>& next);
 
-  /// On the worker: returns once `ready()` is true, or throws Abandoned at the queue's end.
+  void join(const Recording::Point& point);
+
+  /// On a worker: returns once `ready()` is true, or throws Abandoned at the end of the worker's queue.
   template <typename Ready>
-  void stall_until(Ready&& ready);
+  static void stall_until(Ready&& ready);
+
+  static thread_local EmulatedQueue* of_this_worker;
+
+  std::shared_ptr<Recording> recording_;  // that what is enqueued becomes part of
 
   std::mutex mutex_;
   std::condition_variable has_work_;

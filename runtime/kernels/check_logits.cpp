@@ -9,7 +9,7 @@ namespace moewe {
 namespace {
 
 void check_on_host(const CheckLogits& work) {
-  for (std::size_t i = 0; i < std::size_t{work.num_tokens} * work.num_experts; ++i) {
+  for (std::size_t i = 0; i < std::size_t{work.num_tokens.value()} * work.num_experts; ++i) {
     if (std::isfinite(work.logits[i])) continue;
     work.logits[i] = 0.0F;
     *work.bad_token = std::min(*work.bad_token, static_cast<std::uint32_t>(i / work.num_experts));

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "comm/queue.hpp"
+#include "runtime/kernels/device_count.hpp"
 
 namespace moewe {
 
@@ -11,7 +12,7 @@ namespace moewe {
 struct CheckLogits {
   float* logits;             ///< [num_tokens, num_experts]
   std::uint32_t* bad_token;  ///< becomes that token, where it is lower than what stands there
-  std::uint32_t num_tokens;
+  DeviceCount num_tokens;
   std::uint32_t num_experts;
 };
 

@@ -11,7 +11,7 @@ namespace {
 
 void choose_on_host(const ChooseSlots& work) {
   std::vector<std::uint32_t> num_dealt(work.num_experts, 0);
-  for (std::size_t i = 0; i < work.num_assignments; ++i) {
+  for (std::size_t i = 0; i < work.num_assignments.value(); ++i) {
     const ExpertId expert = work.experts[i];
     const auto e = static_cast<std::uint32_t>(index(expert));
     work.slots[i] = expert == no_expert ? no_slot : slot_of(work, e, num_dealt[e]++);

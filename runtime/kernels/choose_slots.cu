@@ -13,10 +13,11 @@ constexpr unsigned int threads = 256;
 __global__ void choose(ChooseSlots work) {
   const std::uint32_t expert = blockIdx.x;
   const bool is_for_dropped = expert == work.num_experts;
+  const std::uint32_t count = work.num_assignments.value();
   std::uint32_t num_dealt = 0;
-  for (std::uint32_t first = 0; first < work.num_assignments; first += threads) {
+  for (std::uint32_t first = 0; first < count; first += threads) {
     const std::uint32_t i = first + threadIdx.x;
-    const std::int32_t mine = i < work.num_assignments ? static_cast<std::int32_t>(work.experts[i]) : -2;
+    const std::int32_t mine = i < count ? static_cast<std::int32_t>(work.experts[i]) : -2;
     if (is_for_dropped) {
       if (mine == -1) work.slots[i] = no_slot;
       continue;
@@ -32,7 +33,7 @@ __global__ void choose(ChooseSlots work) {
 }  // namespace
 
 int launch_choose_slots(const ChooseSlots& work, StreamHandle stream) {
-  if (work.num_assignments == 0) return cudaSuccess;
+  if (work.num_assignments.at_most == 0) return cudaSuccess;
   return start(choose, work.num_experts + 1, threads, 0, stream, work);
 }
 

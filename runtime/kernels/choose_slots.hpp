@@ -5,6 +5,7 @@
 
 #include "comm/queue.hpp"
 #include "placement/expert_id.hpp"
+#include "runtime/kernels/device_count.hpp"
 
 namespace moewe {
 
@@ -21,7 +22,7 @@ struct ChooseSlots {
   const std::uint32_t* first_slot;  ///< [num_experts + 1]
   const std::int64_t* quotas;  ///< [first_slot[num_experts]], this rank's, enough; null if no expert has two
   std::uint32_t* slots;        ///< [num_assignments]
-  std::uint32_t num_assignments;
+  DeviceCount num_assignments;
   std::uint32_t num_experts;
 };
 

@@ -18,11 +18,12 @@ float combine_element(const CombineTokens& work, std::size_t token, std::size_t 
 
 template <typename Value>
 void combine_as(const CombineTokens& work) {
-  for (std::size_t token = 0; token < work.num_tokens; ++token) {
+  for (std::size_t token = 0; token < work.num_tokens.value(); ++token) {
     float* const y = work.y + token * work.hidden;
+    const float* const addend = work.addend == nullptr ? nullptr : work.addend + token * work.hidden;
     for (std::size_t column = 0; column < work.hidden; ++column) {
       const float sum = combine_element<Value>(work, token, column);
-      y[column] = work.add_to_y ? add_product(sum, 1.0F, y[column]) : sum;
+      y[column] = addend == nullptr ? sum : add_product(sum, 1.0F, addend[column]);
     }
   }
 }

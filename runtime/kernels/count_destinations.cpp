@@ -7,10 +7,11 @@ namespace moewe {
 namespace {
 
 void count_on_host(const CountDestinations& work) {
+  const std::size_t num_tokens = work.num_tokens.value();
   for (std::uint32_t rank = 0; rank < work.num_ranks; ++rank) {
     work.rows[rank] = 0;
     work.assignments[rank] = 0;
-    for (std::size_t token = 0; token < work.num_tokens; ++token) {
+    for (std::size_t token = 0; token < num_tokens; ++token) {
       const std::uint32_t count =
           assignments_to(rank, work.slots + token * work.top_k, work.top_k, work.slot_rank);
       work.rows[rank] += count > 0 ? 1 : 0;

@@ -14,9 +14,10 @@ __global__ void count(CountDestinations work) {
   __shared__ unsigned int num_assignments;
   if (threadIdx.x == 0) num_rows = num_assignments = 0;
   __syncthreads();
+  const std::uint32_t num_tokens = work.num_tokens.value();
   unsigned int rows = 0;
   unsigned int assignments = 0;
-  for (std::uint32_t token = threadIdx.x; token < work.num_tokens; token += threads) {
+  for (std::uint32_t token = threadIdx.x; token < num_tokens; token += threads) {
     const std::uint32_t* const slots = work.slots + static_cast<std::size_t>(token) * work.top_k;
     const std::uint32_t mine = assignments_to(blockIdx.x, slots, work.top_k, work.slot_rank);
     rows += mine > 0 ? 1 : 0;

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "comm/queue.hpp"
+#include "runtime/kernels/device_count.hpp"
 
 namespace moewe {
 
@@ -16,7 +17,7 @@ struct CountDestinations {
   const std::uint32_t* slot_rank;  ///< of every slot, its rank
   std::uint32_t* rows;             ///< [num_ranks]
   std::uint32_t* assignments;      ///< [num_ranks]
-  std::uint32_t num_tokens;
+  DeviceCount num_tokens;
   std::uint32_t top_k;
   std::uint32_t num_ranks;
 };

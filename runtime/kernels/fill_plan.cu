@@ -27,12 +27,13 @@ __global__ void fill(FillPlan work) {
   PlannedAssignment* planned =
       work.planned + write_first(work.assignments, work.first_assignment, work.num_ranks);
   __syncthreads();
+  const std::uint32_t num_tokens = work.num_tokens.value();
   std::uint32_t row = 0;
-  for (std::uint32_t first = 0; first < work.num_tokens; first += threads) {
+  for (std::uint32_t first = 0; first < num_tokens; first += threads) {
     const std::uint32_t token = first + threadIdx.x;
     const std::uint32_t* const slots = work.slots + static_cast<std::size_t>(token) * work.top_k;
     const std::uint32_t count =
-        token < work.num_tokens ? assignments_to(rank, slots, work.top_k, work.slot_rank) : 0;
+        token < num_tokens ? assignments_to(rank, slots, work.top_k, work.slot_rank) : 0;
     std::uint32_t num_rows = 0;
     std::uint32_t num_assignments = 0;
     const std::uint32_t rows_before = sum_before<threads>(count > 0 ? 1 : 0, num_rows);

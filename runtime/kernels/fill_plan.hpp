@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "comm/queue.hpp"
+#include "runtime/kernels/device_count.hpp"
 #include "runtime/planned_assignment.hpp"
 
 namespace moewe {
@@ -23,7 +24,7 @@ struct FillPlan {
   std::uint32_t* first_assignment;     ///< [num_ranks + 1]
   std::uint32_t* tokens;               ///< [first_row[num_ranks]]
   PlannedAssignment* planned;          ///< [first_assignment[num_ranks]]
-  std::uint32_t num_tokens;
+  DeviceCount num_tokens;
   std::uint32_t top_k;
   std::uint32_t num_ranks;
 };

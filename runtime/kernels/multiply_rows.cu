@@ -27,7 +27,7 @@ int launch_bf16(const MultiplyRows& work, StreamHandle stream) {
 }  // namespace
 
 int launch_multiply_rows(const MultiplyRows& work, StreamHandle stream) {
-  if (work.max_rows == 0 || work.out == 0) return cudaSuccess;
+  if (work.max_rows == 0 || work.num_slots == 0 || work.out == 0) return cudaSuccess;
   if (work.weight_dtype == Dtype::f32)
     return work.input_dtype == Dtype::f32 ? launch_f32<float>(work, stream) : launch_f32<Bf16>(work, stream);
   if (work.input_dtype == Dtype::f32) return cudaErrorInvalidValue;

@@ -47,7 +47,7 @@ void choose(const float* selection, std::uint32_t num_experts, std::size_t top_k
 
 void route_on_host(const RouteTokens& work) {
   const RouterSpec& spec = work.spec;
-  for (std::size_t token = 0; token < work.num_tokens; ++token) {
+  for (std::size_t token = 0; token < work.num_tokens.value(); ++token) {
     float* const scores = work.scores + token * work.num_experts;
     float* const selection = work.selection + token * work.num_experts;
     ExpertId* const experts = work.experts + token * spec.top_k;

@@ -76,6 +76,7 @@ __device__ void choose(const RouteTokens& work, const Token& token, ExpertId* ex
 
 /// One token per block, which is a warp.
 __global__ void route(RouteTokens work) {
+  if (blockIdx.x >= work.num_tokens.value()) return;
   float* const memory = shared_bytes<float>();
   const Token token{memory, memory + work.num_experts, memory + 2 * work.num_experts, threadIdx.x};
   const std::size_t first = static_cast<std::size_t>(blockIdx.x) * work.num_experts;
@@ -100,9 +101,9 @@ __global__ void route(RouteTokens work) {
 }  // namespace
 
 int launch_route_tokens(const RouteTokens& work, StreamHandle stream) {
-  if (work.num_tokens == 0) return cudaSuccess;
+  if (work.num_tokens.at_most == 0) return cudaSuccess;
   const std::size_t bytes = (2 * work.num_experts + work.spec.num_groups) * sizeof(float);
-  return start(route, work.num_tokens, lanes, bytes, stream, work);
+  return start(route, work.num_tokens.at_most, lanes, bytes, stream, work);
 }
 
 }  // namespace moewe

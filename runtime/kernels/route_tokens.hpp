@@ -5,6 +5,7 @@
 
 #include "comm/queue.hpp"
 #include "placement/expert_id.hpp"
+#include "runtime/kernels/device_count.hpp"
 #include "runtime/layer_spec.hpp"
 
 namespace moewe {
@@ -21,7 +22,7 @@ struct RouteTokens {
   float* scores;                ///< the same shape: without bias, of all experts; may not be `selection`
   ExpertId* experts;            ///< [num_tokens, top_k], best first
   float* weights;               ///< [num_tokens, top_k]
-  std::uint32_t num_tokens;
+  DeviceCount num_tokens;
   std::uint32_t num_experts;
   RouterSpec spec;
 };

@@ -183,9 +183,14 @@ class DeviceStep {
         outputs[assignment.token * top_k + assignment.k] = region(rank) + outputs_at + i * row_bytes;
       }
     }
-    const CombineTokens sum{work_.put(outputs), plan_.weights, work_.room<float>(tokens_.count * hidden),
-                            plan_.num_tokens,   top_k,         hidden,
-                            Dtype::f32,         false};
+    const CombineTokens sum{work_.put(outputs),
+                            plan_.weights,
+                            work_.room<float>(tokens_.count * hidden),
+                            nullptr,
+                            plan_.num_tokens,
+                            top_k,
+                            hidden,
+                            Dtype::f32};
     communicator_.barrier();  // nobody allocates while others' queues wait for its flags
     for (std::size_t rank = 0; rank < num_ranks(); ++rank)
       memory_.wait_for(work_.queue(), rank_at(rank), outputs_there, 1);

@@ -102,7 +102,7 @@ inline LogitsResult run(const LogitsCase& c, Device& device) {
   DeviceWork work(device);
   float* const logits = work.put(c.logits);
   std::uint32_t* const bad_token = work.put(std::vector<std::uint32_t>{c.num_tokens});
-  work.queue().run(check_logits, {logits, bad_token, c.num_tokens, c.num_experts});
+  work.queue().run(check_logits, {logits, bad_token, known_to_one(work, c.num_tokens), c.num_experts});
   return {work.get(logits, c.logits.size()), work.get(bad_token, 1)};
 }
 

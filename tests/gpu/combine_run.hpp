@@ -51,11 +51,11 @@ inline std::vector<float> run(const CombineCase& c, Device& device) {
   arguments.outputs = work.put(outputs);
   arguments.weights = shape.is_weighted ? work.put(c.weights) : nullptr;
   arguments.y = work.put(c.y, shape.shift);
-  arguments.num_tokens = static_cast<std::uint32_t>(shape.num_tokens);
+  arguments.num_tokens = known_to_one(work, static_cast<std::uint32_t>(shape.num_tokens));
   arguments.top_k = static_cast<std::uint32_t>(shape.top_k);
   arguments.hidden = static_cast<std::uint32_t>(shape.hidden);
   arguments.dtype = shape.dtype;
-  arguments.add_to_y = shape.add_to_y;
+  arguments.addend = shape.add_to_y ? arguments.y : nullptr;
   work.queue().run(combine_tokens, arguments);
   return work.get(arguments.y, c.y.size());
 }

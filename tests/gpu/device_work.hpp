@@ -9,6 +9,7 @@
 
 #include "comm/device.hpp"
 #include "comm/device_buffer.hpp"
+#include "runtime/kernels/device_count.hpp"
 
 namespace moewe::test {
 
@@ -63,5 +64,10 @@ class DeviceWork {
   std::unique_ptr<Queue> queue_;
   std::vector<DeviceBuffer> buffers_;
 };
+
+/// So many; where that is odd, the device alone knows, and the host a bound.
+inline DeviceCount known_to_one(DeviceWork& work, std::uint32_t count) {
+  return count % 2 == 0 ? count : DeviceCount(work.put(std::vector{count}), count + 6);
+}
 
 }  // namespace moewe::test

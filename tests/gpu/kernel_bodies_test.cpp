@@ -17,8 +17,12 @@ class BodyQueue : public Queue {
   void fill(void* to, unsigned char value, std::size_t bytes) override { std::memset(to, value, bytes); }
   void record(Event&) override {}
   void wait_for(const Event&) override {}
-  void set_flag(std::uint64_t* flag, std::uint64_t value) override { *flag = value; }
-  void wait_for_flag(const std::uint64_t*, std::uint64_t) override {}
+  void set_flags(std::span<const FlagValue> flags) override {
+    for (const FlagValue& one : flags) *one.flag = one.value;
+  }
+  void wait_for_flags(std::span<const FlagValue>) override {}
+  std::unique_ptr<Graph> record_graph(const std::function<void()>&) override { return nullptr; }
+  void launch(Graph&) override {}
   bool is_idle() override { return true; }
 
  protected:

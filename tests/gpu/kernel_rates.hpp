@@ -28,6 +28,10 @@ std::vector<Rate> measure_rates(Device& device);
 /// each beside a dense matmul of cuBLAS, and with few beside the copy, which took so many GB/s.
 std::vector<Rate> measure_matmuls(Device& device, double copy);
 
+/// Of a decode step on one rank: 128 tokens, top-8 of those 32 experts, kernel by kernel and as one graph, by
+/// what its kernels have to move at least, beside the copy. Not yet run on a GPU.
+std::vector<Rate> measure_steps(Device& device, double copy);
+
 /// The same experts with 512 rows each by cuBLAS's grouped matmuls, beside a dense one that reached so many
 /// TFLOP/s; and how many of their cases differ from the twin. None where there is no cuBLAS.
 std::vector<Rate> measure_groups(Device& device, double dense);

@@ -37,6 +37,7 @@ void print_rates(Device& gpu) {
   const std::vector<test::Rate> matmuls = test::measure_matmuls(gpu, rates.front().value);
   print(matmuls);
   print(test::measure_groups(gpu, matmuls.front().value));
+  print(test::measure_steps(gpu, rates.front().value));
 }
 
 }  // namespace

@@ -83,7 +83,7 @@ struct PlanResult {
 
 /// Of the plan's kernels one after the other, without a look at what each yields.
 inline FillPlan enqueue_plan(const PlanCase& c, DeviceWork& work) {
-  const auto num_tokens = static_cast<std::uint32_t>(c.shape.num_tokens);
+  const DeviceCount num_tokens = known_to_one(work, static_cast<std::uint32_t>(c.shape.num_tokens));
   const auto top_k = static_cast<std::uint32_t>(c.shape.top_k);
   const auto num_ranks = static_cast<std::uint32_t>(c.shape.num_ranks);
   const std::size_t num_assignments = c.experts.size();
@@ -91,7 +91,7 @@ inline FillPlan enqueue_plan(const PlanCase& c, DeviceWork& work) {
                            work.put(c.first_slot),
                            c.quotas.empty() ? nullptr : work.put(c.quotas),
                            work.room<std::uint32_t>(num_assignments),
-                           num_tokens * top_k,
+                           known_to_one(work, static_cast<std::uint32_t>(num_assignments)),
                            static_cast<std::uint32_t>(c.shape.num_experts)};
   const CountDestinations count{choose.slots,
                                 work.put(c.slot_rank),

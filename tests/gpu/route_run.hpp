@@ -38,7 +38,7 @@ inline RouteResult run(const RouteCase& c, Device& device) {
                               work.room<float>(c.logits.size()),
                               work.room<ExpertId>(num_choices),
                               work.room<float>(num_choices),
-                              static_cast<std::uint32_t>(c.num_tokens),
+                              known_to_one(work, static_cast<std::uint32_t>(c.num_tokens)),
                               static_cast<std::uint32_t>(c.num_experts),
                               c.spec};
   work.queue().run(route_tokens, arguments);

@@ -9,6 +9,7 @@
 #include "tests/gpu/arrival_run.hpp"
 #include "tests/gpu/checksum_run.hpp"
 #include "tests/gpu/combine_run.hpp"
+#include "tests/gpu/guard_run.hpp"
 #include "tests/gpu/multiply_run.hpp"
 #include "tests/gpu/plan_run.hpp"
 #include "tests/gpu/quantise_run.hpp"
@@ -65,6 +66,12 @@ inline bool is_same(const QuantiseResult& a, const QuantiseResult& b) {
          is_same(a.pushed, b.pushed);
 }
 
+/// None of it has padding.
+inline bool is_same(const GuardResult& a, const GuardResult& b) {
+  return is_same(std::vector{a.state}, std::vector{b.state}) && is_same(a.words, b.words) &&
+         is_same(a.records, b.records);
+}
+
 /// Where sums are rounded in another way, values are near: activated ones, of sums below 10.
 inline bool is_same(const MultiplyResult& a, const MultiplyResult& b) {
   if (!is_same(a.computed, b.computed) || a.size() != b.size()) return false;
@@ -93,19 +100,21 @@ Comparison compare(const char* kernels, const std::vector<Case>& cases, Device& 
 }
 
 inline std::vector<Comparison> compare_all(Device& device, Device& twin) {
-  return {compare("combine_tokens", combine_cases(), device, twin),
-          compare("choose_slots, count_destinations, fill_plan, push_rows", plan_cases(), device, twin),
-          compare("push_plan, group_rows, address_outputs", arrival_cases(), device, twin),
-          compare("push_sums, address_outputs of sums", sums_cases(), device, twin),
-          compare("arrange_rows, return_rows", arrange_cases(), device, twin),
-          compare("arrange_sources, return_sources", sources_cases(), device, twin),
-          compare("check_logits", logits_cases(), device, twin),
-          compare("route_tokens", route_cases(), device, twin),
-          compare("activate_rows", activate_cases(), device, twin),
-          compare("multiply_rows", multiply_cases(), device, twin),
-          {"multiply_rows, row by row", multiply_cases().size(), count_dependent_rows(device)},
-          compare("checksum_rows", checksum_cases(), device, twin),
-          compare("quantise_rows, dequantise_rows, push_quantised", quantise_cases(), device, twin)};
+  return {
+      compare("combine_tokens", combine_cases(), device, twin),
+      compare("choose_slots, count_destinations, fill_plan, push_rows", plan_cases(), device, twin),
+      compare("push_plan, group_rows, address_outputs", arrival_cases(), device, twin),
+      compare("push_sums, address_outputs of sums", sums_cases(), device, twin),
+      compare("arrange_rows, return_rows", arrange_cases(), device, twin),
+      compare("arrange_sources, return_sources", sources_cases(), device, twin),
+      compare("check_logits", logits_cases(), device, twin),
+      compare("route_tokens", route_cases(), device, twin),
+      compare("open_step, check_choices, admit_tokens, tell_ranks, close_step", guard_cases(), device, twin),
+      compare("activate_rows", activate_cases(), device, twin),
+      compare("multiply_rows", multiply_cases(), device, twin),
+      {"multiply_rows, row by row", multiply_cases().size(), count_dependent_rows(device)},
+      compare("checksum_rows", checksum_cases(), device, twin),
+      compare("quantise_rows, dequantise_rows, push_quantised", quantise_cases(), device, twin)};
 }
 
 }  // namespace moewe::test

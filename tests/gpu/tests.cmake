@@ -31,7 +31,7 @@ moewe_run_on_gpu(contracts_device.gpu "" contracts_loopback --gtest_filter=Devic
 moewe_run_on_gpu(contracts_device.gpu.3ranks mpi ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} 3 ${MOEWE_MPIEXEC_FLAGS}
   $<TARGET_FILE:contracts_mpi> --gtest_filter=Device*)
 if(MOEWE_HAS_CUDA AND NOT MOEWE_SANITIZE)
-  add_executable(kernels_on_gpu gpu/kernels_on_gpu.cpp gpu/kernel_rates.cpp gpu/matmul_rates.cpp gpu/grouped_rates.cpp gpu/dense_rate.cpp)
+  add_executable(kernels_on_gpu gpu/kernels_on_gpu.cpp gpu/kernel_rates.cpp gpu/matmul_rates.cpp gpu/step_rates.cpp gpu/grouped_rates.cpp gpu/dense_rate.cpp)
   target_link_libraries(kernels_on_gpu PRIVATE moewe::runtime moewe_build_flags)
   add_test(NAME kernels.gpu COMMAND kernels_on_gpu)
 else()

@@ -65,12 +65,39 @@ TEST(OnDevices, ForcedRoutingsAndSeveralStepsBalance) {
   EXPECT_EQ(results_of(threads(5), options)["output_sha256"], on_one["output_sha256"]);
 }
 
+/// Recorded outputs and the hash of eager steps; memory as planned.
+TEST(OnDevices, StepsAsGraphsHaveTheResultsOfEagerOnes) {
+  const std::string options = shipped().run_recorded() + " --dtype bf16 --device emulated --device-mode ";
+  const nlohmann::json eager = results_of(threads(1), options + "eager");
+  EXPECT_EQ(eager["device_mode"], "eager");
+  for (const Ranks count : {threads(3), processes(4)}) {
+    const nlohmann::json graphs = results_of(count, options + "graph");
+    EXPECT_EQ(graphs["device_mode"], "graph");
+    EXPECT_EQ(graphs["output_sha256"], eager["output_sha256"]) << describe(count);
+    EXPECT_EQ(graphs["verify"]["mismatched"], 0);
+    EXPECT_GT(graphs["verify"]["compared_rows"], 0);
+    EXPECT_EQ(graphs["ledger"]["lost"], 0);
+    EXPECT_EQ(graphs["ledger"]["computed"], eager["ledger"]["computed"]);
+    EXPECT_LE(graphs["memory"]["peak_bytes"], graphs["memory"]["planned_bytes"]);
+  }
+  const std::string forced =
+      "run --model custom --hidden 48 --intermediate 40 --experts 12 --topk 3 "
+      "--activation relu --steps 3 --tokens 61 --routing zipf:1 --device emulated --device-mode ";
+  EXPECT_EQ(results_of(threads(5), forced + "graph")["output_sha256"],
+            results_of(threads(5), forced + "eager")["output_sha256"]);
+}
+
 TEST(OnDevices, WhatIsNotThereIsRefused) {
   const std::string run = shipped().run() + " --tokens 4 --device ";
-  expect_refusals({{run + "toaster", "--device"},
-                   {run + "emulated --capacity-factor 1", "--capacity-factor is for --device cpu"},
-                   {run + "gpu --rebalance auto", "--rebalance is for --device cpu"},
-                   {run + "emulated --memory-limit 1KiB", "the run needs"}});
+  expect_refusals(
+      {{run + "toaster", "--device"},
+       {run + "emulated --capacity-factor 1", "--capacity-factor is for --device cpu"},
+       {run + "emulated --device-mode graph --combine fast", "--combine fast is not for --device-mode graph"},
+       {run + "cpu --device-mode graph", "--device-mode graph is for --device gpu"},
+       {run + "auto --device-mode graph", "--device-mode graph is for --device gpu"},
+       {run + "emulated --device-mode grape", "--device-mode"},
+       {run + "gpu --rebalance auto", "--rebalance is for --device cpu"},
+       {run + "emulated --memory-limit 1KiB", "the run needs"}});
   const test::ProgramResult on_gpu = test::run_moewe(run + "gpu");
   if (on_gpu.exit_code == 0) GTEST_SKIP() << "there is a GPU";
   EXPECT_EQ(on_gpu.exit_code, 2) << on_gpu.output;

@@ -122,8 +122,10 @@ class StreamOnHost : public Queue {
   void fill(void* to, unsigned char value, std::size_t bytes) override { std::memset(to, value, bytes); }
   void record(Event&) override {}
   void wait_for(const Event&) override {}
-  void set_flag(std::uint64_t*, std::uint64_t) override {}
-  void wait_for_flag(const std::uint64_t*, std::uint64_t) override {}
+  void set_flags(std::span<const FlagValue>) override {}
+  void wait_for_flags(std::span<const FlagValue>) override {}
+  std::unique_ptr<Graph> record_graph(const std::function<void()>&) override { return nullptr; }
+  void launch(Graph&) override {}
   bool is_idle() override { return true; }
 
   StreamHandle handle() { return reinterpret_cast<StreamHandle>(this); }

@@ -15,6 +15,7 @@
 #include "tests/gpu/arrival_run.hpp"
 #include "tests/gpu/checksum_run.hpp"
 #include "tests/gpu/combine_run.hpp"
+#include "tests/gpu/guard_run.hpp"
 #include "tests/gpu/multiply_run.hpp"
 #include "tests/gpu/plan_run.hpp"
 #include "tests/gpu/route_run.hpp"
@@ -48,6 +49,33 @@ TEST(Kernels, CombineTokensHasTheBitsOfCombine) {
   const auto device = emulated();
   for (const test::CombineCase& c : test::combine_cases())
     EXPECT_EQ(test::run(c, *device), combined_without_a_device(c)) << "hidden " << c.shape.hidden;
+}
+
+TEST(Kernels, AGuardNamesTheFirstBoundThatIsBrokenAndWritesNothingThen) {
+  const auto device = emulated();
+  const std::vector<std::pair<StepBound, std::uint32_t>> expected{
+      {StepBound::none, 0},     {StepBound::none, 0},       {StepBound::none, 0},
+      {StepBound::tokens, 17},  {StepBound::none, 0},       {StepBound::choices, 5},
+      {StepBound::choices, 5},  {StepBound::choices, 7},    {StepBound::arrivals, 41},
+      {StepBound::ledger, 2},   {StepBound::ledger, 1},     {StepBound::sequence, 6},
+      {StepBound::sequence, 7}, {StepBound::arrivals, 1000}};
+  const std::vector<test::GuardCase> cases = test::guard_cases();
+  ASSERT_EQ(cases.size(), expected.size());
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    SCOPED_TRACE(i);
+    const test::GuardResult result = test::run(cases[i], *device);
+    const StepRecord& record = result.records[7 % 4];
+    EXPECT_EQ(record.step, 7U);
+    EXPECT_EQ(record.broken, expected[i].first);
+    EXPECT_EQ(record.value, expected[i].second);
+    const bool is_written = expected[i].first == StepBound::none;
+    EXPECT_EQ(result.state.num_written, is_written ? cases[i].num_tokens : 0);
+    if (is_written) continue;
+    const std::uint32_t elsewhere = cases[i].other_bucket == 16 ? cases[i].rank_elsewhere : 0;
+    EXPECT_EQ(record.rank, record.broken == StepBound::sequence ? elsewhere : cases[i].num_ranks / 2);
+    EXPECT_EQ(record.other, (GraphName{3, record.broken == StepBound::sequence ? cases[i].other_bucket
+                                                                               : cases[i].most_tokens}));
+  }
 }
 
 Placement placement_of(const test::PlanCase& c) {

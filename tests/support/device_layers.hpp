@@ -16,6 +16,7 @@ class LayerOnDevice {
   struct Options {
     LayerOptions layer{};
     std::size_t max_tokens = 256;
+    std::size_t num_slots = 0;  ///< of a layer on this rank, where there are more than the placement has
     EngineOptions engine{};
     DeviceExpertFunction function{};  ///< instead of generated weights
     RowArrangement arrangement{};     ///< for it
@@ -29,7 +30,7 @@ class LayerOnDevice {
         spec,
         options.layer.dtype,
         options.max_tokens,
-        placement.experts_of(engine_.communicator().rank()).size(),
+        std::max(options.num_slots, placement.experts_of(engine_.communicator().rank()).size()),
         placement.num_slots(),
         options.layer.combine,
         choose_expert_matmuls(*side_.device, spec, options.layer.dtype, options.layer.combine).may_group};
@@ -44,6 +45,7 @@ class LayerOnDevice {
   /// False where there is no GPU to run on.
   explicit operator bool() const { return side_.device != nullptr; }
   DeviceLayer* operator->() { return &*layer_; }
+  const DeviceLayer* operator->() const { return &*layer_; }
   Engine& engine() { return engine_; }
   DeviceLane& lane() { return *lane_; }
 
