@@ -62,6 +62,10 @@ class Device {
   virtual std::string description() const = 0;
   virtual bool is_emulated() const = 0;
 
+  /// Bytes that those who share it can still allocate together; more than there can be where the host's memory is
+  /// its own.
+  virtual std::size_t free_bytes() const = 0;
+
   /// From now on a GPU is the calling thread's current one: libraries that are given its memory, as MPI and
   /// UCX are, work with that. Everything else here leaves the current one as it is.
   virtual void make_current() {}

@@ -88,6 +88,12 @@ void check_device(const RunOptions& options) {
   if (!reason.empty()) throw InvalidInput(reason);
 }
 
+std::size_t share_of_device(Communicator& communicator, const Device& device) {
+  const auto mine = static_cast<std::int64_t>(device.number());
+  const auto all = all_gather_values(communicator, mine);
+  return device.free_bytes() / static_cast<std::size_t>(std::count(all.begin(), all.end(), mine));
+}
+
 RunDevice choose_run_device(Communicator& communicator, const RunOptions& options) {
   RunDevice chosen = choose(communicator, options);
   if (chosen.device) together(communicator, [&] { chosen.device->make_current(); });

@@ -12,6 +12,7 @@
 #include "runtime/device_lane.hpp"
 #include "runtime/device_weights.hpp"
 #include "runtime/graph_layer.hpp"
+#include "runtime/grouped_experts.hpp"
 #include "runtime/layer_memory.hpp"
 #include "runtime/rounds.hpp"
 
@@ -22,7 +23,14 @@ void add_all(const MemoryPlan& from, MemoryPlan& to) {
   for (const auto& [name, bytes] : from.by_name()) to.add(name, bytes);
 }
 
-std::string describe(const RunPlan& plan, std::size_t limit) {
+/// On memory of one kind.
+struct Bound {
+  std::size_t needed;
+  std::size_t limit;
+  const char* kind;  ///< for people, behind a number of bytes
+};
+
+std::string describe(const RunPlan& plan, const Bound& bound) {
   std::string table;
   const auto line = [&](const std::string& name, std::size_t bytes) {
     table +=
@@ -32,34 +40,36 @@ std::string describe(const RunPlan& plan, std::size_t limit) {
   line(loading_name, plan.loading_bytes);
   line("steps, in many rounds", plan.least_step_bytes);
   line("steps, in one round", plan.most_step_bytes);
-  line("needed at least", plan.least_bytes());
-  line("may be used", limit);
+  line(fmt::format("needed at least{}", bound.kind), bound.needed);
+  line(fmt::format("may be used{}", bound.kind), bound.limit);
   return table;
 }
 
 /// Collective. The rank that lacks the most, or no rank.
 std::optional<Rank> worst_rank(Communicator& communicator, std::size_t needed, std::size_t limit) {
-  const auto all =
-      all_gather_values(communicator, static_cast<std::int64_t>(needed) - static_cast<std::int64_t>(limit));
+  const auto counted = [](std::size_t bytes) {
+    return static_cast<std::int64_t>(std::min(bytes, most_plannable_bytes));
+  };
+  const auto all = all_gather_values(communicator, counted(needed) - counted(limit));
   const auto worst = std::max_element(all.begin(), all.end());
   if (*worst <= 0) return std::nullopt;
   return rank_at(static_cast<std::size_t>(worst - all.begin()));
 }
 
-[[noreturn]] void refuse(Communicator& communicator, Rank worst, const RunPlan& plan, std::size_t limit) {
+[[noreturn]] void refuse(Communicator& communicator, Rank worst, const RunPlan& plan, const Bound& bound) {
   const bool is_mine = communicator.rank() == worst;
-  const std::string mine = is_mine ? describe(plan, limit) : "";
+  const std::string mine = is_mine ? describe(plan, bound) : "";
   const auto bytes = communicator.gather(std::as_bytes(std::span(mine)), Rank{0});
   if (communicator.rank() == Rank{0}) {
     const std::string table(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     std::fputs(fmt::format("Memory of rank {}:\n{}", number(worst), table).c_str(), stderr);
   }
-  std::array<std::int64_t, 2> numbers{static_cast<std::int64_t>(plan.least_bytes()),
-                                      static_cast<std::int64_t>(limit)};
+  std::array<std::int64_t, 2> numbers{static_cast<std::int64_t>(bound.needed),
+                                      static_cast<std::int64_t>(bound.limit)};
   communicator.broadcast(std::as_writable_bytes(std::span(numbers)), worst);
   throw Error(ErrorKind::invalid_input,
-              fmt::format("the run needs {} on rank {}, which may use {}; less is needed with {}",
-                          human(static_cast<double>(numbers[0]), "B"), number(worst),
+              fmt::format("the run needs {}{} on rank {}, which may use {}; less is needed with {}",
+                          human(static_cast<double>(numbers[0]), "B"), bound.kind, number(worst),
                           human(static_cast<double>(numbers[1]), "B"), fmt::join(plan.remedies, ", ")),
               ErrorScope::shared);
 }
@@ -137,6 +147,32 @@ void plan_steps(Engine& engine, const RunInputs& inputs, const LayerOptions& opt
   plan.most_step_bytes = bytes_in(1);
 }
 
+MemoryPlan plan_device(const RunInputs& inputs, const DeviceSizes& sizes, std::size_t num_ranks,
+                       DeviceMode mode) {
+  MemoryPlan plan;
+  const std::size_t num_layers = inputs.layers().size();
+  for (std::size_t i = 0; i < num_layers; ++i)
+    add_all(DeviceWeights::plan_memory(sizes.spec, sizes.dtype, sizes.num_slots, sizes.most_slots), plan);
+  add_all(DeviceLane::plan_memory(sizes, num_ranks), plan);
+  if (mode == DeviceMode::eager) return plan;
+  add_all(GraphLane::plan_memory(sizes, {}, num_ranks), plan);
+  const bool has_replicas = sizes.most_slots > sizes.spec.num_experts;
+  for (std::size_t i = 0; has_replicas && i < num_layers; ++i)
+    plan.add(GraphLane::graphs_name, GraphLayer::quota_bytes(sizes.most_slots));
+  return plan;
+}
+
+/// Of memory for a device, what is its own.
+std::size_t bytes_not_pinned(const MemoryPlan& on_device) {
+  std::size_t sum = 0;
+  for (const auto& [name, bytes] : on_device.by_name()) {
+    const bool is_pinned = name == DeviceLane::pinned_name || name == GraphLane::pinned_name ||
+                           name == GroupedExperts::pinned_name;
+    if (!is_pinned) sum = saturated_sum(sum, bytes);
+  }
+  return sum;
+}
+
 }  // namespace
 
 std::size_t RunPlan::least_bytes() const {
@@ -159,35 +195,33 @@ RunPlan plan_run(Engine& engine, const RunInputs& inputs, const LayerOptions& op
 }
 
 RunPlan plan_run_on_device(Engine& engine, const RunInputs& inputs, const DeviceSizes& sizes,
-                           std::size_t num_tokens, DeviceMode mode) {
-  RunPlan plan = plan_tokens(engine, inputs, sizes.dtype, num_tokens);
+                           const DeviceShare& share) {
+  RunPlan plan = plan_tokens(engine, inputs, sizes.dtype, share.num_tokens);
   plan.remedies = remedies(inputs, sizes.dtype);
-  for (std::size_t i = 0; i < inputs.layers().size(); ++i)
-    add_all(DeviceWeights::plan_memory(sizes.spec, sizes.dtype, sizes.num_slots, sizes.most_slots),
-            plan.resident);
-  const std::size_t num_ranks = engine.communicator().size();
-  add_all(DeviceLane::plan_memory(sizes, num_ranks), plan.resident);
   plan.loading_bytes = DeviceWeights::loading_bytes(sizes.spec) + engine.initial_lane_bytes();
-  if (mode == DeviceMode::graph) {
-    add_all(GraphLane::plan_memory(sizes, {}, num_ranks), plan.resident);
-    const bool has_replicas = sizes.most_slots > sizes.spec.num_experts;
-    for (std::size_t i = 0; has_replicas && i < inputs.layers().size(); ++i)
-      plan.resident.add(GraphLane::graphs_name, GraphLayer::quota_bytes(sizes.most_slots));
-    return plan;
+  const MemoryPlan on_device = plan_device(inputs, sizes, engine.communicator().size(), share.mode);
+  add_all(on_device, plan.resident);
+  if (share.mode == DeviceMode::eager) {
+    const std::size_t arriving =
+        inputs.tokens().num_tokens() * std::min(sizes.spec.router.top_k, sizes.num_slots);
+    plan.least_step_bytes = plan.most_step_bytes = DeviceLane::plan_arrivals(sizes, arriving).total();
   }
-  const std::size_t arriving =
-      inputs.tokens().num_tokens() * std::min(sizes.spec.router.top_k, sizes.num_slots);
-  plan.least_step_bytes = plan.most_step_bytes = DeviceLane::plan_arrivals(sizes, arriving).total();
+  if (share.is_on_gpu) plan.gpu_bytes = saturated_sum(bytes_not_pinned(on_device), plan.most_step_bytes);
   return plan;
 }
 
-void require_fit(Engine& engine, const RunPlan& plan, std::size_t limit, bool is_explicit) {
+void require_fit(Engine& engine, const RunPlan& plan, const MemoryLimits& limits) {
   Communicator& communicator = engine.communicator();
-  if (const auto worst = worst_rank(communicator, plan.least_bytes(), limit)) {
-    refuse(communicator, *worst, plan, limit);
+  std::vector<Bound> bounds{{plan.least_bytes() - plan.gpu_bytes, limits.host, ""},
+                            {plan.gpu_bytes, limits.gpu, " of GPU memory"}};
+  if (limits.asked_for) bounds = {{plan.least_bytes(), *limits.asked_for, ""}};
+  for (const Bound& bound : bounds) {
+    if (const auto worst = worst_rank(communicator, bound.needed, bound.limit))
+      refuse(communicator, *worst, plan, bound);
   }
-  const std::size_t most = saturated_sum(plan.resident.total(), plan.most_step_bytes);
-  if (is_explicit || worst_rank(communicator, most, limit)) engine.limit_memory(limit);
+  const std::size_t limit = limits.asked_for.value_or(limits.host);
+  const std::size_t most = saturated_sum(plan.resident.total(), plan.most_step_bytes) - plan.gpu_bytes;
+  if (limits.asked_for || worst_rank(communicator, most, limit)) engine.limit_memory(limit);
 }
 
 }  // namespace moewe

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@ struct RunPlan {
   std::size_t loading_bytes = 0;      ///< beside it, while weights are loaded
   std::size_t least_step_bytes = 0;   ///< beside it, in steps of as many rounds as there can be
   std::size_t most_step_bytes = 0;    ///< beside it, in steps of one round, wherever tokens go
+  std::size_t gpu_bytes = 0;          ///< of all these, in the memory of a GPU instead of the host's
   std::vector<std::string> remedies;  ///< of what somebody can do who needs less
 
   /// Without which the run cannot be.
@@ -28,15 +30,28 @@ struct RunPlan {
 RunPlan plan_run(Engine& engine, const RunInputs& inputs, const LayerOptions& options, std::size_t num_slots,
                  std::size_t num_tokens);
 
-/// The same for layers of these sizes on devices, whose memory counts like that of the host; with or without
-/// graphs.
-RunPlan plan_run_on_device(Engine& engine, const RunInputs& inputs, const DeviceSizes& sizes,
-                           std::size_t num_tokens, DeviceMode mode);
+/// What a rank does on a device.
+struct DeviceShare {
+  std::size_t num_tokens;
+  DeviceMode mode;
+  bool is_on_gpu;  ///< an emulated device's memory is that of the host
+};
 
-/// Collective. `limit` is what this rank may use. Where a rank needs more, prints the table of the one that
-/// lacks the most and throws a shared InvalidInput. Where a rank's steps might, limits the engine's memory on
-/// all, so that they are run in rounds; also if `is_explicit`, the limit being what somebody asked for.
-void require_fit(Engine& engine, const RunPlan& plan, std::size_t limit, bool is_explicit);
+/// The same for layers of these sizes on devices.
+RunPlan plan_run_on_device(Engine& engine, const RunInputs& inputs, const DeviceSizes& sizes,
+                           const DeviceShare& share);
+
+/// Bytes that a rank may use.
+struct MemoryLimits {
+  std::size_t host = 0;
+  std::size_t gpu = 0;
+  std::optional<std::size_t> asked_for;  ///< of both together, instead of these
+};
+
+/// Collective. Where a rank needs more than it may use, prints the table of the one that lacks the most and
+/// throws a shared InvalidInput. Where a rank's steps might, or where somebody asked for a limit, limits the
+/// engine's memory on all, so that steps are run in rounds.
+void require_fit(Engine& engine, const RunPlan& plan, const MemoryLimits& limits);
 
 /// Under which the program's own buffers are counted.
 inline constexpr const char* tokens_name = "tokens";

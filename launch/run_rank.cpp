@@ -55,7 +55,7 @@ RunPlan plan_memory(Engine& engine, const RunInputs& inputs, const RunOptions& o
   RunPlan plan =
       device != nullptr
           ? plan_run_on_device(engine, inputs, device_sizes(communicator, inputs, options, *device),
-                               tokens.count, options.device_mode)
+                               {tokens.count, options.device_mode, !device->is_emulated()})
           : plan_run(engine, inputs, options.layer, placement.experts_of(rank).size(), tokens.count);
   if (options.timeline) {
     plan.resident.add(timeline_name, LatestRecords::bytes_for(Timeline::room_for(
@@ -63,8 +63,10 @@ RunPlan plan_memory(Engine& engine, const RunInputs& inputs, const RunOptions& o
   }
   // Where the system does not tell what it has, nothing is refused.
   const std::size_t on_node = available_memory() == 0 ? SIZE_MAX / 2 : available_memory();
-  require_fit(engine, plan, options.memory_limit.value_or(on_node / ranks_on_node(communicator)),
-              options.memory_limit.has_value());
+  require_fit(engine, plan,
+              {.host = on_node / ranks_on_node(communicator),
+               .gpu = device == nullptr ? 0 : share_of_device(communicator, *device),
+               .asked_for = options.memory_limit});
   return plan;
 }
 

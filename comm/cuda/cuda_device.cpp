@@ -130,6 +130,7 @@ class CudaDevice : public Device {
 
   std::size_t number() const override { return static_cast<std::size_t>(device_); }
   std::string description() const override;
+  std::size_t free_bytes() const override;
   bool is_emulated() const override { return false; }
   void make_current() override { check_cuda(cudaSetDevice(device_)); }
   std::unique_ptr<Queue> make_queue() override { return std::make_unique<CudaQueue>(device_); }
@@ -166,6 +167,13 @@ class CudaDevice : public Device {
  private:
   int device_;
 };
+
+std::size_t CudaDevice::free_bytes() const {
+  const CurrentDevice current(device_);
+  std::size_t free = 0, total = 0;
+  check_cuda(cudaMemGetInfo(&free, &total));
+  return free;
+}
 
 std::string CudaDevice::description() const {
   cudaDeviceProp properties{};

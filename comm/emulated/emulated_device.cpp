@@ -53,6 +53,7 @@ class EmulatedDevice : public Device {
   std::size_t number() const override { return 0; }
   std::string description() const override { return "emulated on the CPU"; }
   bool is_emulated() const override { return true; }
+  std::size_t free_bytes() const override { return SIZE_MAX; }
   std::unique_ptr<Queue> make_queue() override { return std::make_unique<EmulatedQueue>(); }
   std::unique_ptr<Event> make_event() override { return std::make_unique<EmulatedEvent>(); }
 

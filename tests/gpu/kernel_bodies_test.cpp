@@ -35,6 +35,7 @@ class BodyDevice : public Device {
  public:
   std::size_t number() const override { return 0; }
   std::string description() const override { return "bodies of kernels on the host"; }
+  std::size_t free_bytes() const override { return SIZE_MAX; }
   bool is_emulated() const override { return true; }
   std::unique_ptr<Queue> make_queue() override { return std::make_unique<BodyQueue>(); }
   std::unique_ptr<Event> make_event() override { return nullptr; }

@@ -15,6 +15,7 @@ class OddDevice : public Device {
 
   std::size_t number() const override { return 17; }
   std::string description() const override { return "odd"; }
+  std::size_t free_bytes() const override { return SIZE_MAX; }
   bool is_emulated() const override { return is_emulated_; }
   void make_current() override { ++num_made_current; }
   std::unique_ptr<Queue> make_queue() override { return real_.make_queue(); }
