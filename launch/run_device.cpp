@@ -89,9 +89,11 @@ void check_device(const RunOptions& options) {
 }
 
 std::size_t share_of_device(Communicator& communicator, const Device& device) {
+  std::size_t free_bytes = 0;
+  together(communicator, [&] { free_bytes = device.free_bytes(); });
   const auto mine = static_cast<std::int64_t>(device.number());
   const auto all = all_gather_values(communicator, mine);
-  return device.free_bytes() / static_cast<std::size_t>(std::count(all.begin(), all.end(), mine));
+  return free_bytes / static_cast<std::size_t>(std::count(all.begin(), all.end(), mine));
 }
 
 RunDevice choose_run_device(Communicator& communicator, const RunOptions& options) {

@@ -179,6 +179,16 @@ std::size_t RunPlan::least_bytes() const {
   return saturated_sum(resident.total(), std::max(loading_bytes, least_step_bytes));
 }
 
+std::size_t RunPlan::least_host_bytes() const {
+  if (gpu_bytes == 0) return least_bytes();
+  return saturated_sum(resident.total() - std::min(resident.total(), gpu_bytes - most_step_bytes),
+                       loading_bytes);
+}
+
+std::size_t RunPlan::most_host_bytes() const {
+  return gpu_bytes == 0 ? saturated_sum(resident.total(), most_step_bytes) : least_host_bytes();
+}
+
 RunPlan plan_run(Engine& engine, const RunInputs& inputs, const LayerOptions& options, std::size_t num_slots,
                  std::size_t num_tokens) {
   const LayerSpec& spec = inputs.spec();
@@ -212,16 +222,14 @@ RunPlan plan_run_on_device(Engine& engine, const RunInputs& inputs, const Device
 
 void require_fit(Engine& engine, const RunPlan& plan, const MemoryLimits& limits) {
   Communicator& communicator = engine.communicator();
-  std::vector<Bound> bounds{{plan.least_bytes() - plan.gpu_bytes, limits.host, ""},
-                            {plan.gpu_bytes, limits.gpu, " of GPU memory"}};
-  if (limits.asked_for) bounds = {{plan.least_bytes(), *limits.asked_for, ""}};
-  for (const Bound& bound : bounds) {
+  const Bound on_host = limits.asked_for ? Bound{plan.least_bytes(), *limits.asked_for, ""}
+                                         : Bound{plan.least_host_bytes(), limits.host, ""};
+  for (const Bound& bound : {on_host, Bound{plan.gpu_bytes, limits.gpu, " on the GPU"}}) {
     if (const auto worst = worst_rank(communicator, bound.needed, bound.limit))
       refuse(communicator, *worst, plan, bound);
   }
-  const std::size_t limit = limits.asked_for.value_or(limits.host);
-  const std::size_t most = saturated_sum(plan.resident.total(), plan.most_step_bytes) - plan.gpu_bytes;
-  if (limits.asked_for || worst_rank(communicator, most, limit)) engine.limit_memory(limit);
+  if (limits.asked_for || worst_rank(communicator, plan.most_host_bytes(), on_host.limit))
+    engine.limit_memory(on_host.limit);
 }
 
 }  // namespace moewe

@@ -19,11 +19,15 @@ struct RunPlan {
   std::size_t loading_bytes = 0;      ///< beside it, while weights are loaded
   std::size_t least_step_bytes = 0;   ///< beside it, in steps of as many rounds as there can be
   std::size_t most_step_bytes = 0;    ///< beside it, in steps of one round, wherever tokens go
-  std::size_t gpu_bytes = 0;          ///< of all these, in the memory of a GPU instead of the host's
+  std::size_t gpu_bytes = 0;          ///< of what is resident and of steps, in a GPU's memory
   std::vector<std::string> remedies;  ///< of what somebody can do who needs less
 
-  /// Without which the run cannot be.
+  /// Without which the run cannot be, host and GPU together.
   std::size_t least_bytes() const;
+
+  /// The same on the host, where weights are loaded by way of it, and at most, wherever tokens go.
+  std::size_t least_host_bytes() const;
+  std::size_t most_host_bytes() const;
 };
 
 /// Local. `num_slots` of each layer's experts and `num_tokens` of each step's tokens are this rank's.
@@ -45,7 +49,7 @@ RunPlan plan_run_on_device(Engine& engine, const RunInputs& inputs, const Device
 struct MemoryLimits {
   std::size_t host = 0;
   std::size_t gpu = 0;
-  std::optional<std::size_t> asked_for;  ///< of both together, instead of these
+  std::optional<std::size_t> asked_for;  ///< of both together, instead of the host's
 };
 
 /// Collective. Where a rank needs more than it may use, prints the table of the one that lacks the most and

@@ -21,8 +21,8 @@ struct Flow {
 
   Stores row_stores = Stores::cached;  ///< of rows that are copied for peers
 
-  /// Of experts' outputs; none: past the caches where those of the ranks have been seen to be far apart,
-  /// unless they are read at once to be summed.
+  /// Of outputs of a caller's own experts, which they are told; none: past the caches where those of the
+  /// ranks have been seen to be far apart, unless outputs are read at once to be summed.
   std::optional<Stores> output_stores = std::nullopt;
 
   bool operator==(const Flow&) const = default;

@@ -21,6 +21,11 @@ GraphTokens tokens_of_host(const GraphLane& graphs, const DeviceLane& lane, bool
           is_routing_given ? memory.weights : nullptr};
 }
 
+ErrorKind kind_of(StepBound bound) {
+  if (bound == StepBound::ledger) return ErrorKind::verification;
+  return bound == StepBound::sequence ? ErrorKind::disagreement : ErrorKind::invalid_input;
+}
+
 }  // namespace
 
 std::string reason_against_graphs(const LayerOptions& options, bool has_own_experts) {
@@ -103,6 +108,10 @@ void GraphLayer::launch(std::size_t most_tokens_of_rank) {
 }
 
 void GraphLayer::check(TokenRows x, const Routing* routing, std::span<float> y) const {
+  if (tokens_.x != lane_.lane().memory().x) {
+    throw InvalidInput(fmt::format(
+        "layer {}: its graphs are of tokens of a caller's own, which launch() is for", layer_.number()));
+  }
   const std::size_t hidden = layer_.spec().expert.hidden;
   const std::size_t num_inputs = x.bytes.size() / bytes_of(x.dtype);
   if (x.dtype != layer_.options().dtype) {
@@ -166,7 +175,7 @@ void GraphLayer::forward(TokenRows x, const Routing* routing, std::span<float> y
   lane_.wait();
   const std::optional<RefusedStep> refused = lane_.take_refusal(lane_.num_launched());
   if (failure) std::rethrow_exception(failure);
-  if (refused) throw Error(ErrorKind::invalid_input, refused->what, ErrorScope::shared);
+  if (refused) throw Error(kind_of(refused->bound), refused->what, ErrorScope::shared);
   routing_ = {num_tokens,
               layer_.spec().router.top_k,
               {pinned.experts, num_choices},

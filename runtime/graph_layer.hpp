@@ -52,7 +52,9 @@ class GraphLayer {
   void launch(std::size_t most_tokens_of_rank);
 
   /// Collective and blocking: one step of tokens in host memory, as DeviceLayer::forward. `routing` is given
-  /// where it is to be. Throws a shared InvalidInput where a bound is broken.
+  /// where it is to be. Throws a shared error where a bound is broken:
+  /// verification for the ledger, disagreement where ranks launched different steps, else InvalidInput. A
+  /// layer of tokens of a caller's own is refused.
   void forward(TokenRows x, const Routing* routing, std::span<float> y, std::size_t most_tokens_of_rank);
 
   /// Of the last forward(), until the next; in host memory.

@@ -35,8 +35,8 @@ RoundTrip slowest(Communicator& communicator, const RoundTrip& mine) {
 
 /// How many steps are timed in a row, if one takes so long on all ranks.
 std::size_t chain_length(const ContestPace& pace, double step_s) {
-  constexpr double most = 32;
-  return static_cast<std::size_t>(std::clamp(pace.chain_s / step_s, 1.0, most));
+  constexpr double least = 2, most = 32;
+  return static_cast<std::size_t>(std::clamp(pace.chain_s / step_s, least, most));
 }
 
 /// Collective. Of each of so many steps in a row, on the slowest rank.
@@ -73,7 +73,7 @@ std::vector<ContestResult> run_contest(Communicator& communicator,
     }
   };
   check_all();
-  std::vector<std::size_t> chains(contestants.size());
+  std::vector<double> quickest(contestants.size(), std::numeric_limits<double>::infinity());
   std::vector<std::size_t> order(contestants.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::mt19937 random(1);  // the same order on every rank
@@ -87,8 +87,9 @@ std::vector<ContestResult> run_contest(Communicator& communicator,
       results[c].dispatch.push_back(time.dispatch);
       results[c].combine.push_back(time.combine);
       if (pace.chain_s == 0) continue;
-      if (round == 0) chains[c] = chain_length(pace, time.whole);
-      results[c].chained.push_back(chained_step(communicator, contestants[c], chains[c], y));
+      quickest[c] = std::min(quickest[c], time.whole);
+      results[c].chained.push_back(
+          chained_step(communicator, contestants[c], chain_length(pace, quickest[c]), y));
     }
   }
   check_all();

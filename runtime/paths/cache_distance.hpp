@@ -8,16 +8,16 @@
 
 namespace moewe::direct {
 
-/// How far apart the caches of ranks are, as seen by how long this rank takes to read a line that another has
-/// just written. With the clock's own time that was some 40 ns between cores that share a cache and 150 ns
-/// between others; which cores those are changes within seconds on a virtual machine. What goes from one far
-/// cache to another is better written past them.
+/// How far apart the caches of ranks are, as seen by how much longer this rank takes to read a line that
+/// another has just written than to read it again. That was some 15 ns between cores that share a cache and
+/// 120 ns between others; which cores those are changes within seconds on a virtual machine. What goes from
+/// one far cache to another is better written past them.
 class CacheDistance {
  public:
   explicit CacheDistance(std::size_t num_ranks) : balances_(num_ranks, 0) {}
 
-  /// One reading of a line of that rank's.
-  void add(Rank rank, std::chrono::steady_clock::duration taken);
+  /// One reading of a line of that rank's took so much longer than the next.
+  void add(Rank rank, std::chrono::steady_clock::duration longer);
 
   /// Of any rank, most of the latest readings.
   bool is_far() const { return num_far_ > 0; }

@@ -16,16 +16,13 @@ namespace moewe {
 /// Between ranks that address one another's memory: nobody packs, sends or unpacks. Each rank lays its own
 /// segment out anew in every round, as a direct::Board has it.
 ///
-/// 1. The token's rank writes rows, manifests and letters, then shows `dispatched`. Rows that lie in a token
-/// buffer
-///    stay there.
-/// 2. The expert's rank reads the rows of a peer that has shown them where they are, chunk by chunk, and
-/// writes
-///    outputs (or, to be combined fast, their sums per row) into its own segment; it has told the peer their
-///    place, and shows by `returned_to` that peer how many chunks are done.
-/// 3. The token's rank reads the outputs where they are, and shows by `summed` how many of its chunks it is
-/// done
-///    with: the places of older ones are used again where outputs are kept in a ring.
+/// - The token's rank writes rows, manifests and letters, then shows `dispatched`. Rows that lie in a token
+///   buffer stay there.
+/// - The expert's rank reads the rows of a peer that has shown them where they are, chunk by chunk, and
+///   writes outputs (or, to be combined fast, their sums per row) into its own segment; it has told the peer
+///   their place, and shows by `returned_to` that peer how many chunks are done.
+/// - The token's rank reads the outputs where they are, and shows by `summed` how many of its chunks it is
+///   done with: the places of older ones are used again where outputs are kept in a ring.
 ///
 /// Where audited, token rows are followed by their checksums, every chunk of outputs is one with its
 /// checksums behind it, and known bytes lie behind each region.

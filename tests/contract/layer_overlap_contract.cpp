@@ -1,3 +1,4 @@
+#include <cstring>
 #include <gtest/gtest.h>
 #include <numeric>
 
@@ -204,17 +205,22 @@ TEST(LayerOverlapContract, AStepWithoutAFreeLaneIsRefusedAndTheOthersGoOn) {
 }
 
 /// Row times (id of the expert + 1), in the type of the rows: exact in both for few experts.
-void multiply_by_number(const LayerSpec& spec, Dtype dtype, ExpertId expert, std::span<const Row> rows) {
+void multiply_by_number(const LayerSpec& spec, Dtype dtype, ExpertId expert, std::span<const Row> rows,
+                        Stores stores = Stores::cached) {
   const float factor = static_cast<float>(index(expert) + 1);
+  std::vector<float> products(spec.expert.hidden);  // or as many bf16 in half of it
+  auto* const output = reinterpret_cast<std::byte*>(products.data());
   for (const Row& row : rows) {
     for (std::size_t h = 0; h < spec.expert.hidden; ++h) {
       if (dtype == Dtype::f32) {
-        reinterpret_cast<float*>(row.output)[h] = factor * reinterpret_cast<const float*>(row.input)[h];
+        products[h] = factor * reinterpret_cast<const float*>(row.input)[h];
       } else {
         const float product = factor * widen(reinterpret_cast<const Bf16*>(row.input)[h]);
-        reinterpret_cast<Bf16*>(row.output)[h] = round_to_bf16(product);
+        const Bf16 rounded = round_to_bf16(product);
+        std::memcpy(output + h * sizeof rounded, &rounded, sizeof rounded);
       }
     }
+    copy_row(output, row.output, spec.expert.hidden * bytes_of(dtype), stores);
   }
 }
 
@@ -242,10 +248,12 @@ TEST(LayerOverlapContract, ExpertsOfTheCallersOwnTakePartWithoutWeights) {
       for (const RoutingCase& c : test::routing_cases()) {
         const Placement placement = contiguous_placement(c.spec.num_experts, engine.communicator().size());
         std::size_t num_rows = 0;
-        const ExpertFunction function = [&](ExpertId expert, std::span<const Row> rows, Stores) {
+        const ExpertFunction function = [&](ExpertId expert, std::span<const Row> rows, Stores stores) {
           EXPECT_EQ(placement.slot_of(expert).rank, engine.communicator().rank());
           num_rows += rows.size();
-          multiply_by_number(c.spec, dtype, expert, rows);
+          multiply_by_number(c.spec, dtype, expert, rows, stores);
+          const auto& flow = engine.flow();  // where it says how to write, that is handed on
+          EXPECT_TRUE(!flow || !flow->output_stores || stores == *flow->output_stores);
         };
         MoeLayer layer(engine, c.spec, placement, function, options_of(dtype));
         EXPECT_FALSE(layer.matmul_rows().has_value());

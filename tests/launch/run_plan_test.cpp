@@ -43,14 +43,29 @@ TEST(RunPlan, FitsWhereHostAndGpuHaveEachWhatTheyNeed) {
   EXPECT_EQ(refusal(plan_of(11 * kilobyte, 1 * kilobyte), limits),
             "the run needs 11 kB on rank 1, which may use 10 kB; less is needed with patience");
   EXPECT_EQ(refusal(plan_of(9 * kilobyte, 81 * kilobyte), limits),
-            "the run needs 81 kB of GPU memory on rank 1, which may use 80 kB; less is needed with patience");
+            "the run needs 81 kB on the GPU on rank 1, which may use 80 kB; less is needed with patience");
 }
 
 TEST(RunPlan, IsBoundAsAWholeByALimitThatSomebodyAskedFor) {
-  const MemoryLimits limits{.host = 10 * kilobyte, .gpu = 10 * kilobyte, .asked_for = 50 * kilobyte};
+  const MemoryLimits limits{.host = 0, .gpu = 80 * kilobyte, .asked_for = 50 * kilobyte};
   EXPECT_EQ(refusal(plan_of(9 * kilobyte, 30 * kilobyte), limits), "");
   EXPECT_EQ(refusal(plan_of(9 * kilobyte, 45 * kilobyte), limits),
             "the run needs 54 kB on rank 1, which may use 50 kB; less is needed with patience");
+  EXPECT_EQ(refusal(plan_of(9 * kilobyte, 30 * kilobyte),
+                    {.host = 0, .gpu = 20 * kilobyte, .asked_for = 50 * kilobyte}),
+            "the run needs 30 kB on the GPU on rank 1, which may use 20 kB; less is needed with patience");
+}
+
+TEST(RunPlan, LoadsByWayOfTheHostAndStepsOnTheGpu) {
+  RunPlan plan = plan_of(2 * kilobyte, 8 * kilobyte);
+  plan.loading_bytes = 5 * kilobyte;
+  plan.least_step_bytes = plan.most_step_bytes = 6 * kilobyte;
+  plan.gpu_bytes += 6 * kilobyte;
+  EXPECT_EQ(plan.least_host_bytes(), 7 * kilobyte);
+  EXPECT_EQ(plan.most_host_bytes(), 7 * kilobyte);
+  plan.gpu_bytes = 0;  // all of it on the host
+  EXPECT_EQ(plan.least_host_bytes(), 16 * kilobyte);
+  EXPECT_EQ(plan.most_host_bytes(), 16 * kilobyte);
 }
 
 }  // namespace
