@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <chrono>
 #include <fmt/format.h>
-#include <mutex>
 #include <utility>
 
 #include "comm/error.hpp"
 #include "comm/log.hpp"
 #include "comm/together.hpp"
+#include "runtime/keep_until_exit.hpp"
 #include "runtime/kernels/group_rows.hpp"
 
 namespace moewe {
@@ -72,31 +72,22 @@ DeviceLane::DeviceLane(Engine& engine, Device& device, const DeviceSizes& sizes)
   });
 }
 
-struct DeviceLane::Kept {
-  std::unique_ptr<DevicePeerMemory> peers;
-  DeviceBuffer step, arrived, on_host;
-  std::optional<GroupedExperts> grouped;
-  std::unique_ptr<Event> forked, joined;
-  std::unique_ptr<Queue> queue, side_queue;
-};
-
 DeviceLane::~DeviceLane() {
   if (!queue_ || !side_queue_ || let_go()) return;
-  static std::mutex mutex;
-  static auto* const kept = new std::vector<Kept>;  // never freed
-  const std::lock_guard lock(mutex);
-  kept->push_back({std::move(peers_), std::move(step_), std::move(arrived_), std::move(on_host_),
-                   std::move(grouped_), std::move(forked_), std::move(joined_), std::move(queue_),
-                   std::move(side_queue_)});
+  keep_until_exit(std::move(peers_), std::move(step_), std::move(arrived_), std::move(on_host_),
+                  std::move(grouped_), std::move(forked_), std::move(joined_), std::move(queue_),
+                  std::move(side_queue_));
 }
 
 bool DeviceLane::let_go() noexcept {
+  if (is_stuck_) return false;
   try {
     Waiter(patience_at_end)
         .until([&] { return side_queue_->is_idle() && queue_->is_idle(); }, {"the device"});
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::timeout) return true;  // its work has failed: none of it is done any more
     log(LogLevel::warning, fmt::format("{}; its memory is kept until the process ends", error.what()));
+    is_stuck_ = true;
     return false;
   }
   return true;

@@ -84,8 +84,6 @@ class DeviceLane {
   void name_places();
   void make_room(std::size_t num_assignments);
 
-  struct Kept;
-
   Communicator& communicator_;
   MemoryMeter& meter_;
   Device& device_;
@@ -103,6 +101,7 @@ class DeviceLane {
   std::unique_ptr<Event> joined_;
   std::unique_ptr<Queue> queue_;  // ends before what its work uses
   std::unique_ptr<Queue> side_queue_;
+  bool is_stuck_ = false;  // the device does not come to its end
 };
 
 }  // namespace moewe

@@ -46,6 +46,7 @@ class DeviceLayer {
   DeviceLayer(Engine& engine, DeviceLane& lane, const LayerSpec& spec, Placement placement,
               DeviceExpertFunction experts, const RowArrangement& arrangement,
               const LayerOptions& options = {});
+  ~DeviceLayer();
   DeviceLayer(const DeviceLayer&) = delete;
   DeviceLayer& operator=(const DeviceLayer&) = delete;
 

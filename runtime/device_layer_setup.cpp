@@ -4,6 +4,7 @@
 #include "comm/error.hpp"
 #include "comm/together.hpp"
 #include "runtime/device_layer.hpp"
+#include "runtime/keep_until_exit.hpp"
 #include "runtime/model_config.hpp"
 
 namespace moewe {
@@ -161,6 +162,10 @@ void DeviceLayer::forward_on_host(const Tokens& given) {
   tokens.y = lane_.memory().y;
   tokens.count = tokens.y_on_host.size() / spec_.expert.hidden;
   run(tokens);
+}
+
+DeviceLayer::~DeviceLayer() {
+  if (!lane_.let_go()) keep_until_exit(std::move(weights_), std::move(arranged_));
 }
 
 }  // namespace moewe

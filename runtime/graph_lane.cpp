@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <fmt/format.h>
-#include <mutex>
 #include <utility>
 
 #include "comm/error.hpp"
 #include "comm/together.hpp"
 #include "runtime/agree.hpp"
+#include "runtime/keep_until_exit.hpp"
 
 namespace moewe {
 namespace {
@@ -182,11 +182,7 @@ void GraphLane::prepare() {
 }
 
 GraphLane::~GraphLane() {
-  if (lane_.let_go()) return;
-  static std::mutex mutex;
-  static auto* const kept = new std::vector<std::unique_ptr<Owned>>;  // never freed
-  const std::lock_guard lock(mutex);
-  kept->push_back(std::move(owned_));
+  if (!lane_.let_go()) keep_until_exit(std::move(owned_));
 }
 
 std::size_t GraphLane::room_for(std::size_t bucket) const {

@@ -9,6 +9,7 @@
 #include "comm/error.hpp"
 #include "comm/together.hpp"
 #include "runtime/agree.hpp"
+#include "runtime/keep_until_exit.hpp"
 
 // What a layer's graphs are made for, and how they are launched; graph_step.cpp has what is in them.
 
@@ -39,6 +40,10 @@ std::string reason_against_graphs(const LayerOptions& options, bool has_own_expe
 GraphLayer::GraphLayer(GraphLane& lane, DeviceLayer& layer, const GraphTokens& tokens)
     : lane_(lane), layer_(layer), tokens_(tokens), buckets_(graph_buckets(lane.bounds().most_tokens)) {
   construct();
+}
+
+GraphLayer::~GraphLayer() {
+  if (!lane_.lane().let_go()) keep_until_exit(std::move(graphs_), std::move(quotas_));
 }
 
 GraphLayer::GraphLayer(GraphLane& lane, DeviceLayer& layer, bool is_routing_given)

@@ -41,6 +41,7 @@ class GraphLayer {
 
   /// The same of tokens in host memory, for forward(); with given routings or the router's.
   GraphLayer(GraphLane& lane, DeviceLayer& layer, bool is_routing_given);
+  ~GraphLayer();
   GraphLayer(const GraphLayer&) = delete;
   GraphLayer& operator=(const GraphLayer&) = delete;
 

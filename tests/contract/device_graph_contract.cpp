@@ -334,11 +334,12 @@ TEST(DeviceGraphContract, AnUnusableInputOnOneRankFailsAllAndLeavesTheGraphsUsab
   });
 }
 
-TEST(DeviceGraphContract, ARankThatDoesNotLaunchIsNamed) {
+/// What ranks that have given up leave behind is still used by their device, and by the rank that comes late.
+TEST(DeviceGraphContract, ARankThatDoesNotLaunchIsNamedAndMayComeLate) {
   const LayerSpec spec{{16, 24}, 8, {2, true}};
-  std::atomic<int> num_waited = 0;
+  std::atomic<int> num_gone = 0;
   bool is_skipped = false;
-  run_ranks(3, std::chrono::seconds(2), [&](Communicator& communicator) {
+  const auto take_part = [&](Communicator& communicator) {
     LayerOnDevice layer(communicator, loopback_backend(), spec, contiguous_placement(8, 3), {});
     if (!layer) {
       is_skipped |= communicator.rank() == Rank{0};
@@ -348,7 +349,7 @@ TEST(DeviceGraphContract, ARankThatDoesNotLaunchIsNamed) {
     GraphLayer graphs(lane, *layer.operator->(), false);
     const auto release = [&] { graphs.launch(4); };
     if (communicator.rank() == Rank{2}) {
-      Waiter(test::patience).until([&] { return num_waited == 2; }, {"the others"});
+      Waiter(test::patience).until([&] { return num_gone == 2; }, {"the others"});
       release();
       return lane.wait();
     }
@@ -360,8 +361,10 @@ TEST(DeviceGraphContract, ARankThatDoesNotLaunchIsNamed) {
       EXPECT_EQ(error.kind(), ErrorKind::timeout);
       EXPECT_NE(std::string(error.what()).find("missing: rows of rank 2"), std::string::npos) << error.what();
     }
-    ++num_waited;
-    Waiter(test::patience).until([&] { return layer.lane().queue().is_idle(); }, {"the last rank"});
+  };
+  run_ranks(3, std::chrono::seconds(2), [&](Communicator& communicator) {
+    take_part(communicator);
+    ++num_gone;
   });
   if (is_skipped) GTEST_SKIP() << "no GPU";
 }
