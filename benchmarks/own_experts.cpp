@@ -45,7 +45,7 @@ void OwnExperts::lay_out_rows() {
   inputs_ = Buffer(meter_, "inputs", num_rows * mlp_.row_bytes());
   outputs_ = Buffer(meter_, "outputs", num_rows * mlp_.output_bytes());
   const std::vector<std::int64_t> expected(work_.rows.begin(), work_.rows.end());
-  table_.reset(expected, mlp_.row_bytes(), Stores::cached);
+  table_.reset(expected, {.row_bytes = mlp_.row_bytes()});
   table_.add({Rank{0}, assignments_, inputs_.data(), &PlannedAssignment::row, num_rows, outputs_.data()});
   ledger_.open(VerifyLevel::off, expected);
 }

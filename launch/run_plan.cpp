@@ -122,7 +122,9 @@ StepBounds bounds_of_part(Engine& engine, const RunInputs& inputs, const LayerOp
           .num_expected = all_tokens * std::min(top_k, share.num_slots),
           .num_expected_on_node = all_tokens * top_k,
           .row_bytes = inputs.spec().expert.hidden * bytes_of(options.dtype),
-          .is_audited = engine.verify() == VerifyLevel::audit};
+          .is_audited = engine.verify() == VerifyLevel::audit,
+          .combine = options.combine,
+          .flow = {}};
 }
 
 /// Lanes share equally what steps may take, so that each is planned to need what the one with the longest

@@ -54,21 +54,24 @@ void combine(const CombineInput& input, TokenRange tokens, std::span<float> y, s
   });
 }
 
-void sum_rows(const ArrivedRows& arrived, const RowFormat& format) {
+void sum_rows(const ArrivedRows& arrived, const RowFormat& format, Stores stores) {
   const std::span assignments = arrived.assignments;
   std::vector<WeightedRow> rows;
+  std::vector<std::byte> sum(stores == Stores::streaming ? format.bytes() : 0);
   std::byte* to = arrived.outputs;
   for (std::size_t begin = 0; begin < assignments.size();) {
     // A row's sum is stored no later than where its first output lies.
     std::size_t end = begin;
     rows.clear();
     for (; end < assignments.size() && assignments[end].row == assignments[begin].row; ++end) {
-      rows.push_back({arrived.outputs + end * format.bytes(), assignments[end].weight});
+      rows.push_back({arrived.results + end * format.bytes(), assignments[end].weight});
     }
-    sum_weighted_rounded(rows, format.dtype, format.hidden, to);
+    sum_weighted_rounded(rows, format.dtype, format.hidden, sum.empty() ? to : sum.data());
+    if (!sum.empty()) copy_row(sum.data(), to, sum.size(), stores);
     to += format.bytes();
     begin = end;
   }
+  finish_stores(stores);
 }
 
 void sum_partial_sums(std::span<const std::byte* const> rows, const RowFormat& format, std::byte* to) {

@@ -34,10 +34,10 @@ struct CombineInput {
 /// is [routing.num_tokens, hidden], row-major f32, of which the rows of `tokens` are written. Local.
 void combine(const CombineInput& input, TokenRange tokens, std::span<float> y, std::size_t num_threads);
 
-/// For Combine::fast, on the experts' rank: turns the outputs of arrived assignments into one weighted sum
-/// per row, in f32 and in the order of k, rounded once to the format. The sums take the place of the outputs,
-/// row by row. Local.
-void sum_rows(const ArrivedRows& arrived, const RowFormat& format);
+/// For Combine::fast, on the experts' rank: turns the results of arrived assignments into one weighted sum
+/// per row, in f32 and in the order of k, rounded once to the format and stored in `outputs`, row by row.
+/// Results may lie in the same place. Local; `stores` are finished.
+void sum_rows(const ArrivedRows& arrived, const RowFormat& format, Stores stores);
 
 /// One row out of several: their sum in f32 and in this order, rounded once to the format. Local.
 void sum_partial_sums(std::span<const std::byte* const> rows, const RowFormat& format, std::byte* to);

@@ -9,15 +9,6 @@
 namespace moewe {
 namespace {
 
-/// As many tokens in a chunk as have about the wanted bytes of outputs from one rank, if they go to all
-/// alike; and enough chunks in the ring that ranks need not wait for one another's sums after every one.
-Flow default_flow(const LayerOptions& options, std::size_t output_bytes_of_token, std::size_t num_ranks) {
-  constexpr std::size_t ring_chunks = 4;
-  if (options.chunk_bytes == 0) return {};
-  const std::size_t tokens = options.chunk_bytes * num_ranks / output_bytes_of_token;
-  return {.chunk_tokens = std::max<std::size_t>(1, tokens), .ring_chunks = ring_chunks};
-}
-
 /// Whether more rows come only once others are summed, which needs the shared expert.
 bool must_sum(const LayerStep& step) { return step.shape.flow.ring_chunks > 0; }
 
@@ -109,8 +100,7 @@ void MoeLayer::begin_round(LayerStep& step, PhaseClock& clock) {
   step.shape = {.generation = generation,
                 .format = row_format(),
                 .combine = options_.combine,
-                .flow = engine_.flow().value_or(default_flow(
-                    options_, spec_.router.top_k * row_format().bytes(), engine_.communicator().size())),
+                .flow = flow(),
                 .overlap = options_.overlap,
                 .expected_per_slot = step.expected_per_slot,
                 .num_expected = step.num_expected,
@@ -123,6 +113,17 @@ void MoeLayer::begin_round(LayerStep& step, PhaseClock& clock) {
 
   clock.begin(Phase::dispatch);
   lane.exchange().dispatch(step.shape, lane.plan, x);
+}
+
+/// As many tokens in a chunk as have about the wanted bytes of outputs from one rank, if they go to all
+/// alike; and enough chunks in the ring that ranks need not wait for one another's sums after every one.
+Flow MoeLayer::flow() const {
+  constexpr std::size_t ring_chunks = 4;
+  if (engine_.flow()) return *engine_.flow();
+  if (options_.chunk_bytes == 0) return {};
+  const std::size_t output_bytes_of_token = spec_.router.top_k * row_format().bytes();
+  const std::size_t tokens = options_.chunk_bytes * engine_.communicator().size() / output_bytes_of_token;
+  return {.chunk_tokens = std::max<std::size_t>(1, tokens), .ring_chunks = ring_chunks};
 }
 
 RoundAudit MoeLayer::audit_of(std::uint64_t generation) const {

@@ -167,6 +167,7 @@ class MoeLayer {
   };
   RoundRows rows_of_round(const LayerStep& step) const;
   void begin_round(LayerStep& step, PhaseClock& clock);
+  Flow flow() const;
   RoundAudit audit_of(std::uint64_t generation) const;
   void agree_on_round(LayerStep& step);
   void run_rounds(LayerStep& step);

@@ -145,7 +145,9 @@ std::size_t MoeLayer::decide_rounds(const LayerStep& step, const Agreement& agre
                           .num_expected = step.num_expected,
                           .num_expected_on_node = step.num_expected_on_node,
                           .row_bytes = row_format().bytes(),
-                          .is_audited = engine_.verify() == VerifyLevel::audit};
+                          .is_audited = engine_.verify() == VerifyLevel::audit,
+                          .combine = options_.combine,
+                          .flow = flow()};
   std::array<std::int64_t, 1> most_rounds{1};
   together(communicator, [&] {
     std::size_t rounds = fewest_rounds(*step.lane, bounds, engine_.lane_budget());

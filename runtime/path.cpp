@@ -13,6 +13,7 @@ RoundSizes sizes_of(const RoundShape& shape, const DispatchPlan& plan, Rank self
           .row_bytes = shape.row_bytes(),
           .are_tokens_shared = shape.tokens_place.has_value(),
           .is_audited = shape.audit.is_on(),
+          .combine = shape.combine,
           .flow = shape.flow};
 }
 

@@ -60,6 +60,14 @@ struct RoundShape {
   }
 };
 
+/// Outputs that are computed apart from what is given back (RowTable): where they are summed before that, and
+/// chunk by chunk, twice as many as come together if tokens go to all ranks alike.
+inline std::size_t outputs_apart(Combine combine, const Flow& flow, std::size_t top_k,
+                                 std::size_t num_expected) {
+  if (combine == Combine::reproducible || flow.ring_chunks == 0) return 0;
+  return std::min(num_expected, 2 * flow.chunk_tokens * top_k);
+}
+
 /// Sizes of one rank's share of a round, from which follows the memory that it needs.
 struct RoundSizes {
   std::size_t num_tokens = 0;
@@ -71,6 +79,7 @@ struct RoundSizes {
   std::size_t row_bytes = 0;
   bool are_tokens_shared = false;  ///< peers can read them where they are
   bool is_audited = false;         ///< checksums lie beside what travels
+  Combine combine = Combine::reproducible;
   Flow flow;
 
   // What may come by way of this rank for others: bounds while a step is planned, none once a round has
@@ -92,6 +101,8 @@ struct RoundSizes {
     if (flow.ring_chunks == 0) return 0;
     return flow.chunk_tokens * std::max(top_k, (flow.ring_chunks * top_k + num_ranks - 1) / num_ranks);
   }
+
+  std::size_t outputs_apart() const { return moewe::outputs_apart(combine, flow, top_k, num_expected); }
 };
 
 RoundSizes sizes_of(const RoundShape& shape, const DispatchPlan& plan, Rank self);
@@ -136,7 +147,7 @@ class Path {
   /// Outputs of the tokens before this one are summed: their memory may be used again.
   virtual void free_tokens(std::size_t /*end*/) {}
 
-  /// How outputs for its peers are best written, as far as it has seen.
+  /// How what goes back to its peers is best written, as far as it has seen.
   virtual Stores best_stores() const { return Stores::cached; }
 
   /// Of whom this path lacks rows, or outputs, and who has not taken what was sent, if it is known; for

@@ -34,8 +34,11 @@ std::size_t most_round_bytes(const Lane& lane, const StepBounds& bounds, std::si
   RoundSizes here;
   here.num_tokens = own_tokens;
   here.top_k = bounds.top_k;
+  here.num_ranks = bounds.num_ranks;
   here.row_bytes = bounds.row_bytes;
   here.is_audited = bounds.is_audited;
+  here.combine = bounds.combine;
+  here.flow = bounds.flow;
   here.num_expected = std::min(bounds.num_expected, all_tokens * bounds.top_k);
   here.most_tokens_of_source = own_tokens;
   here.most_expected_on_node = std::min(bounds.num_expected_on_node, all_tokens * bounds.top_k);

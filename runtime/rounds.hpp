@@ -18,6 +18,8 @@ struct StepBounds {
   std::size_t num_expected_on_node = 0;  ///< the same for all ranks of this rank's node
   std::size_t row_bytes = 0;
   bool is_audited = false;
+  Combine combine = Combine::reproducible;
+  Flow flow = {};
 };
 
 /// Adds the memory of one round of these sizes on this lane: plan and exchange. What a round allocates is no

@@ -7,10 +7,8 @@
 
 namespace moewe {
 
-void RowTable::reset(std::span<const std::int64_t> expected_per_slot, std::size_t row_bytes,
-                     Stores output_stores, const RoundAudit& audit) {
-  row_bytes_ = row_bytes;
-  output_stores_ = output_stores;
+void RowTable::reset(std::span<const std::int64_t> expected_per_slot, const RowRules& rules) {
+  rules_ = rules;
   slots_.resize(expected_per_slot.size());
   num_expected_ = 0;
   for (std::size_t slot = 0; slot < slots_.size(); ++slot) {
@@ -19,8 +17,8 @@ void RowTable::reset(std::span<const std::int64_t> expected_per_slot, std::size_
     slots_[slot] = {begin, begin, num_expected_};
   }
   rows_.resize<Row>(num_expected_);
-  audit_ = audit;
-  if (audit.is_on()) manifests_.resize<PlannedAssignment>(num_expected_);
+  if (rules.audit.is_on()) manifests_.resize<PlannedAssignment>(num_expected_);
+  apart_.resize<std::byte>(rules.num_apart * rules.row_bytes);
   num_kept_ = 0;
   slots_in_hand_.clear();
   num_rows_ = 0;
@@ -29,7 +27,7 @@ void RowTable::reset(std::span<const std::int64_t> expected_per_slot, std::size_
 
 std::span<const PlannedAssignment> RowTable::keep(Rank source,
                                                   std::span<const PlannedAssignment> assignments) {
-  if (!audit_.is_on()) return assignments;
+  if (!rules_.audit.is_on()) return assignments;
   if (assignments.size() > num_expected_ - num_kept_) {
     throw Error(ErrorKind::verification,
                 fmt::format("rank {} announces {} assignments where {} of {} are still expected",
@@ -43,7 +41,8 @@ std::span<const PlannedAssignment> RowTable::keep(Rank source,
 
 void RowTable::add(const ArrivedRows& arrived) {
   const std::span<Row> rows = rows_.as<Row>(num_expected_);
-  std::byte* output = arrived.outputs;
+  std::byte* const results = place_results(arrived);
+  std::byte* output = results;
   for (const PlannedAssignment assignment :
        arrived.assignments) {  // a copy: the peer's memory is only read once
     const std::size_t input = assignment.*arrived.input_index;
@@ -59,13 +58,19 @@ void RowTable::add(const ArrivedRows& arrived) {
                                                        number(arrived.source), assignment.slot));
     }
     if (slot.filled == slot.begin) slots_in_hand_.push_back(assignment.slot);
-    rows[slot.filled++] = {arrived.inputs + input * row_bytes_, output, arrived.source, assignment.token,
-                           assignment.k};
-    output += row_bytes_;
+    rows[slot.filled++] = {arrived.inputs + input * rules_.row_bytes, output, arrived.source,
+                           assignment.token, assignment.k};
+    output += rules_.row_bytes;
   }
   check_inputs(arrived);
   num_rows_ += arrived.assignments.size();
   arrived_.push_back(arrived);
+  arrived_.back().results = results;
+}
+
+std::byte* RowTable::place_results(const ArrivedRows& arrived) {
+  if (num_rows_ + arrived.assignments.size() > rules_.num_apart) return arrived.outputs;
+  return apart_.as<std::byte>(rules_.num_apart * rules_.row_bytes).data() + num_rows_ * rules_.row_bytes;
 }
 
 void RowTable::check_inputs(const ArrivedRows& arrived) const {
@@ -75,9 +80,10 @@ void RowTable::check_inputs(const ArrivedRows& arrived) const {
     const std::size_t input = assignment.*arrived.input_index;
     if (input == last) continue;
     last = input;
-    audit_.check({Direction::dispatch, arrived.source, audit_.self(), assignment.token, assignment.k},
-                 {arrived.inputs + input * row_bytes_, row_bytes_},
-                 get_checksum(arrived.input_checksums, input));
+    rules_.audit.check(
+        {Direction::dispatch, arrived.source, rules_.audit.self(), assignment.token, assignment.k},
+        {arrived.inputs + input * rules_.row_bytes, rules_.row_bytes},
+        get_checksum(arrived.input_checksums, input));
   }
 }
 

@@ -24,27 +24,44 @@ struct Row {
 };
 
 /// Assignments of one source that have arrived together: one after the other in `inputs`, by row or by token,
-/// and in `outputs`, in their own order.
+/// and in `outputs`, in their own order: their outputs or, to be combined fast, sums of these by row.
 struct ArrivedRows {
   Rank source;
   std::span<const PlannedAssignment> assignments;
   const std::byte* inputs;
   std::uint32_t PlannedAssignment::*input_index;  ///< which number of an assignment counts rows in `inputs`
   std::size_t num_inputs;                         ///< rows that `inputs` holds
-  std::byte* outputs;  ///< where audited, with room for the checksums of what is given back behind it
+  std::byte* outputs;  ///< what is given back; where audited, with room for its checksums behind it
 
   /// Where audited, what the source computed: checksums with the same numbers as `inputs`. Null for rows that
   /// have not travelled.
   const std::byte* input_checksums = nullptr;
+
+  /// Where their outputs are computed, in their own order: set by the table that they are added to.
+  std::byte* results = nullptr;
+};
+
+/// What is the same for all rows of a round.
+struct RowRules {
+  std::size_t row_bytes = 0;
+  Stores output_stores = Stores::cached;  ///< how outputs are best written
+  std::size_t num_apart = 0;  ///< outputs of a table that are computed in memory of their own, at most
+  RoundAudit audit = {};
 };
 
 /// Rows of one round by the slot that computes them. Since it is agreed how many each slot gets, each has its
 /// place from the start; those that have arrived are handed out once.
+///
+/// Outputs that are only read to be summed on this rank are computed apart, in memory that is used again for
+/// every table and stays in the cache: other ranks read the sums' memory, and take its lines away. Those that
+/// find no room there are computed where their sums will lie.
 class RowTable {
  public:
   static constexpr std::string_view meter_name = "row table";
   static constexpr std::string_view manifests_name = "row table: manifests";
-  explicit RowTable(MemoryMeter& meter) : rows_(meter, meter_name), manifests_(meter, manifests_name) {}
+  static constexpr std::string_view outputs_name = "row table: outputs";
+  explicit RowTable(MemoryMeter& meter)
+      : rows_(meter, meter_name), manifests_(meter, manifests_name), apart_(meter, outputs_name) {}
 
   static std::size_t bytes_for(std::size_t num_expected) { return num_expected * sizeof(Row); }
 
@@ -56,11 +73,11 @@ class RowTable {
   void release_memory() {
     rows_.release();
     manifests_.release();
+    apart_.release();
   }
 
   /// Begins a round in which slot s gets expected_per_slot[s] rows.
-  void reset(std::span<const std::int64_t> expected_per_slot, std::size_t row_bytes, Stores output_stores,
-             const RoundAudit& audit = {});
+  void reset(std::span<const std::int64_t> expected_per_slot, const RowRules& rules);
 
   /// Before add, for assignments that lie in memory of another rank's: where audited, a copy of them that
   /// stays what it is until the round ends, to be checked there. Throws Error(verification), naming the
@@ -84,7 +101,7 @@ class RowTable {
   std::span<const ArrivedRows> arrived() const { return arrived_; }
 
   /// How outputs are best written.
-  Stores output_stores() const { return output_stores_; }
+  Stores output_stores() const { return rules_.output_stores; }
 
  private:
   /// Where a slot's rows lie in rows_: those not handed out yet from `begin` to `filled`.
@@ -94,11 +111,12 @@ class RowTable {
     std::size_t end;
   };
 
-  std::size_t row_bytes_ = 0;
-  Stores output_stores_ = Stores::cached;
-  RoundAudit audit_;
+  std::byte* place_results(const ArrivedRows& arrived);
+
+  RowRules rules_;
   GrowingBuffer rows_;
   GrowingBuffer manifests_;
+  GrowingBuffer apart_;
   std::size_t num_kept_ = 0;  // in manifests_
   std::size_t num_expected_ = 0;
   std::vector<SlotRows> slots_;

@@ -253,7 +253,7 @@ TEST(LayerOverlapContract, ExpertsOfTheCallersOwnTakePartWithoutWeights) {
           num_rows += rows.size();
           multiply_by_number(c.spec, dtype, expert, rows, stores);
           const auto& flow = engine.flow();  // where it says how to write, that is handed on
-          EXPECT_TRUE(!flow || !flow->output_stores || stores == *flow->output_stores);
+          EXPECT_TRUE(!flow || !flow->returned_stores || stores == *flow->returned_stores);
         };
         MoeLayer layer(engine, c.spec, placement, function, options_of(dtype));
         EXPECT_FALSE(layer.matmul_rows().has_value());

@@ -106,6 +106,7 @@ class Reference {
       : communicator_(communicator),
         num_lanes_(options.lanes),
         is_audited_(options.verify == VerifyLevel::audit),
+        flow_(options.exchange.flow.value_or(Flow{})),
         lane_(communicator, backend, meter_, token_buffers_, options.exchange) {
     Engine engine(communicator, backend, options);
     MoeLayer layer = make_layer(engine, job.c.spec, job.options);
@@ -148,7 +149,9 @@ class Reference {
                .num_expected = static_cast<std::size_t>(
                    std::accumulate(computed.begin(), computed.end(), std::int64_t{0})),
                .row_bytes = job.c.spec.expert.hidden * bytes_of(job.options.dtype),
-               .is_audited = is_audited_};
+               .is_audited = is_audited_,
+               .combine = job.options.combine,
+               .flow = flow_};
     const auto expected = all_gather_values(communicator_, bounds_.num_expected);
     for (const Rank neighbour : communicator_.topology().node_ranks(communicator_.rank())) {
       bounds_.num_expected_on_node += expected[index(neighbour)];
@@ -161,6 +164,7 @@ class Reference {
   Communicator& communicator_;
   std::size_t num_lanes_;
   bool is_audited_;
+  Flow flow_;
   MemoryMeter meter_;
   TokenBuffers token_buffers_{meter_};
   Lane lane_;

@@ -12,6 +12,9 @@ class OneRow : public Path {
  public:
   explicit OneRow(Stores best) : best_(best) {}
 
+  /// What would go back.
+  float& output() { return output_; }
+
   PathKind kind() const override { return PathKind::direct; }
   void plan_memory(const RoundSizes&, MemoryPlan&) const override {}
   void release_memory() override {}
@@ -20,7 +23,7 @@ class OneRow : public Path {
     if (is_collected_) return;
     is_collected_ = true;
     rows.add({Rank{1}, rows.keep(Rank{1}, {&assignment_, 1}), input_.data(), &PlannedAssignment::row, 1,
-              output_.data()});
+              reinterpret_cast<std::byte*>(&output_)});
   }
   void give_back() override {}
   std::size_t collect_returned(ReturnTable&) override { return 0; }
@@ -30,29 +33,61 @@ class OneRow : public Path {
  private:
   Stores best_;
   bool is_collected_ = false;
-  PlannedAssignment assignment_{0, 0, 0, 0, 1.0F};
+  PlannedAssignment assignment_{0, 0, 0, 0, 0.5F};
   std::array<std::byte, sizeof(float)> input_{};
-  std::array<std::byte, sizeof(float)> output_{};
+  float output_ = 0;
+};
+
+/// An exchange that has handed out a row of each path.
+class Round {
+ public:
+  Round(std::initializer_list<Stores> best_of_paths, Combine combine, const Flow& flow) {
+    std::vector<std::unique_ptr<Path>> paths;
+    for (const Stores best : best_of_paths) {
+      paths.push_back(std::make_unique<OneRow>(best));
+      paths_.push_back(static_cast<OneRow*>(paths.back().get()));
+    }
+    const std::array<std::int64_t, 1> expected{static_cast<std::int64_t>(paths.size())};
+    RoundShape shape;
+    shape.generation = 1;
+    shape.format = {1, Dtype::f32};
+    shape.combine = combine;
+    shape.flow = flow;
+    shape.expected_per_slot = expected;
+    shape.num_expected = paths.size();
+    SlotChoice choice;
+    plan_.build(Routing{0, 1, {}, {}, {}}, contiguous_placement(1, 1), choice);  // no token of this rank's
+    MemoryPlan planned;
+    exchange_.emplace(std::move(paths), Waiter(std::chrono::seconds(10)), meter_);
+    exchange_->plan_memory(sizes_of(shape, plan_, Rank{0}), planned);
+    exchange_->dispatch(shape, plan_, {});
+    rows_ = exchange_->next();
+    EXPECT_EQ(planned.total(), meter_.bytes());
+  }
+
+  Stores told() const { return rows_->output_stores(); }
+  bool computes_in_place() const {
+    return rows_->rows(0)[0].output == reinterpret_cast<const std::byte*>(&paths_[0]->output());
+  }
+
+  /// What goes back if every expert's output is 3.
+  float given_back() {
+    for (const Row& row : rows_->rows(0)) *reinterpret_cast<float*>(row.output) = 3.0F;
+    exchange_->give_back(1);
+    return paths_.back()->output();
+  }
+
+ private:
+  MemoryMeter meter_;
+  DispatchPlan plan_{meter_};
+  std::vector<OneRow*> paths_;
+  std::optional<Exchange> exchange_;
+  const RowTable* rows_ = nullptr;
 };
 
 /// How experts are told to write where the paths have seen this.
 Stores told(std::initializer_list<Stores> best_of_paths, Combine combine, const Flow& flow) {
-  MemoryMeter meter;
-  std::vector<std::unique_ptr<Path>> paths;
-  for (const Stores best : best_of_paths) paths.push_back(std::make_unique<OneRow>(best));
-  const std::size_t num_expected = paths.size();
-  Exchange exchange(std::move(paths), Waiter(std::chrono::seconds(10)), meter);
-  const DispatchPlan plan(meter);
-  const std::array<std::int64_t, 1> expected{static_cast<std::int64_t>(num_expected)};
-  RoundShape shape;
-  shape.generation = 1;
-  shape.format = {1, Dtype::f32};
-  shape.combine = combine;
-  shape.flow = flow;
-  shape.expected_per_slot = expected;
-  shape.num_expected = num_expected;
-  exchange.dispatch(shape, plan, {});
-  return exchange.next()->output_stores();
+  return Round(best_of_paths, combine, flow).told();
 }
 
 TEST(Exchange, TellsExpertsToWriteAsAnyPathHasSeenItToBeBest) {
@@ -64,10 +99,26 @@ TEST(Exchange, KeepsOutputsThatAreSummedAtOnceInTheCache) {
   EXPECT_EQ(told({Stores::streaming}, Combine::fast, {}), Stores::cached);
 }
 
+TEST(Exchange, ComputesOutputsApartThatAreSummedChunkByChunk) {
+  const Flow ring{.chunk_tokens = 1, .ring_chunks = 2};
+  for (const Stores best : {Stores::cached, Stores::streaming}) {
+    Round apart({best, best}, Combine::fast, ring);
+    EXPECT_FALSE(apart.computes_in_place());
+    EXPECT_EQ(apart.told(), Stores::cached);
+    EXPECT_EQ(apart.given_back(), 1.5F);
+  }
+  Round all_at_once({Stores::streaming}, Combine::fast, {.chunk_tokens = 1});
+  EXPECT_TRUE(all_at_once.computes_in_place());
+  EXPECT_EQ(all_at_once.given_back(), 1.5F);
+  Round not_summed({Stores::streaming}, Combine::reproducible, ring);
+  EXPECT_TRUE(not_summed.computes_in_place());
+  EXPECT_EQ(not_summed.given_back(), 3.0F);
+}
+
 TEST(Exchange, WritesAsAFlowSays) {
-  EXPECT_EQ(told({Stores::streaming}, Combine::reproducible, {.output_stores = Stores::cached}),
+  EXPECT_EQ(told({Stores::streaming}, Combine::reproducible, {.returned_stores = Stores::cached}),
             Stores::cached);
-  EXPECT_EQ(told({Stores::cached}, Combine::reproducible, {.output_stores = Stores::streaming}),
+  EXPECT_EQ(told({Stores::cached}, Combine::reproducible, {.returned_stores = Stores::streaming}),
             Stores::streaming);
 }
 

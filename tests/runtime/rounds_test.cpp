@@ -66,6 +66,9 @@ StepBounds random_bounds(std::mt19937_64& generator, std::size_t num_ranks) {
       std::min(bounds.num_tokens * bounds.top_k, bounds.num_expected + below(generator, 100));
   bounds.row_bytes = 2 * (1 + below(generator, 100));
   bounds.is_audited = below(generator, 2) == 1;
+  bounds.combine = below(generator, 2) == 1 ? Combine::fast : Combine::reproducible;
+  if (below(generator, 2) == 1)
+    bounds.flow = {.chunk_tokens = 1 + below(generator, 20), .ring_chunks = below(generator, 3)};
   return bounds;
 }
 
@@ -116,6 +119,9 @@ RoundSizes random_round(std::mt19937_64& generator, const StepBounds& bounds, st
   sizes.top_k = bounds.top_k;
   sizes.row_bytes = bounds.row_bytes;
   sizes.is_audited = bounds.is_audited;
+  sizes.num_ranks = bounds.num_ranks;
+  sizes.combine = bounds.combine;
+  sizes.flow = bounds.flow;
   sizes.num_tokens = below(generator, tokens + 1);
   const std::size_t assigned = below(generator, sizes.num_tokens * bounds.top_k + 1);
   const std::size_t all = std::min(bounds.num_tokens, tokens * bounds.num_ranks);
