@@ -22,7 +22,6 @@ namespace po = boost::program_options;
 constexpr const char* program = "step_benchmark";
 
 struct Options {
-  std::size_t values = 0;  ///< 64-bit integers in one all-reduce
   std::size_t experts = 0;
   std::size_t calls = 0;  ///< of a contestant in a row, in each round
   std::size_t rounds = 0;
@@ -37,7 +36,6 @@ po::options_description describe_options() {
       "mpirun.\n"
       "\nOptions");
   auto add = options.add_options();
-  add("values", text_option("N", "136"), "64-bit integers in one all-reduce");
   add("experts", text_option("N", "256"), "experts of the layer");
   add("calls", text_option("N", "200"), "calls in a row");
   add("rounds", text_option("N", "100"), "rounds of every contestant");
@@ -46,7 +44,6 @@ po::options_description describe_options() {
 
 Options parse(const CommandLine& line) {
   Options options;
-  options.values = line.number("values", 3, 100000);
   options.experts = line.number("experts", 1, 4096);
   options.calls = line.number("calls", 1, 1000000);
   options.rounds = line.number("rounds", 1, 100000);
@@ -71,7 +68,7 @@ class Contest {
         engine_(communicator, mpi_backend(), {}),
         layer_(engine_, spec_of(options), contiguous_placement(options.experts, communicator.size()),
                test::GeneratedWeights(spec_of(options), 1)),
-        values_(options.values) {}
+        values_(engine_.max_counts() + StepProposal::num_appended + num_lowest + num_highest) {}
 
   /// The slowest rank's seconds per call.
   double time(const std::function<void()>& work) {
@@ -83,13 +80,14 @@ class Contest {
     return *std::max_element(all.begin(), all.end()) / static_cast<double>(options_.calls);
   }
 
-  /// As agree() combines them: sums, one minimum and two maxima.
+  /// As agree() combines them: sums, minima and maxima.
   void all_reduce() {
     std::fill(values_.begin(), values_.end(), std::int64_t{1});
     const std::span values(values_);
-    engine_.communicator().all_reduce(
-        {.sums = values.subspan(3), .minima = values.first(1), .maxima = values.subspan(1, 2)});
-    check(values_.size() == 3 ? std::int64_t{1} : num_ranks());
+    engine_.communicator().all_reduce({.sums = values.subspan(num_lowest + num_highest),
+                                       .minima = values.first(num_lowest),
+                                       .maxima = values.subspan(num_lowest, num_highest)});
+    check(num_ranks());
   }
 
   void mpi_all_reduce() {
@@ -110,7 +108,12 @@ class Contest {
 
   const StepReport& report() const { return layer_.report(); }
 
+  std::size_t bytes() const { return std::span(values_).size_bytes(); }
+
  private:
+  static constexpr std::size_t num_lowest = 2;
+  static constexpr std::size_t num_highest = 2;
+
   std::int64_t num_ranks() const { return static_cast<std::int64_t>(communicator_->size()); }
   void check(std::int64_t last) const { expects(values_.back() == last, "all ranks were counted"); }
 
@@ -118,7 +121,7 @@ class Contest {
   const Options& options_;
   Engine engine_;
   MoeLayer layer_;
-  std::vector<std::int64_t> values_;
+  std::vector<std::int64_t> values_;  // as many as ranks agree on in a step
 };
 
 std::string microseconds(double seconds) { return fmt::format("{:.2f}", seconds * 1e6); }
@@ -159,8 +162,7 @@ void run_rank(Communicator& communicator, Options& options) {
       alternate(contestants, {.least_rounds = options.rounds, .most_rounds = options.rounds, .seconds = 0});
   if (communicator.rank() != Rank{0}) return;
   fmt::print("{} ranks, {} calls in a row, {} rounds; all-reduce of {} bytes, layer of {} experts\n\n",
-             communicator.size(), options.calls, options.rounds, options.values * sizeof(std::int64_t),
-             options.experts);
+             communicator.size(), options.calls, options.rounds, contest.bytes(), options.experts);
   const Json results = print(contestants, times);
   print_phases(contest.report());
   options.json.write({{"ranks", communicator.size()}, {"results", results}});

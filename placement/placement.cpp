@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <functional>
 #include <numeric>
 #include <utility>
 #include <xxhash.h>
@@ -49,6 +50,14 @@ std::vector<Slot> slots_by_expert(std::vector<std::size_t> next, const ExpertsOf
   return slots;
 }
 
+std::vector<std::vector<std::size_t>> numbers_by_rank(const ExpertsOfRank& experts_of_rank,
+                                                      std::span<const Slot> slots) {
+  std::vector<std::vector<std::size_t>> numbers;
+  for (const std::vector<ExpertId>& experts : experts_of_rank) numbers.emplace_back(experts.size());
+  for (std::size_t i = 0; i < slots.size(); ++i) numbers[index(slots[i].rank)][slots[i].position] = i;
+  return numbers;
+}
+
 std::uint64_t digest_of(std::uint64_t epoch, const ExpertsOfRank& experts_of_rank,
                         std::span<const Millionths> slowness) {
   std::vector<std::uint64_t> words{epoch, experts_of_rank.size()};
@@ -68,6 +77,7 @@ Placement::Placement(std::uint64_t epoch, std::size_t num_experts,
       experts_of_rank_(std::move(experts_of_rank)),
       first_slot_of_expert_(first_slots(num_experts, experts_of_rank_)),
       slots_(slots_by_expert(first_slot_of_expert_, experts_of_rank_)),
+      numbers_of_rank_(numbers_by_rank(experts_of_rank_, slots_)),
       digest_(digest_of(epoch_, experts_of_rank_, {})) {}
 
 Placement Placement::with_slowness(std::vector<Millionths> slowness) const {
@@ -78,9 +88,11 @@ Placement Placement::with_slowness(std::vector<Millionths> slowness) const {
 }
 
 std::vector<std::int64_t> Placement::rank_loads(std::span<const std::int64_t> load_per_slot) const {
-  std::vector<std::int64_t> loads(num_ranks(), 0);
-  for (std::size_t slot = 0; slot < slots_.size(); ++slot)
-    loads[index(slots_[slot].rank)] += load_per_slot[slot];
+  std::vector<std::int64_t> loads;
+  for (const std::vector<std::size_t>& numbers : numbers_of_rank_) {
+    loads.push_back(std::transform_reduce(numbers.begin(), numbers.end(), std::int64_t{0}, std::plus<>(),
+                                          [&](std::size_t slot) { return load_per_slot[slot]; }));
+  }
   return loads;
 }
 

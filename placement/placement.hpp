@@ -51,6 +51,9 @@ class Placement {
   /// In slot order.
   std::span<const ExpertId> experts_of(Rank rank) const { return experts_of_rank_[index(rank)]; }
 
+  /// Where each of the rank's slots stands among all [num_slots] by expert and then as slots_of() has them.
+  std::span<const std::size_t> slot_numbers_of(Rank rank) const { return numbers_of_rank_[index(rank)]; }
+
   /// The same, for steps whose splits give the ranks as much as these take alike: [num_ranks] how much longer
   /// than the others a rank computes, above 0 and at most 1000; all alike where empty. Splits of steps check
   /// them.
@@ -61,8 +64,8 @@ class Placement {
   /// otherwise.
   std::uint64_t digest() const { return digest_; }
 
-  /// Sum over a rank's slots of a load per slot, [num_slots] by expert and then as slots_of() has them; where
-  /// nothing is replicated that is a load per expert.
+  /// Sum over a rank's slots of a load per slot, in the order of slot numbers; where nothing is replicated
+  /// that is a load per expert.
   std::vector<std::int64_t> rank_loads(std::span<const std::int64_t> load_per_slot) const;
 
   /// The same over an expert's slots, [num_experts].
@@ -73,6 +76,7 @@ class Placement {
   std::vector<std::vector<ExpertId>> experts_of_rank_;
   std::vector<std::size_t> first_slot_of_expert_;  // and one more, behind the last
   std::vector<Slot> slots_;                        // of expert 0, of expert 1 and so on
+  std::vector<std::vector<std::size_t>> numbers_of_rank_;
   std::vector<Millionths> slowness_;
   std::uint64_t digest_;  // asked for in every step
 };

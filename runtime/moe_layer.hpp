@@ -152,7 +152,8 @@ class MoeLayer {
   bool agrees_on_sources(const LayerStep& step) const;
   void split(LayerStep& step);
   StepSplit split_exactly(const LayerStep& step) const;
-  void expect(LayerStep& step, std::span<const std::int64_t> assignments_per_slot) const;
+  void expect(LayerStep& step, std::span<const std::int64_t> per_slot,
+              std::span<const std::int64_t> per_rank) const;
   std::size_t decide_rounds(const LayerStep& step, const Agreement& agreement);
   Error does_not_fit(const LayerStep& step, const StepBounds& bounds) const;
   void plan_routing_memory(const LayerStep& step, MemoryPlan& memory) const;

@@ -105,13 +105,13 @@ void MoeLayer::split(LayerStep& step) {
     StepSplit split = split_exactly(step);
     last_split_ = split.digest;
     step.choice = SlotChoice(split.quotas);
-    step.per_slot = split.per_slot;
     if (options_.split == SplitMode::stored && placement.has_replicas() && sum(split.per_slot) > 0)
-      stored_split_.keep(placement, std::move(split));
+      stored_split_.keep(placement, split);
+    step.per_slot = std::move(split.per_slot);
   }
   step.report.is_split_as_stored = step.is_split_as_stored;
   step.report.assignments_per_rank = placement.rank_loads(step.per_slot);
-  expect(step, step.per_slot);
+  expect(step, step.per_slot, step.report.assignments_per_rank);
 }
 
 StepSplit MoeLayer::split_exactly(const LayerStep& step) const {
@@ -123,16 +123,15 @@ StepSplit MoeLayer::split_exactly(const LayerStep& step) const {
                                 step.report.assignments_per_expert);
 }
 
-void MoeLayer::expect(LayerStep& step, std::span<const std::int64_t> assignments_per_slot) const {
+void MoeLayer::expect(LayerStep& step, std::span<const std::int64_t> per_slot,
+                      std::span<const std::int64_t> per_rank) const {
   const Communicator& communicator = engine_.communicator();
-  const Placement& placement = step.epoch->placement;
-  const Topology& topology = communicator.topology();
-  step.expected_per_slot = assignments_of(communicator.rank(), placement, assignments_per_slot);
-  step.num_expected = static_cast<std::size_t>(sum(step.expected_per_slot));
-  step.num_expected_on_node = static_cast<std::size_t>(
-      topology.num_nodes() == 1
-          ? sum(assignments_per_slot)
-          : num_assignments_of(topology.node_ranks(communicator.rank()), placement, assignments_per_slot));
+  const Rank self = communicator.rank();
+  step.expected_per_slot = assignments_of(self, step.epoch->placement, per_slot);
+  step.num_expected = static_cast<std::size_t>(per_rank[index(self)]);
+  step.num_expected_on_node = 0;
+  for (const Rank rank : communicator.topology().node_ranks(self))
+    step.num_expected_on_node += static_cast<std::size_t>(per_rank[index(rank)]);
 }
 
 std::size_t MoeLayer::decide_rounds(const LayerStep& step, const Agreement& agreement) {
@@ -173,7 +172,7 @@ void MoeLayer::agree_on_round(LayerStep& step) {
   proposal.num_tokens = tokens.count;
   proposal.counts = count_slots(routing, step.epoch->placement, step.choice);
   const Agreement agreement = agree(engine_.communicator(), std::move(proposal));
-  expect(step, agreement.counts);
+  expect(step, agreement.counts, step.epoch->placement.rank_loads(agreement.counts));
 }
 
 void MoeLayer::make_room_for_routing(const LayerStep& step) {

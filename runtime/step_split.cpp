@@ -89,6 +89,7 @@ std::size_t most_source_counts(std::size_t num_ranks, std::size_t num_experts, s
 }
 
 void append_source_counts(const Placement& placement, Rank rank, std::vector<std::int64_t>& counts) {
+  if (!placement.has_replicas()) return;
   const std::vector<ExpertId> replicated = replicated_experts(placement);
   const std::vector<std::int64_t> mine = counts_of(replicated, counts);
   const std::size_t begin = counts.size();
@@ -119,24 +120,11 @@ StepSplit split_step(Communicator& communicator, const Placement& placement, con
 
 std::vector<std::int64_t> assignments_of(Rank rank, const Placement& placement,
                                          std::span<const std::int64_t> per_slot) {
-  std::vector<std::int64_t> counts;
-  for (const ExpertId expert : placement.experts_of(rank)) {
-    const Slot here{rank, static_cast<std::uint32_t>(counts.size())};
-    const std::span<const Slot> slots = placement.slots_of(expert);
-    const auto found = std::find(slots.begin(), slots.end(), here);
-    counts.push_back(
-        per_slot[placement.first_slot(expert) + static_cast<std::size_t>(found - slots.begin())]);
-  }
+  const std::span<const std::size_t> slots = placement.slot_numbers_of(rank);
+  std::vector<std::int64_t> counts(slots.size());
+  std::transform(slots.begin(), slots.end(), counts.begin(),
+                 [&](std::size_t slot) { return per_slot[slot]; });
   return counts;
-}
-
-std::int64_t num_assignments_of(std::span<const Rank> ranks, const Placement& placement,
-                                std::span<const std::int64_t> per_slot) {
-  std::int64_t sum = 0;
-  for (const Rank rank : ranks) {
-    for (const std::int64_t count : assignments_of(rank, placement, per_slot)) sum += count;
-  }
-  return sum;
 }
 
 std::vector<std::int64_t> count_slots(const Routing& routing, const Placement& placement, SlotChoice choice,

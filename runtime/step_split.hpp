@@ -59,10 +59,6 @@ StepSplit split_step(Communicator& communicator, const Placement& placement, con
 std::vector<std::int64_t> assignments_of(Rank rank, const Placement& placement,
                                          std::span<const std::int64_t> per_slot);
 
-/// How many assignments the slots of all these ranks are to compute together.
-std::int64_t num_assignments_of(std::span<const Rank> ranks, const Placement& placement,
-                                std::span<const std::int64_t> per_slot);
-
 /// How many `routing` sends to each slot, if `choice` deals them; with memory for `room` more.
 std::vector<std::int64_t> count_slots(const Routing& routing, const Placement& placement, SlotChoice choice,
                                       std::size_t room = 0);

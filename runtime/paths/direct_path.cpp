@@ -26,18 +26,21 @@ void DirectPath::plan_memory(const RoundSizes& sizes, MemoryPlan& memory) const 
 void DirectPath::dispatch(const RoundShape& shape, const DispatchPlan& plan, std::span<const std::byte> x) {
   shape_ = shape;
   num_tokens_ = plan.num_tokens();
+  awaited_.clear();
+  sources_.clear();
+  targets_.clear();
+  canaries_.clear();
   board_.enter(shape.generation);
   const direct::Regions regions = board_.lay_out(sizes_of(shape, plan, self_), peers_.size());
   next_outputs_ = {regions.outputs, regions.ring_bytes};
   outputs_end_ = regions.outputs_end;
   board_.memory().grow(regions.end);
+  if (shape.num_expected_on_node == 0) return;  // which all of them know
 
   if (shape.audit.is_on()) plant_canaries(regions);
   if (!shape.tokens_place || shape.audit.is_on()) prepare_rows(plan, x, regions);
   write_letters(plan, regions);
   awaited_ = peers_;
-  sources_.clear();
-  targets_.clear();
   for (const Rank peer : peers_) {
     const auto assignments = plan.to(peer).assignments;
     if (!assignments.empty())
@@ -48,7 +51,6 @@ void DirectPath::dispatch(const RoundShape& shape, const DispatchPlan& plan, std
 
 void DirectPath::plant_canaries(const direct::Regions& regions) {
   constexpr std::array<std::string_view, 4> names{"letters", "manifests", "token rows", "outputs"};
-  canaries_.clear();
   for (std::size_t i = 0; i < names.size(); ++i)
     canaries_.plant(board_.memory().own(), regions.canaries[i], names[i]);
 }
