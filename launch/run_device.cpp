@@ -65,7 +65,6 @@ std::string reason_against_devices(const RunOptions& options) {
   const auto only_on_cpu = [](const char* option) {
     return fmt::format("{} is for --device cpu so far", option);
   };
-  if (options.layer.capacity) return only_on_cpu("--capacity-factor");
   if (options.layer.split == SplitMode::stored) return only_on_cpu("--split stored");
   if (options.rebalance.is_on()) return only_on_cpu("--rebalance");
   if (options.rebalance.spare_slots > 0) return only_on_cpu("--spare-slots");
@@ -82,6 +81,8 @@ void check_device(const RunOptions& options) {
       throw InvalidInput("--device-mode graph is for --device gpu or --device emulated");
     if (options.layer.combine == Combine::fast)
       throw InvalidInput("--combine fast is not for --device-mode graph so far");
+    if (options.layer.capacity)
+      throw InvalidInput("--capacity-factor is not for --device-mode graph so far: graphs are dropless");
   }
   if (options.device == DeviceRequest::automatic || options.device == DeviceRequest::cpu) return;
   const std::string reason = reason_against_devices(options);

@@ -22,7 +22,8 @@ DeviceSizes device_sizes(const Communicator& communicator, const RunInputs& inpu
       .most_slots = placement.num_slots(),
       .combine = options.layer.combine,
       .may_group =
-          choose_expert_matmuls(device, inputs.spec(), options.layer.dtype, options.layer.combine).may_group};
+          choose_expert_matmuls(device, inputs.spec(), options.layer.dtype, options.layer.combine).may_group,
+      .needs_selection = options.layer.needs_selection()};
 }
 
 void RunLayers::load() {

@@ -211,12 +211,17 @@ RunPlan plan_run_on_device(Engine& engine, const RunInputs& inputs, const Device
   plan.loading_bytes = DeviceWeights::loading_bytes(sizes.spec) + engine.initial_lane_bytes();
   const MemoryPlan on_device = plan_device(inputs, sizes, engine.communicator().size(), share.mode);
   add_all(on_device, plan.resident);
+  std::size_t arrivals_bytes = 0;
   if (share.mode == DeviceMode::eager) {
     const std::size_t arriving =
         inputs.tokens().num_tokens() * std::min(sizes.spec.router.top_k, sizes.num_slots);
-    plan.least_step_bytes = plan.most_step_bytes = DeviceLane::plan_arrivals(sizes, arriving).total();
+    arrivals_bytes = DeviceLane::plan_arrivals(sizes, arriving).total();
   }
-  if (share.is_on_gpu) plan.gpu_bytes = saturated_sum(bytes_not_pinned(on_device), plan.most_step_bytes);
+  MemoryPlan decided;
+  if (share.has_capacity)
+    engine.lane().decided.plan_memory(share.num_tokens, sizes.spec.router.top_k, 0, decided);
+  plan.least_step_bytes = plan.most_step_bytes = saturated_sum(arrivals_bytes, decided.total());
+  if (share.is_on_gpu) plan.gpu_bytes = saturated_sum(bytes_not_pinned(on_device), arrivals_bytes);
   return plan;
 }
 

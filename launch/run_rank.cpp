@@ -55,7 +55,8 @@ RunPlan plan_memory(Engine& engine, const RunInputs& inputs, const RunOptions& o
   RunPlan plan =
       device != nullptr
           ? plan_run_on_device(engine, inputs, device_sizes(communicator, inputs, options, *device),
-                               {tokens.count, options.device_mode, !device->is_emulated()})
+                               {tokens.count, options.device_mode, !device->is_emulated(),
+                                options.layer.capacity.has_value()})
           : plan_run(engine, inputs, options.layer, placement.experts_of(rank).size(), tokens.count);
   if (options.timeline) {
     plan.resident.add(timeline_name, LatestRecords::bytes_for(Timeline::room_for(

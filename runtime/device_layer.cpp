@@ -66,6 +66,7 @@ StepProposal DeviceLayer::route(const Tokens& tokens) {
     if (!tokens.on_host.bytes.empty())
       lane_.queue().copy(lane_.memory().x, tokens.on_host.bytes.data(), tokens.on_host.bytes.size());
     tokens.given != nullptr ? take(tokens) : choose(tokens);
+    if (options_.capacity) make_room_to_decide(tokens);
     proposal.num_tokens = tokens.count;
     proposal.counts =
         count_assignments(routing_, spec_.num_experts, proposal.counts_length + StepProposal::num_appended);
@@ -130,6 +131,8 @@ void DeviceLayer::choose(const Tokens& tokens) {
   queue.copy(pinned.experts, memory.experts, num_choices * sizeof(ExpertId));
   queue.copy(pinned.weights, memory.weights, num_choices * sizeof(float));
   queue.copy(pinned.bad_token, memory.bad_token, sizeof *pinned.bad_token);
+  const std::size_t num_scores = options_.needs_selection() ? tokens.count * spec_.num_experts : 0;
+  if (num_scores > 0) queue.copy(pinned.selection, memory.logits, num_scores * sizeof(float));
   lane_.wait();
   if (*pinned.bad_token < count) {
     throw InvalidInput(
@@ -137,8 +140,11 @@ void DeviceLayer::choose(const Tokens& tokens) {
                     "must be finite and not so large that their product is not",
                     *pinned.bad_token));
   }
-  routing_ = {
-      tokens.count, spec_.router.top_k, {pinned.experts, num_choices}, {pinned.weights, num_choices}, {}};
+  routing_ = {tokens.count,
+              spec_.router.top_k,
+              {pinned.experts, num_choices},
+              {pinned.weights, num_choices},
+              {pinned.selection, num_scores}};
 }
 
 /// The caller's. Once it has been copied, an error of any rank may end the step.
@@ -148,6 +154,7 @@ void DeviceLayer::take(const Tokens& tokens) {
     throw InvalidInput(fmt::format("layer {}: routing of {} tokens with top-{} for {} tokens with top-{}",
                                    number_, given.num_tokens, given.top_k, tokens.count, spec_.router.top_k));
   }
+  if (options_.needs_selection()) check_selection(given, spec_.num_experts, number_);
   routing_ = given;
   lane_.queue().copy(lane_.memory().experts, given.experts.data(), given.experts.size_bytes());
   lane_.queue().copy(lane_.memory().weights, given.weights.data(), given.weights.size_bytes());
@@ -157,7 +164,8 @@ void DeviceLayer::take(const Tokens& tokens) {
 void DeviceLayer::decide(Agreement agreement) {
   Communicator& communicator = engine_.communicator();
   report_.assignments_per_expert = std::move(agreement.counts);
-  StepSplit split = split_step(communicator, placement_, routing_, report_.assignments_per_expert);
+  if (options_.capacity) bound(agreement.num_tokens);
+  StepSplit split = split_step(communicator, placement_, routing_, report_.kept_per_expert());
   last_split_ = split.digest;
   quotas_ = std::move(split.quotas);
   report_.assignments_per_rank = placement_.rank_loads(split.per_slot);
@@ -175,6 +183,7 @@ void DeviceLayer::plan(const Tokens& tokens) {
   Queue& queue = lane_.queue();
   const std::uint32_t count = narrow(tokens.count), top_k = narrow(spec_.router.top_k);
   const std::uint32_t num_ranks = narrow(engine_.communicator().size());
+  if (options_.capacity) put_decided();
   if (!quotas_.empty()) {
     std::copy(quotas_.begin(), quotas_.end(), lane_.pinned().quotas);
     queue.copy(memory.quotas, lane_.pinned().quotas, quotas_.size() * sizeof(std::int64_t));
@@ -232,7 +241,8 @@ void DeviceLayer::settle() {
     ledger.count_computed(slot, pinned.computed[slot]);
   const std::size_t num_sent = pinned.first_assignment[engine_.communicator().size()];
   ledger.count_returned(num_sent, num_sent);  // all ranks have said that theirs are there
-  ledger.close(routing_.experts.size());
+  const auto dropped = std::count(routing_.experts.begin(), routing_.experts.end(), no_expert);
+  ledger.close(routing_.experts.size() - static_cast<std::size_t>(dropped));
   report_.computed_per_slot.assign(ledger.computed_per_slot().begin(), ledger.computed_per_slot().end());
 }
 

@@ -68,7 +68,8 @@ class DeviceLayer {
   std::size_t number() const { return number_; }
   bool has_own_experts() const { return !function_; }
 
-  /// Of the step before, until the next begins; in host memory.
+  /// Of the step before, until the next begins; in host memory. The routing as after overflow, where the
+  /// capacity is bounded.
   const Routing& routing() const { return routing_; }
   const StepReport& report() const { return report_; }
 
@@ -95,7 +96,10 @@ class DeviceLayer {
   void check_sizes(const Tokens& tokens) const;
   void choose(const Tokens& tokens);
   void take(const Tokens& tokens);
+  void make_room_to_decide(const Tokens& tokens);
   void decide(Agreement agreement);
+  void bound(std::size_t num_tokens_of_all);
+  void put_decided();
   void plan(const Tokens& tokens);
   void dispatch(const Tokens& tokens);
   void start_shared_expert(const Tokens& tokens);
@@ -134,6 +138,7 @@ class DeviceLayer {
   std::size_t num_places_ = 0;  // for the function
   std::vector<std::int64_t> from_sources_;
   Routing routing_;
+  bool has_changed_ = false;  // in what its tokens chose, by overflow
   StepReport report_;
 };
 

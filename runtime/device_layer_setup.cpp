@@ -19,7 +19,6 @@ constexpr std::size_t most_assignments = std::size_t{1} << 31U;
 }  // namespace
 
 std::string reason_against_devices(const LayerOptions& options) {
-  if (options.capacity) return "on devices dispatch is dropless so far: a capacity is for the CPU";
   if (options.split == SplitMode::stored)
     return "on devices splits are exact so far: stored ones are for the CPU";
   if (options.can_migrate())
@@ -90,6 +89,9 @@ void DeviceLayer::check() const {
         fmt::format("the lane was made for {} experts on this rank and {} on all, not {} and {}",
                     sizes.num_slots, sizes.most_slots, num_slots, placement_.num_slots()));
   }
+  if (options_.needs_selection() && !sizes.needs_selection)
+    throw InvalidInput("a layer with the overflow policy next-choice has a lane that is made for it");
+  if (options_.capacity) check_capacity(*options_.capacity);
   if (arrangement_.alignment == 0) throw InvalidInput("rows are aligned to multiples of 1 or more");
   if (arrangement_.order == RowOrder::by_source) {
     if (options_.combine != Combine::fast)

@@ -66,6 +66,7 @@ DeviceArrivals::DeviceArrivals(const DeviceSizes& sizes, std::size_t num_assignm
 PinnedStepMemory::PinnedStepMemory(const DeviceSizes& sizes, std::size_t num_ranks, DeviceArena& arena) {
   experts = arena.take<ExpertId>(sizes.max_assignments());
   weights = arena.take<float>(sizes.max_assignments());
+  if (sizes.needs_selection) selection = arena.take<float>(sizes.max_tokens * sizes.spec.num_experts);
   quotas = arena.take<std::int64_t>(sizes.most_slots);
   bad_token = arena.take<std::uint32_t>(1);
   first_assignment = arena.take<std::uint32_t>(num_ranks + 1);

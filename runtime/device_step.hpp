@@ -23,7 +23,8 @@ struct DeviceSizes {
   std::size_t num_slots = 0;   ///< most of a layer on this rank
   std::size_t most_slots = 0;  ///< most of a layer on all ranks together
   Combine combine = Combine::reproducible;
-  bool may_group = false;  ///< by choose_expert_matmuls()
+  bool may_group = false;        ///< by choose_expert_matmuls()
+  bool needs_selection = false;  ///< on the host, of layers whose options say so
 
   std::size_t row_bytes() const { return spec.expert.hidden * bytes_of(dtype); }
   std::size_t max_assignments() const { return max_tokens * spec.router.top_k; }
@@ -96,6 +97,7 @@ struct DeviceArrivals {
 struct PinnedStepMemory {
   ExpertId* experts;                ///< [T, k]
   float* weights;                   ///< [T, k]
+  float* selection = nullptr;       ///< [T, E], where sizes say that it is needed; else null
   std::int64_t* quotas;             ///< [slots of all ranks]
   std::uint32_t* bad_token;         ///< [1]
   std::uint32_t* first_assignment;  ///< [R + 1]

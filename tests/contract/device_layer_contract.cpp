@@ -374,11 +374,10 @@ TEST(DeviceLayerContract, AnUnusableInputOnOneRankFailsAllAndLeavesTheLayerUsabl
 
 TEST(DeviceLayerContract, RefusesWhatDevicesDoNotHave) {
   const LayerSpec spec{{16, 24}, 8, {2, true}};
-  std::vector<std::pair<std::string, LayerOnDevice::Options>> refused(4);
-  refused[0].second.layer.capacity = CapacityOptions{};
-  refused[1].second.layer.split = SplitMode::stored;
-  refused[2].second.layer.spare_slots = 1;
-  refused[3].second.engine.verify = VerifyLevel::audit;
+  std::vector<std::pair<std::string, LayerOnDevice::Options>> refused(3);
+  refused[0].second.layer.split = SplitMode::stored;
+  refused[1].second.layer.spare_slots = 1;
+  refused[2].second.engine.verify = VerifyLevel::audit;
   for (const auto& [name, options] : refused) {
     on_every_rank([&, chosen = &options](Communicator& communicator, const Backend& backend) {
       expect_shared_error(ErrorKind::invalid_input, "on devices", [&] {

@@ -65,6 +65,24 @@ TEST(OnDevices, ForcedRoutingsAndSeveralStepsBalance) {
   EXPECT_EQ(results_of(threads(5), options)["output_sha256"], on_one["output_sha256"]);
 }
 
+TEST(OnDevices, CapacitiesDropAndRerouteAsOnTheCpu) {
+  const std::string options =
+      "run --model custom --hidden 48 --intermediate 40 --experts 12 --topk 3 "
+      "--activation relu --steps 2 --tokens 61 --capacity-factor 1 --overflow ";
+  for (const std::string policy : {"drop-lowest-weight --renormalise", "next-choice"}) {
+    const nlohmann::json on_cpu = results_of(threads(2), options + policy);
+    const nlohmann::json on_one = results_of(threads(1), options + policy + " --device emulated");
+    const nlohmann::json on_three = results_of(threads(3), options + policy + " --device emulated");
+    EXPECT_EQ(on_one["output_sha256"], on_three["output_sha256"]);
+    EXPECT_EQ(on_three["overflow"], on_cpu["overflow"]);
+    EXPECT_EQ(on_three["ledger"]["dropped"], on_cpu["ledger"]["dropped"]);
+    EXPECT_EQ(on_three["ledger"]["rerouted"], on_cpu["ledger"]["rerouted"]);
+    EXPECT_EQ(on_three["ledger"]["lost"], 0);
+    EXPECT_NE(on_three["overflow"][0]["assigned"], on_three["overflow"][0]["kept"]);
+    EXPECT_EQ(on_three["memory"]["planned_bytes"], on_three["memory"]["peak_bytes"]);
+  }
+}
+
 /// Recorded outputs and the hash of eager steps; memory as planned.
 TEST(OnDevices, StepsAsGraphsHaveTheResultsOfEagerOnes) {
   const std::string options = shipped().run_recorded() + " --dtype bf16 --device emulated --device-mode ";
@@ -91,7 +109,8 @@ TEST(OnDevices, WhatIsNotThereIsRefused) {
   const std::string run = shipped().run() + " --tokens 4 --device ";
   expect_refusals(
       {{run + "toaster", "--device"},
-       {run + "emulated --capacity-factor 1", "--capacity-factor is for --device cpu"},
+       {run + "emulated --device-mode graph --capacity-factor 1",
+        "--capacity-factor is not for --device-mode graph"},
        {run + "emulated --device-mode graph --combine fast", "--combine fast is not for --device-mode graph"},
        {run + "cpu --device-mode graph", "--device-mode graph is for --device gpu"},
        {run + "auto --device-mode graph", "--device-mode graph is for --device gpu"},
