@@ -50,7 +50,8 @@ std::unique_ptr<DevicePeerMemory> share_segments(Communicator& communicator, Dev
 }  // namespace
 
 DeviceLane::DeviceLane(Engine& engine, Device& device, const DeviceSizes& sizes)
-    : communicator_(engine.communicator()),
+    : engine_(engine),
+      communicator_(engine.communicator()),
       meter_(engine.memory()),
       device_(device),
       sizes_(sizes),
@@ -76,7 +77,7 @@ DeviceLane::~DeviceLane() {
   if (!queue_ || !side_queue_ || let_go()) return;
   keep_until_exit(std::move(peers_), std::move(step_), std::move(arrived_), std::move(on_host_),
                   std::move(grouped_), std::move(forked_), std::move(joined_), std::move(queue_),
-                  std::move(side_queue_));
+                  std::move(side_queue_), std::move(weight_carrier_));
 }
 
 bool DeviceLane::let_go() noexcept {
@@ -143,6 +144,14 @@ void DeviceLane::make_room(std::size_t num_assignments) {
   arrived_ =
       DeviceBuffer(device_, meter_, arrivals_name, bytes_of_memory<DeviceArrivals>(sizes_, num_assignments));
   arrivals_ = lay_out<DeviceArrivals>(sizes_, num_assignments, arrived_);
+}
+
+DeviceWeightCarrier& DeviceLane::require_weight_carrier() {
+  if (!weight_carrier_) {
+    weight_carrier_ =
+        std::make_unique<DeviceWeightCarrier>(communicator_, engine_.backend(), device_, meter_);
+  }
+  return *weight_carrier_;
 }
 
 void DeviceLane::fork() {

@@ -11,6 +11,7 @@
 #include "comm/device_buffer.hpp"
 #include "comm/device_peer_memory.hpp"
 #include "runtime/device_step.hpp"
+#include "runtime/device_weight_carrier.hpp"
 #include "runtime/engine.hpp"
 #include "runtime/grouped_experts.hpp"
 
@@ -68,6 +69,14 @@ class DeviceLane {
   /// rank, which all know alike. The queues are idle. Throws a shared Error when a rank has no memory.
   void expect_arrivals(std::span<const std::int64_t> per_rank);
 
+  /// Collective: makes it, unless it is there. Throws a shared Error.
+  DeviceWeightCarrier& require_weight_carrier();
+
+  /// Once in every step, when its rows are on their way: weights that are sent now travel behind them.
+  void move_experts() {
+    if (weight_carrier_) weight_carrier_->progress();
+  }
+
   /// The side queue goes on from where the queue is now, and the other way round.
   void fork();
   void join();
@@ -84,6 +93,7 @@ class DeviceLane {
   void name_places();
   void make_room(std::size_t num_assignments);
 
+  Engine& engine_;
   Communicator& communicator_;
   MemoryMeter& meter_;
   Device& device_;
@@ -101,6 +111,7 @@ class DeviceLane {
   std::unique_ptr<Event> joined_;
   std::unique_ptr<Queue> queue_;  // ends before what its work uses
   std::unique_ptr<Queue> side_queue_;
+  std::unique_ptr<DeviceWeightCarrier> weight_carrier_;
   bool is_stuck_ = false;  // the device does not come to its end
 };
 

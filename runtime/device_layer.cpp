@@ -27,6 +27,7 @@ std::uint32_t narrow(std::size_t count) { return static_cast<std::uint32_t>(coun
 
 void DeviceLayer::run(const Tokens& tokens) {
   account_ = &engine_.begin_step(number_);
+  begin_epoch();
   report_ = {};
   report_.epoch = placement_.epoch();
   report_.num_rounds = 1;
@@ -34,7 +35,9 @@ void DeviceLayer::run(const Tokens& tokens) {
   StepProposal proposal = route(tokens);
 
   clock.begin(Phase::agree);
-  decide(agree(engine_.communicator(), std::move(proposal)));
+  Agreement agreement = agree(engine_.communicator(), std::move(proposal));
+  if (migration_) migration_->agree(agreement.migration);
+  decide(std::move(agreement));
   generation_ = engine_.next_generation();
 
   clock.begin(Phase::plan);
@@ -42,6 +45,7 @@ void DeviceLayer::run(const Tokens& tokens) {
 
   clock.begin(Phase::dispatch);
   dispatch(tokens);
+  lane_.move_experts();
   start_shared_expert(tokens);
   lane_.wait_for(DeviceLane::rows_arrived, generation_);
 
@@ -57,8 +61,9 @@ void DeviceLayer::run(const Tokens& tokens) {
 
 StepProposal DeviceLayer::route(const Tokens& tokens) {
   StepProposal proposal;
-  proposal.header = header(Operation::run_step);
+  proposal.header = header(Operation::run_step, placement_);
   proposal.counts_length = engine_.max_counts();
+  if (migration_) proposal.migration = migration_->word();
   try {
     check_sizes(tokens);
     if (function_ && tokens.given == nullptr)

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -11,9 +12,11 @@
 #include "runtime/agree.hpp"
 #include "runtime/device_experts.hpp"
 #include "runtime/device_lane.hpp"
+#include "runtime/device_migration.hpp"
 #include "runtime/device_weights.hpp"
 #include "runtime/engine.hpp"
 #include "runtime/layer_options.hpp"
+#include "runtime/migration_rules.hpp"
 #include "runtime/step_split.hpp"
 #include "runtime/token_rows.hpp"
 
@@ -59,8 +62,17 @@ class DeviceLayer {
   void forward(TokenRows x, std::span<float> y);
   void forward(TokenRows x, const Routing& routing, std::span<float> y);
 
+  /// Collective, as MoeLayer::migrate: begins to bring the experts to where `next` has them, from device to
+  /// device, while steps go on under the placement that the layer has. For layers with spare or staging
+  /// slots; one layer of a lane migrates at a time.
+  void migrate(Placement next, const DeviceMigrationOptions& options = {});
+
+  /// Of the layer's migrations so far.
+  const MigrationReport& migration() const;
+
   const LayerSpec& spec() const { return spec_; }
   const LayerOptions& options() const { return options_; }
+  /// Of the step before; valid until the next.
   const Placement& placement() const { return placement_; }
 
   /// For GraphLayer.
@@ -86,7 +98,10 @@ class DeviceLayer {
 
   void construct(const WeightSource* source);
   void check() const;
-  StepHeader header(Operation operation) const;
+  StepHeader header(Operation operation, const Placement& placement) const;
+  void prepare_migration();
+  void check_can_migrate(const Placement& next, const DeviceMigrationOptions& options);
+  void begin_epoch();
   void forward_on_host(const Tokens& tokens);
   void run(const Tokens& tokens);
 
@@ -128,6 +143,9 @@ class DeviceLayer {
   DeviceBuffer arranged_;                  // rows for the function, then results
   std::vector<std::int64_t> most_places_;  // of rows, on each rank, that there is room for
   std::uint64_t last_split_ = 0;           // its digest; ranks compare it when they agree on the next step
+  MigrationRoom room_;                     // where experts can migrate
+  std::unique_ptr<DeviceMigration> migration_;  // null where they cannot
+  std::optional<Placement> next_;               // on the way to it
 
   // Of the step that is under way.
   std::uint64_t generation_ = 0;

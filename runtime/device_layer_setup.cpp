@@ -21,8 +21,6 @@ constexpr std::size_t most_assignments = std::size_t{1} << 31U;
 std::string reason_against_devices(const LayerOptions& options) {
   if (options.split == SplitMode::stored)
     return "on devices splits are exact so far: stored ones are for the CPU";
-  if (options.can_migrate())
-    return "on devices experts stay where they are so far: spare slots are for the CPU";
   return "";
 }
 
@@ -54,7 +52,7 @@ DeviceLayer::DeviceLayer(Engine& engine, DeviceLane& lane, const LayerSpec& spec
 void DeviceLayer::construct(const WeightSource* source) {
   Communicator& communicator = engine_.communicator();
   StepProposal proposal;
-  proposal.header = header(Operation::construct_layer);
+  proposal.header = header(Operation::construct_layer, placement_);
   proposal.counts_length = engine_.max_counts();
   try {
     check();
@@ -63,11 +61,14 @@ void DeviceLayer::construct(const WeightSource* source) {
     proposal.failure = std::current_exception();
   }
   agree(communicator, std::move(proposal));
+  if (options_.can_migrate()) lane_.require_weight_carrier();
   most_places_.assign(communicator.size(), 0);
   together(communicator, [&] {
+    prepare_migration();  // before weights take more memory for a while
     const std::function<void()> wait = [&] { lane_.wait(); };
     weights_.emplace(spec_, options_.dtype, placement_, communicator.rank(), source,
-                     DeviceWeights::Load{lane_.device(), lane_.queue(), engine_.memory(), wait});
+                     DeviceWeights::Load{lane_.device(), lane_.queue(), engine_.memory(), wait,
+                                         options_.spare_slots, options_.staging_slots});
   });
   engine_.add_layer(spec_.num_experts);
 }
@@ -83,11 +84,13 @@ void DeviceLayer::check() const {
                                    placement_.num_experts(), placement_.num_ranks(), spec_.num_experts,
                                    num_ranks));
   }
-  const std::size_t num_slots = placement_.experts_of(engine_.communicator().rank()).size();
-  if (num_slots > sizes.num_slots || placement_.num_slots() > sizes.most_slots) {
+  const std::size_t num_slots =
+      placement_.experts_of(engine_.communicator().rank()).size() + options_.spare_slots;
+  const std::size_t most_slots = placement_.num_slots() + options_.spare_slots * num_ranks;
+  if (num_slots > sizes.num_slots || most_slots > sizes.most_slots) {
     throw InvalidInput(
         fmt::format("the lane was made for {} experts on this rank and {} on all, not {} and {}",
-                    sizes.num_slots, sizes.most_slots, num_slots, placement_.num_slots()));
+                    sizes.num_slots, sizes.most_slots, num_slots, most_slots));
   }
   if (options_.needs_selection() && !sizes.needs_selection)
     throw InvalidInput("a layer with the overflow policy next-choice has a lane that is made for it");
@@ -102,6 +105,8 @@ void DeviceLayer::check() const {
   }
   if (function_ && spec_.has_shared_expert())
     throw InvalidInput("a layer whose experts are a caller's function has no shared expert");
+  if (function_ && options_.can_migrate())
+    throw InvalidInput("a layer whose experts are a caller's function has no spare and no staging slots");
   const std::string reason = reason_against_devices(options_);
   if (!reason.empty()) throw InvalidInput(reason);
   if (engine_.verify() == VerifyLevel::audit)
@@ -112,7 +117,7 @@ void DeviceLayer::check() const {
     throw InvalidInput(fmt::format("on devices a step has at most {} assignments", most_assignments));
 }
 
-StepHeader DeviceLayer::header(Operation operation) const {
+StepHeader DeviceLayer::header(Operation operation, const Placement& placement) const {
   StepHeader header;
   const auto add = [&](const char* name, auto value) { header.add(name, static_cast<std::int64_t>(value)); };
   add("protocol version", protocol_version);
@@ -127,8 +132,8 @@ StepHeader DeviceLayer::header(Operation operation) const {
   add("alignment of rows", arrangement_.alignment);
   add("order of rows (0: by slot, 1: by source)", arrangement_.order);
   add("most tokens of a rank", lane_.sizes().max_tokens);
-  add("placement epoch", placement_.epoch());
-  add("placement (its digest)", placement_.digest());
+  add("placement epoch", placement.epoch());
+  add("placement (its digest)", placement.digest());
   add("split of the step before (its digest)", last_split_);
   add("verification level", engine_.verify());
   return header;
@@ -167,7 +172,7 @@ void DeviceLayer::forward_on_host(const Tokens& given) {
 }
 
 DeviceLayer::~DeviceLayer() {
-  if (!lane_.let_go()) keep_until_exit(std::move(weights_), std::move(arranged_));
+  if (!lane_.let_go()) keep_until_exit(std::move(weights_), std::move(arranged_), std::move(migration_));
 }
 
 }  // namespace moewe

@@ -32,6 +32,8 @@ ErrorKind kind_of(StepBound bound) {
 std::string reason_against_graphs(const LayerOptions& options, bool has_own_experts) {
   if (!has_own_experts)
     return "graphs are of a layer's own experts so far: a caller's function is for eager steps";
+  if (options.can_migrate())
+    return "graphs are of experts that stay where they are so far: spare slots are for eager steps";
   if (options.capacity) return "graphs are dropless so far: a capacity is for eager steps";
   if (options.combine != Combine::reproducible)
     return "sums of graphs are reproducible so far: fast ones are for eager steps";

@@ -151,9 +151,9 @@ void MoeLayer::migrate(Placement next, const MigrationOptions& options) {
   proposal.counts_length = engine_.max_counts();
   try {
     check_placement(spec_, next, engine_.communicator().size());
-    check_migration(next, options);
+    check_can_migrate(options);
     plan = plan_migration(placement(), next, engine_.communicator().topology());
-    check_arrivals(next, plan);
+    check_migration(room_, placement(), next, plan);
     add_migration(plan, options, proposal.header);
   } catch (...) {
     proposal.failure = std::current_exception();

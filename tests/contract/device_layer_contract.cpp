@@ -374,10 +374,9 @@ TEST(DeviceLayerContract, AnUnusableInputOnOneRankFailsAllAndLeavesTheLayerUsabl
 
 TEST(DeviceLayerContract, RefusesWhatDevicesDoNotHave) {
   const LayerSpec spec{{16, 24}, 8, {2, true}};
-  std::vector<std::pair<std::string, LayerOnDevice::Options>> refused(3);
+  std::vector<std::pair<std::string, LayerOnDevice::Options>> refused(2);
   refused[0].second.layer.split = SplitMode::stored;
-  refused[1].second.layer.spare_slots = 1;
-  refused[2].second.engine.verify = VerifyLevel::audit;
+  refused[1].second.engine.verify = VerifyLevel::audit;
   for (const auto& [name, options] : refused) {
     on_every_rank([&, chosen = &options](Communicator& communicator, const Backend& backend) {
       expect_shared_error(ErrorKind::invalid_input, "on devices", [&] {

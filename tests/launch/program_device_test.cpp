@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/program.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace moewe {
 namespace {
@@ -83,6 +84,26 @@ TEST(OnDevices, CapacitiesDropAndRerouteAsOnTheCpu) {
   }
 }
 
+TEST(OnDevices, ExpertsMigrateWhileOutputsStayTheSame) {
+  const test::TemporaryFolder folder;
+  const std::string place = (folder / "placement").string();
+  const std::string options =
+      shipped().run() + " --tokens 60 --steps 150 --routing lognormal:1 --seed 2 --device emulated ";
+  const nlohmann::json still = results_of(threads(1), options);
+  for (const Ranks count : {threads(3), processes(2)}) {
+    const nlohmann::json moved = results_of(count, options + "--rebalance every:1 --save-placement " + place);
+    const nlohmann::json& migration = moved["migration"];
+    EXPECT_EQ(moved["output_sha256"], still["output_sha256"]) << describe(count);
+    EXPECT_EQ(moved["ledger"]["lost"], 0);
+    EXPECT_GE(migration["epochs"], 1);
+    EXPECT_GE(migration["moves"], 1);
+    EXPECT_EQ(migration["cancelled"], 0);
+    EXPECT_GT(migration["bytes"], 0);
+    EXPECT_EQ(moved["memory"]["planned_bytes"], moved["memory"]["peak_bytes"]);
+    EXPECT_EQ(results_of(count, options + "--placement " + place)["output_sha256"], still["output_sha256"]);
+  }
+}
+
 /// Recorded outputs and the hash of eager steps; memory as planned.
 TEST(OnDevices, StepsAsGraphsHaveTheResultsOfEagerOnes) {
   const std::string options = shipped().run_recorded() + " --dtype bf16 --device emulated --device-mode ";
@@ -115,7 +136,8 @@ TEST(OnDevices, WhatIsNotThereIsRefused) {
        {run + "cpu --device-mode graph", "--device-mode graph is for --device gpu"},
        {run + "auto --device-mode graph", "--device-mode graph is for --device gpu"},
        {run + "emulated --device-mode grape", "--device-mode"},
-       {run + "gpu --rebalance auto", "--rebalance is for --device cpu"},
+       {run + "gpu --device-mode graph --rebalance auto", "--rebalance is not for --device-mode graph"},
+       {run + "gpu --rebalance auto --measure speeds", "--measure is for --device cpu"},
        {run + "emulated --memory-limit 1KiB", "the run needs"}});
   const test::ProgramResult on_gpu = test::run_moewe(run + "gpu");
   if (on_gpu.exit_code == 0) GTEST_SKIP() << "there is a GPU";

@@ -30,8 +30,9 @@ class LayerOnDevice {
         spec,
         options.layer.dtype,
         options.max_tokens,
-        std::max(options.num_slots, placement.experts_of(engine_.communicator().rank()).size()),
-        placement.num_slots(),
+        std::max(options.num_slots, placement.experts_of(engine_.communicator().rank()).size()) +
+            options.layer.spare_slots,
+        placement.num_slots() + options.layer.spare_slots * placement.num_ranks(),
         options.layer.combine,
         choose_expert_matmuls(*side_.device, spec, options.layer.dtype, options.layer.combine).may_group,
         options.layer.needs_selection()};
