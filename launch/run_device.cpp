@@ -68,7 +68,8 @@ std::string reason_against_devices(const RunOptions& options) {
   if (options.layer.split == SplitMode::stored) return only_on_cpu("--split stored");
   if (options.rebalance.measures_speeds || options.rebalance.measures_costs) return only_on_cpu("--measure");
   if (options.overlap == OverlapMode::half) return only_on_cpu("--overlap half");
-  if (options.verify == VerifyLevel::audit) return only_on_cpu("--verify audit");
+  if (options.verify == VerifyLevel::audit && options.layer.combine == Combine::fast)
+    return only_on_cpu("--verify audit with --combine fast");
   if (options.exchange.path != PathRequest::automatic) return only_on_cpu("--path");
   return "";
 }
@@ -79,6 +80,8 @@ void check_device(const RunOptions& options) {
       throw InvalidInput("--device-mode graph is for --device gpu or --device emulated");
     if (options.layer.combine == Combine::fast)
       throw InvalidInput("--combine fast is not for --device-mode graph so far");
+    if (options.verify == VerifyLevel::audit)
+      throw InvalidInput("--verify audit is not for --device-mode graph so far");
     if (options.rebalance.is_on())
       throw InvalidInput(
           "--rebalance is not for --device-mode graph so far: where experts are is recorded in graphs");

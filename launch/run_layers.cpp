@@ -23,7 +23,8 @@ DeviceSizes device_sizes(const Communicator& communicator, const RunInputs& inpu
       .combine = options.layer.combine,
       .may_group =
           choose_expert_matmuls(device, inputs.spec(), options.layer.dtype, options.layer.combine).may_group,
-      .needs_selection = options.layer.needs_selection()};
+      .needs_selection = options.layer.needs_selection(),
+      .is_audited = options.verify == VerifyLevel::audit};
 }
 
 void RunLayers::load() {

@@ -17,6 +17,8 @@
 
 namespace moewe {
 
+class DeviceAudit;
+
 /// What steps on a device have for themselves: queues, memory for the most tokens of a step, and a segment
 /// that the ranks of the node push into. The layers of an engine whose sizes are alike share one, a step at a
 /// time.
@@ -65,6 +67,9 @@ class DeviceLane {
   /// Null where sizes do not say that matmuls may be grouped.
   GroupedExperts* grouped() { return grouped_ ? &*grouped_ : nullptr; }
 
+  /// Null where the engine's steps are not audited.
+  DeviceAudit* audit() { return audit_.get(); }
+
   /// Collective where more arrive on some rank than ever before: makes room for so many assignments on each
   /// rank, which all know alike. The queues are idle. Throws a shared Error when a rank has no memory.
   void expect_arrivals(std::span<const std::int64_t> per_rank);
@@ -112,6 +117,7 @@ class DeviceLane {
   std::unique_ptr<Queue> queue_;  // ends before what its work uses
   std::unique_ptr<Queue> side_queue_;
   std::unique_ptr<DeviceWeightCarrier> weight_carrier_;
+  std::unique_ptr<DeviceAudit> audit_;
   bool is_stuck_ = false;  // the device does not come to its end
 };
 

@@ -7,6 +7,7 @@
 
 #include "comm/error.hpp"
 #include "comm/together.hpp"
+#include "runtime/device_audit.hpp"
 #include "runtime/kernels/address_outputs.hpp"
 #include "runtime/kernels/check_logits.hpp"
 #include "runtime/kernels/choose_slots.hpp"
@@ -44,6 +45,7 @@ void DeviceLayer::run(const Tokens& tokens) {
   plan(tokens);
 
   clock.begin(Phase::dispatch);
+  seal_rows(tokens);
   dispatch(tokens);
   lane_.move_experts();
   start_shared_expert(tokens);
@@ -231,6 +233,7 @@ void DeviceLayer::combine(const Tokens& tokens) {
   queue.copy(pinned.computed, memory.computed, promised_.size() * sizeof(std::uint32_t));
   lane_.wait_for(DeviceLane::outputs_there, generation_);
   if (spec_.has_shared_expert()) lane_.join();
+  if (DeviceAudit* const audit = lane_.audit()) audit->check_outputs();
   queue.run(combine_tokens, {memory.addresses, is_fast ? nullptr : memory.weights, tokens.y,
                              spec_.has_shared_expert() ? tokens.y : nullptr, narrow(tokens.count),
                              narrow(spec_.router.top_k), narrow(spec_.expert.hidden), options_.dtype});

@@ -102,6 +102,8 @@ class DeviceLayer {
   void prepare_migration();
   void check_can_migrate(const Placement& next, const DeviceMigrationOptions& options);
   void begin_epoch();
+  void seal_rows(const Tokens& tokens);
+  void return_audited();
   void forward_on_host(const Tokens& tokens);
   void run(const Tokens& tokens);
 

@@ -109,8 +109,9 @@ void DeviceLayer::check() const {
     throw InvalidInput("a layer whose experts are a caller's function has no spare and no staging slots");
   const std::string reason = reason_against_devices(options_);
   if (!reason.empty()) throw InvalidInput(reason);
-  if (engine_.verify() == VerifyLevel::audit)
-    throw InvalidInput("on devices steps are not audited so far: the level is off or ledger");
+  if (engine_.verify() == VerifyLevel::audit && (function_ || options_.combine == Combine::fast))
+    throw InvalidInput(
+        "on devices audited steps are of a layer's own experts, combined reproducibly, so far");
   if (spec_.num_experts + spec_.router.num_groups > most_scores)
     throw InvalidInput(fmt::format("on devices a layer has at most {} experts and groups", most_scores));
   if (sizes.max_assignments() * num_ranks > most_assignments)

@@ -60,7 +60,9 @@ void GraphLayer::construct() {
   proposal.header.add("layer of a graph", static_cast<std::int64_t>(layer_.number()));
   proposal.header.add("placement epoch", static_cast<std::int64_t>(layer_.placement().epoch()));
   proposal.header.add("routing is given", tokens_.experts != nullptr);
-  const std::string reason = reason_against_graphs(layer_.options(), layer_.has_own_experts());
+  std::string reason = reason_against_graphs(layer_.options(), layer_.has_own_experts());
+  if (lane_.engine().verify() == VerifyLevel::audit)
+    reason = "graphs are not audited so far: the level is off or ledger";
   if (!reason.empty())
     proposal.failure =
         std::make_exception_ptr(InvalidInput(fmt::format("layer {}: {}", layer_.number(), reason)));

@@ -159,7 +159,8 @@ TEST(DeviceCapacityContract, TheRoutersOwnChoicesOverflowAsOnCores) {
   const std::vector<float> x = random_floats(num_tokens * spec.expert.hidden, 5);
   for (CapacityOptions capacity : all_policies()) {
     capacity.factor = 0.3;  // so little that some tokens have nothing left but the shared expert
-    const LayerOnDevice::Options options = bounded(capacity, num_tokens);
+    LayerOnDevice::Options options = bounded(capacity, num_tokens);
+    if (capacity.renormalise) options.engine.verify = VerifyLevel::audit;
     on_every_rank([&](Communicator& communicator, const Backend& backend) {
       LayerOnDevice layer(communicator, backend, spec,
                           contiguous_placement(spec.num_experts, communicator.size()), options);

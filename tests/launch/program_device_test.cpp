@@ -91,7 +91,8 @@ TEST(OnDevices, ExpertsMigrateWhileOutputsStayTheSame) {
       shipped().run() + " --tokens 60 --steps 150 --routing lognormal:1 --seed 2 --device emulated ";
   const nlohmann::json still = results_of(threads(1), options);
   for (const Ranks count : {threads(3), processes(2)}) {
-    const nlohmann::json moved = results_of(count, options + "--rebalance every:1 --save-placement " + place);
+    const nlohmann::json moved =
+        results_of(count, options + "--rebalance every:1 --verify audit --save-placement " + place);
     const nlohmann::json& migration = moved["migration"];
     EXPECT_EQ(moved["output_sha256"], still["output_sha256"]) << describe(count);
     EXPECT_EQ(moved["ledger"]["lost"], 0);
@@ -136,6 +137,9 @@ TEST(OnDevices, WhatIsNotThereIsRefused) {
        {run + "cpu --device-mode graph", "--device-mode graph is for --device gpu"},
        {run + "auto --device-mode graph", "--device-mode graph is for --device gpu"},
        {run + "emulated --device-mode grape", "--device-mode"},
+       {run + "emulated --device-mode graph --verify audit", "--verify audit is not for --device-mode graph"},
+       {run + "emulated --combine fast --verify audit",
+        "--verify audit with --combine fast is for --device cpu"},
        {run + "gpu --device-mode graph --rebalance auto", "--rebalance is not for --device-mode graph"},
        {run + "gpu --rebalance auto --measure speeds", "--measure is for --device cpu"},
        {run + "emulated --memory-limit 1KiB", "the run needs"}});
