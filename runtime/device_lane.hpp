@@ -112,12 +112,12 @@ class DeviceLane {
   std::vector<std::int64_t> most_arrived_;  // on each rank, that there is room for
   PinnedStepMemory pinned_;
   std::optional<GroupedExperts> grouped_;
+  std::unique_ptr<DeviceAudit> audit_;
   std::unique_ptr<Event> forked_;
   std::unique_ptr<Event> joined_;
   std::unique_ptr<Queue> queue_;  // ends before what its work uses
   std::unique_ptr<Queue> side_queue_;
   std::unique_ptr<DeviceWeightCarrier> weight_carrier_;
-  std::unique_ptr<DeviceAudit> audit_;
   bool is_stuck_ = false;  // the device does not come to its end
 };
 
