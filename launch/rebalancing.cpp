@@ -19,12 +19,12 @@ constexpr std::size_t room_for_arrivals = 1;  // staging slots of a rank
 constexpr std::size_t most_lines = 1000;
 constexpr std::size_t most_given_up = 3;  // epochs of a layer
 
-RebalanceOptions rebalance_options(const RebalanceRequest& request, const MoeLayer& layer,
+RebalanceOptions rebalance_options(const RebalanceRequest& request, const RunLayer& layer,
                                    const CostCoefficients* costs) {
   RebalanceOptions options;
   options.mode = request.mode;
   options.every = request.every;
-  options.expert_bytes = expert_bytes(layer.spec(), layer.options().dtype);
+  options.expert_bytes = expert_bytes(layer.spec(), layer.dtype());
   if (costs != nullptr) options.costs = *costs;
   return options;
 }
@@ -57,7 +57,7 @@ std::size_t expert_bytes(const LayerSpec& spec, Dtype dtype) {
 }
 
 Rebalancing::Rebalancing(Communicator& communicator, const RebalanceRequest& request,
-                         const MigrationBudget& budget, std::span<const std::unique_ptr<MoeLayer>> layers,
+                         const MigrationBudget& budget, std::span<RunLayer> layers,
                          std::vector<std::size_t> numbers, const CostCoefficients* costs)
     : communicator_(communicator),
       layers_(layers),
@@ -66,22 +66,22 @@ Rebalancing::Rebalancing(Communicator& communicator, const RebalanceRequest& req
       request_(request),
       budget_(budget),
       num_given_up_(layers.size(), 0),
-      meter_(layers.front()->spec()),
+      meter_(layers.front().spec()),
       slowness_(communicator.size()),
       costs_({RebalanceOptions{}.interference, 0}),
       is_told_(communicator.rank() == Rank{0}) {
   for (std::size_t i = 0; i < layers.size(); ++i) {
-    rebalancers_.emplace_back(numbers_[i], communicator.topology(), layers[i]->spec().num_experts,
-                              rebalance_options(request, *layers[i], costs));
-    plans_.push_back(layers[i]->placement());
+    rebalancers_.emplace_back(numbers_[i], communicator.topology(), layers[i].spec().num_experts,
+                              rebalance_options(request, layers[i], costs));
+    plans_.push_back(layers[i].placement());
   }
 }
 
 /// In one step of all layers: the budget is one of each step of any layer, and each stage brings one expert
 /// to a rank in three steps at best.
-std::uint64_t Rebalancing::bytes_per_step(const MoeLayer& layer) const {
+std::uint64_t Rebalancing::bytes_per_step(const RunLayer& layer) const {
   constexpr std::size_t steps_of_stage = 3;
-  const std::size_t at_best = expert_bytes(layer.spec(), layer.options().dtype) / steps_of_stage;
+  const std::size_t at_best = expert_bytes(layer.spec(), layer.dtype()) / steps_of_stage;
   return std::max<std::size_t>(1, std::min(budget_.bytes() * layers_.size(), at_best));
 }
 
@@ -93,7 +93,7 @@ double Rebalancing::step_done(std::uint64_t step, std::span<const std::vector<st
   std::vector<RebalanceDecision> decisions;
   std::vector<std::size_t> deciding;
   for (std::size_t i = 0; i < layers_.size(); ++i) {
-    rebalancers_[i].expect_bytes_per_step(bytes_per_step(*layers_[i]));
+    rebalancers_[i].expect_bytes_per_step(bytes_per_step(layers_[i]));
     RebalanceDecision decision = rebalancers_[i].observe(step, loads[i], plans_[i]);
     if (!decision.note.empty()) tell(i, std::exchange(decision.note, ""));
     if (!decision.is_move()) continue;
@@ -113,15 +113,12 @@ double Rebalancing::step_done(std::uint64_t step, std::span<const std::vector<st
 
 void Rebalancing::finish() {
   if (!way_) return;
-  MoeLayer& layer = *layers_[way_->i];
-  const Routing no_routing{0, layer.spec().router.top_k, {}, {}, {}};
-  while (is_under_way(layer.migration().state)) {
-    layer.forward(TokenRows({}, layer.options().dtype), no_routing, {});
-  }
+  RunLayer& layer = layers_[way_->i];
+  while (is_under_way(layer.migration().state)) layer.run_empty_step();
 }
 
 void Rebalancing::follow() {
-  const MoeLayer& layer = *layers_[way_->i];
+  const RunLayer& layer = layers_[way_->i];
   const MigrationReport& report = layer.migration();
   if (report.state == MigrationState::cancelled) {
     if (++num_given_up_[way_->i] == most_given_up) {
@@ -154,11 +151,11 @@ void Rebalancing::begin(std::vector<RebalanceDecision> decisions, std::span<cons
 
 void Rebalancing::begin_stage() {
   has_begun_stage_ = true;
-  MoeLayer& layer = *layers_[way_->i];
+  RunLayer& layer = layers_[way_->i];
   Placement next = next_stage(layer.placement(), way_->plan, room_for_arrivals);
   const bool is_between_nodes =
       goes_between_nodes(plan_migration(layer.placement(), next, topology_), topology_);
-  layer.migrate(std::move(next), {.bytes_per_step = budget_.bytes(is_between_nodes)});
+  layer.migrate(std::move(next), budget_.bytes(is_between_nodes));
 }
 
 /// Once in each step; collective at the end of a window, where anything is measured.
@@ -173,7 +170,7 @@ void Rebalancing::measure(std::uint64_t step) {
 
 double Rebalancing::seconds_of_sending() const {
   double seconds = 0;
-  for (const auto& layer : layers_) seconds += layer->migration().seconds;
+  for (const RunLayer& layer : layers_) seconds += layer.migration().seconds;
   return seconds;
 }
 
@@ -209,8 +206,8 @@ void Rebalancing::note(const std::string& line) {
 
 RebalanceTotals Rebalancing::totals() const {
   RebalanceTotals totals;
-  for (const auto& layer : layers_) {
-    const MigrationReport& report = layer->migration();
+  for (const RunLayer& layer : layers_) {
+    const MigrationReport& report = layer.migration();
     totals.epochs += report.num_switched;
     totals.moves += report.switched_moves;
     totals.bytes += report.switched_bytes;

@@ -12,9 +12,9 @@
 #include "launch/overlap_mode.hpp"
 #include "launch/rebalance_meter.hpp"
 #include "launch/rebalance_request.hpp"
+#include "launch/run_layer.hpp"
 #include "placement/rebalance.hpp"
 #include "placement/slowness_estimate.hpp"
-#include "runtime/moe_layer.hpp"
 
 namespace moewe {
 
@@ -40,7 +40,7 @@ class Rebalancing {
   /// spare, and the budget, which may change between steps. `numbers` are what people call the layers;
   /// `costs` are of one of them, null where nobody knows.
   Rebalancing(Communicator& communicator, const RebalanceRequest& request, const MigrationBudget& budget,
-              std::span<const std::unique_ptr<MoeLayer>> layers, std::vector<std::size_t> numbers,
+              std::span<RunLayer> layers, std::vector<std::size_t> numbers,
               const CostCoefficients* costs = nullptr);
 
   /// Local, in each step for each layer.
@@ -74,13 +74,13 @@ class Rebalancing {
   void learn_speeds(std::uint64_t step, std::span<const WindowMeasures> of_ranks);
   void learn_costs(std::span<const WindowMeasures> of_ranks);
   double seconds_of_sending() const;
-  std::uint64_t bytes_per_step(const MoeLayer& layer) const;
+  std::uint64_t bytes_per_step(const RunLayer& layer) const;
   void tell(std::size_t i, const std::string& line);
   void warn(const std::string& line) const;
   void note(const std::string& line);
 
   Communicator& communicator_;
-  std::span<const std::unique_ptr<MoeLayer>> layers_;
+  std::span<RunLayer> layers_;
   std::vector<std::size_t> numbers_;
   Topology topology_;
   RebalanceRequest request_;

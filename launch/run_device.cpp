@@ -65,13 +65,11 @@ std::string reason_against_devices(const RunOptions& options) {
   const auto only_on_cpu = [](const char* option) {
     return fmt::format("{} is for --device cpu so far", option);
   };
-  if (options.layer.capacity) return only_on_cpu("--capacity-factor");
   if (options.layer.split == SplitMode::stored) return only_on_cpu("--split stored");
-  if (options.rebalance.is_on()) return only_on_cpu("--rebalance");
-  if (options.rebalance.spare_slots > 0) return only_on_cpu("--spare-slots");
+  if (options.rebalance.measures_speeds || options.rebalance.measures_costs) return only_on_cpu("--measure");
   if (options.overlap == OverlapMode::half) return only_on_cpu("--overlap half");
-  if (options.verify == VerifyLevel::audit) return only_on_cpu("--verify audit");
-  if (options.save_placement) return only_on_cpu("--save-placement");
+  if (options.verify == VerifyLevel::audit && options.layer.combine == Combine::fast)
+    return only_on_cpu("--verify audit with --combine fast");
   if (options.exchange.path != PathRequest::automatic) return only_on_cpu("--path");
   return "";
 }
@@ -82,6 +80,13 @@ void check_device(const RunOptions& options) {
       throw InvalidInput("--device-mode graph is for --device gpu or --device emulated");
     if (options.layer.combine == Combine::fast)
       throw InvalidInput("--combine fast is not for --device-mode graph so far");
+    if (options.verify == VerifyLevel::audit)
+      throw InvalidInput("--verify audit is not for --device-mode graph so far");
+    if (options.rebalance.is_on())
+      throw InvalidInput(
+          "--rebalance is not for --device-mode graph so far: where experts are is recorded in graphs");
+    if (options.layer.capacity)
+      throw InvalidInput("--capacity-factor is not for --device-mode graph so far: graphs are dropless");
   }
   if (options.device == DeviceRequest::automatic || options.device == DeviceRequest::cpu) return;
   const std::string reason = reason_against_devices(options);

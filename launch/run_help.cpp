@@ -121,7 +121,8 @@ po::options_description describe_ranks() {
       "device-mode", value_named("MODE"),
       "how steps are started on devices: eager: one piece of work after the other, for sizes that the ranks "
       "have agreed on (the default); graph: as one recorded graph, for at most as many tokens per rank as "
-      "the run's steps have, with nothing agreed before, and the same bits; not with --combine fast")(
+      "the run's steps have, with nothing agreed before, and the same bits; not with --combine fast, "
+      "--capacity-factor, --rebalance or --verify audit")(
       "timeout", value_named("SECONDS"),
       "end the job when a rank waits longer than this, and say who holds it up (default 120); SIGUSR1 asks "
       "where all ranks are");

@@ -22,7 +22,9 @@ DeviceSizes device_sizes(const Communicator& communicator, const RunInputs& inpu
       .most_slots = placement.num_slots(),
       .combine = options.layer.combine,
       .may_group =
-          choose_expert_matmuls(device, inputs.spec(), options.layer.dtype, options.layer.combine).may_group};
+          choose_expert_matmuls(device, inputs.spec(), options.layer.dtype, options.layer.combine).may_group,
+      .needs_selection = options.layer.needs_selection(),
+      .is_audited = options.verify == VerifyLevel::audit};
 }
 
 void RunLayers::load() {
@@ -34,16 +36,18 @@ void RunLayers::load() {
     Placement placement = inputs_.placement(layer, communicator.size());
     const auto weights = inputs_.model().weights(layer);
     if (device_ == nullptr) {
-      on_cores_.push_back(std::make_unique<MoeLayer>(engine_, inputs_.spec(), std::move(placement), *weights,
-                                                     options_.layer));
+      layers_.emplace_back(std::make_unique<MoeLayer>(engine_, inputs_.spec(), std::move(placement), *weights,
+                                                      options_.layer));
     } else {
-      on_device_.push_back(std::make_unique<DeviceLayer>(engine_, *lane_, inputs_.spec(),
+      layers_.emplace_back(std::make_unique<DeviceLayer>(engine_, *lane_, inputs_.spec(),
                                                          std::move(placement), *weights, options_.layer));
     }
   }
   if (!graph_lane_) return;
-  for (const auto& layer : on_device_)
-    graphs_.push_back(std::make_unique<GraphLayer>(*graph_lane_, *layer, inputs_.routing() != nullptr));
+  for (const RunLayer& layer : layers_) {
+    graphs_.push_back(
+        std::make_unique<GraphLayer>(*graph_lane_, *layer.on_device(), inputs_.routing() != nullptr));
+  }
 }
 
 /// What ranks have not told one another in the step they do behind it, for the report.
@@ -54,7 +58,7 @@ StepOutcome RunLayers::run_graph(std::size_t i, TokenRows x, const Routing* rout
   outcome.seconds = bench::seconds_of([&] { graph.forward(x, routing, y, lane_->sizes().max_tokens); });
   outcome.routings = {graph.routing()};
   StepReport& report = outcome.report;
-  report.epoch = on_device_[i]->placement().epoch();
+  report.epoch = layers_[i].placement().epoch();
   report.num_rounds = 1;
   report.own_per_expert = count_assignments(graph.routing(), inputs_.spec().num_experts);
   report.assignments_per_expert = report.own_per_expert;
@@ -67,9 +71,9 @@ StepOutcome RunLayers::run_graph(std::size_t i, TokenRows x, const Routing* rout
 }
 
 StepOutcome RunLayers::run_step(std::size_t i, TokenRows x, const Routing* routing, std::span<float> y) {
-  if (device_ == nullptr) return moewe::run_step(*on_cores_[i], options_.overlap, x, routing, y);
+  if (device_ == nullptr) return moewe::run_step(*layers_[i].on_cores(), options_.overlap, x, routing, y);
   if (!graphs_.empty()) return run_graph(i, x, routing, y);
-  DeviceLayer& layer = *on_device_[i];
+  DeviceLayer& layer = *layers_[i].on_device();
   StepOutcome outcome;
   outcome.begun = std::chrono::steady_clock::now();
   outcome.seconds = bench::seconds_of([&] {

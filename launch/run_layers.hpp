@@ -10,9 +10,8 @@
 #include "launch/options.hpp"
 #include "launch/overlap_mode.hpp"
 #include "launch/run_inputs.hpp"
-#include "runtime/device_layer.hpp"
+#include "launch/run_layer.hpp"
 #include "runtime/graph_layer.hpp"
-#include "runtime/moe_layer.hpp"
 
 namespace moewe {
 
@@ -36,8 +35,9 @@ class RunLayers {
 
   std::size_t size() const { return inputs_.layers().size(); }
 
-  /// None where layers are on devices; from the beginning, where they will come.
-  const std::vector<std::unique_ptr<MoeLayer>>& on_cores() const { return on_cores_; }
+  /// From the beginning, where they will come.
+  const std::vector<RunLayer>& all() const { return layers_; }
+  std::vector<RunLayer>& all() { return layers_; }
 
   const Device* device() const { return device_; }
 
@@ -53,9 +53,8 @@ class RunLayers {
   Device* device_;
   std::size_t num_steps_ = 0;    // of layers on devices
   std::size_t num_grouped_ = 0;  // of these, with grouped matmuls on this rank
-  std::vector<std::unique_ptr<MoeLayer>> on_cores_;
   std::optional<DeviceLane> lane_;
-  std::vector<std::unique_ptr<DeviceLayer>> on_device_;
+  std::vector<RunLayer> layers_;
   std::optional<GraphLane> graph_lane_;
   std::vector<std::unique_ptr<GraphLayer>> graphs_;  // of each of them, where steps are graphs
 };

@@ -53,8 +53,7 @@ LoadHistory RunLearning::history_before(const RunInputs& inputs, const RunOption
 }
 
 void RunLearning::begin() {
-  if (layers_.empty()) return;  // on devices nothing moves
-  const Placement& placement = layers_.front()->placement();
+  const Placement& placement = layers_.front().placement();
   for (std::size_t rank = 0; rank < placement.num_ranks(); ++rank)
     slots_per_rank_.push_back(placement.experts_of(rank_at(rank)).size());
   if (is_resumed_) epochs_kept_ = epochs();
@@ -62,7 +61,7 @@ void RunLearning::begin() {
 
 std::vector<std::uint64_t> RunLearning::epochs() const {
   std::vector<std::uint64_t> epochs;
-  for (const auto& layer : layers_) epochs.push_back(layer->placement().epoch());
+  for (const RunLayer& layer : layers_) epochs.push_back(layer.placement().epoch());
   return epochs;
 }
 
@@ -101,7 +100,7 @@ void RunLearning::keep_all(bool is_last) {
 PlacementMap RunLearning::placements() const {
   PlacementMap map;
   for (std::size_t i = 0; i < layers_.size(); ++i)
-    map.emplace(numbers_[i], with_slots(layers_[i]->placement(), slots_per_rank_));
+    map.emplace(numbers_[i], with_slots(layers_[i].placement(), slots_per_rank_));
   return map;
 }
 

@@ -11,8 +11,8 @@
 
 #include "launch/load_recorder.hpp"
 #include "launch/run_inputs.hpp"
+#include "launch/run_layer.hpp"
 #include "runtime/atomic_file.hpp"
-#include "runtime/moe_layer.hpp"
 
 namespace moewe {
 
@@ -36,7 +36,7 @@ class KeptText {
 /// and where experts have come to be. Rank 0 keeps it in files, at most once a second.
 class RunLearning {
  public:
-  using Layers = std::vector<std::unique_ptr<MoeLayer>>;
+  using Layers = std::vector<RunLayer>;
 
   /// Collective. Begins the files; borrows the layers, which may yet have to come. A run that goes on from
   /// what an earlier one kept, `is_resumed`, goes on from its loads. Throws a shared InvalidInput where a

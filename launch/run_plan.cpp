@@ -10,6 +10,7 @@
 #include "launch/human.hpp"
 #include "launch/token_range.hpp"
 #include "runtime/device_lane.hpp"
+#include "runtime/device_migration.hpp"
 #include "runtime/device_weights.hpp"
 #include "runtime/graph_layer.hpp"
 #include "runtime/grouped_experts.hpp"
@@ -150,13 +151,19 @@ void plan_steps(Engine& engine, const RunInputs& inputs, const LayerOptions& opt
 }
 
 MemoryPlan plan_device(const RunInputs& inputs, const DeviceSizes& sizes, std::size_t num_ranks,
-                       DeviceMode mode) {
+                       const DeviceShare& share) {
   MemoryPlan plan;
   const std::size_t num_layers = inputs.layers().size();
-  for (std::size_t i = 0; i < num_layers; ++i)
-    add_all(DeviceWeights::plan_memory(sizes.spec, sizes.dtype, sizes.num_slots, sizes.most_slots), plan);
+  for (std::size_t i = 0; i < num_layers; ++i) {
+    add_all(DeviceWeights::plan_memory(sizes.spec, sizes.dtype, sizes.num_slots, sizes.most_slots,
+                                       share.staging_slots),
+            plan);
+    if (share.staging_slots > 0)
+      add_all(DeviceMigration::plan_memory(DeviceWeights::expert_bytes(sizes.spec, sizes.dtype)), plan);
+  }
+  if (share.weights_staging_bytes > 0) plan.add(PinnedPool::meter_name, share.weights_staging_bytes);
   add_all(DeviceLane::plan_memory(sizes, num_ranks), plan);
-  if (mode == DeviceMode::eager) return plan;
+  if (share.mode == DeviceMode::eager) return plan;
   add_all(GraphLane::plan_memory(sizes, {}, num_ranks), plan);
   const bool has_replicas = sizes.most_slots > sizes.spec.num_experts;
   for (std::size_t i = 0; has_replicas && i < num_layers; ++i)
@@ -169,7 +176,7 @@ std::size_t bytes_not_pinned(const MemoryPlan& on_device) {
   std::size_t sum = 0;
   for (const auto& [name, bytes] : on_device.by_name()) {
     const bool is_pinned = name == DeviceLane::pinned_name || name == GraphLane::pinned_name ||
-                           name == GroupedExperts::pinned_name;
+                           name == GroupedExperts::pinned_name || name == PinnedPool::meter_name;
     if (!is_pinned) sum = saturated_sum(sum, bytes);
   }
   return sum;
@@ -211,14 +218,19 @@ RunPlan plan_run_on_device(Engine& engine, const RunInputs& inputs, const Device
   RunPlan plan = plan_tokens(engine, inputs, sizes.dtype, share.num_tokens);
   plan.remedies = remedies(inputs, sizes.dtype);
   plan.loading_bytes = DeviceWeights::loading_bytes(sizes.spec) + engine.initial_lane_bytes();
-  const MemoryPlan on_device = plan_device(inputs, sizes, engine.communicator().size(), share.mode);
+  const MemoryPlan on_device = plan_device(inputs, sizes, engine.communicator().size(), share);
   add_all(on_device, plan.resident);
+  std::size_t arrivals_bytes = 0;
   if (share.mode == DeviceMode::eager) {
     const std::size_t arriving =
         inputs.tokens().num_tokens() * std::min(sizes.spec.router.top_k, sizes.num_slots);
-    plan.least_step_bytes = plan.most_step_bytes = DeviceLane::plan_arrivals(sizes, arriving).total();
+    arrivals_bytes = DeviceLane::plan_arrivals(sizes, arriving).total();
   }
-  if (share.is_on_gpu) plan.gpu_bytes = saturated_sum(bytes_not_pinned(on_device), plan.most_step_bytes);
+  MemoryPlan decided;
+  if (share.has_capacity)
+    engine.lane().decided.plan_memory(share.num_tokens, sizes.spec.router.top_k, 0, decided);
+  plan.least_step_bytes = plan.most_step_bytes = saturated_sum(arrivals_bytes, decided.total());
+  if (share.is_on_gpu) plan.gpu_bytes = saturated_sum(bytes_not_pinned(on_device), arrivals_bytes);
   return plan;
 }
 

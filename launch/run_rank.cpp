@@ -8,6 +8,7 @@
 #include <optional>
 #include <sstream>
 
+#include "comm/device_transport.hpp"
 #include "comm/together.hpp"
 #include "launch/available_memory.hpp"
 #include "launch/environment.hpp"
@@ -45,6 +46,19 @@ EngineOptions engine_options(std::size_t num_threads, const RunOptions& options,
   return engine;
 }
 
+/// Collective.
+DeviceShare device_share(Engine& engine, const RunOptions& options, const Device& device,
+                         std::size_t num_tokens) {
+  DeviceShare share{num_tokens, options.device_mode, !device.is_emulated(),
+                    options.layer.capacity.has_value(), options.layer.staging_slots};
+  if (options.layer.can_migrate()) {
+    const DeviceTransportOptions defaults;
+    const auto choice = choose_device_carriage(engine.communicator(), engine.backend(), device, defaults);
+    share.weights_staging_bytes = staging_bytes(choice.carriage, defaults);
+  }
+  return share;
+}
+
 /// Collective. What this rank needs, if that can be had.
 RunPlan plan_memory(Engine& engine, const RunInputs& inputs, const RunOptions& options,
                     const Device* device) {
@@ -55,7 +69,7 @@ RunPlan plan_memory(Engine& engine, const RunInputs& inputs, const RunOptions& o
   RunPlan plan =
       device != nullptr
           ? plan_run_on_device(engine, inputs, device_sizes(communicator, inputs, options, *device),
-                               {tokens.count, options.device_mode, !device->is_emulated()})
+                               device_share(engine, options, *device, tokens.count))
           : plan_run(engine, inputs, options.layer, placement.experts_of(rank).size(), tokens.count);
   if (options.timeline) {
     plan.resident.add(timeline_name, LatestRecords::bytes_for(Timeline::room_for(
@@ -202,8 +216,8 @@ RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptio
   result.device_name = device.device ? device.device->description() : "";
   result.device_reason = device.reason;
   result.device_mode = device.device ? name_of(options.device_mode) : "";
-  result.matmul_rows =
-      name_of(device.device ? Matmul::Rows::exact : loop.layers().on_cores().front()->matmul_rows().value());
+  result.matmul_rows = name_of(device.device ? Matmul::Rows::exact
+                                             : loop.layers().all().front().on_cores()->matmul_rows().value());
   result.model = inputs.model().config().name;
   result.dtype = name_of(options.layer.dtype);
   result.combine = name_of(options.layer.combine);

@@ -55,9 +55,9 @@ StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& op
                            shape_of_totals(), options_.steps});
   }
   if (options_.resume) resume();
-  learning_.emplace(communicator, inputs_, options_, layers_.on_cores(), before_.num_steps > 0);
+  learning_.emplace(communicator, inputs_, options_, layers_.all(), before_.num_steps > 0);
   if (options_.timeline) {
-    timeline_.emplace(communicator, *options_.timeline, layers_.on_cores(), inputs_.layers(),
+    timeline_.emplace(communicator, *options_.timeline, layers_.all(), inputs_.layers(),
                       std::move(records).value());
   }
   layers_.load();
@@ -66,7 +66,7 @@ StepLoop::StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& op
     const std::optional<PathBasis>& basis = engine.path_basis();
     budget_.emplace(communicator.topology(), options_.rebalance.budget_bytes,
                     basis ? basis->messages.between_nodes : std::nullopt);
-    rebalancing_.emplace(communicator, options_.rebalance, *budget_, layers_.on_cores(), inputs_.layers(),
+    rebalancing_.emplace(communicator, options_.rebalance, *budget_, layers_.all(), inputs_.layers(),
                          inputs_.costs());
   }
   learning_->begin();

@@ -22,7 +22,7 @@ std::size_t Timeline::room_for(std::uint64_t num_steps, std::size_t num_layers, 
 }
 
 Timeline::Timeline(Communicator& communicator, std::filesystem::path path,
-                   const std::vector<std::unique_ptr<MoeLayer>>& layers, std::vector<std::size_t> numbers,
+                   const std::vector<RunLayer>& layers, std::vector<std::size_t> numbers,
                    LatestRecords records)
     : communicator_(communicator),
       path_(std::move(path)),
@@ -39,12 +39,12 @@ Timeline::Timeline(Communicator& communicator, std::filesystem::path path,
 
 void Timeline::step_of_layer(std::uint64_t step, std::size_t i, const StepOutcome& outcome) {
   records_.add(record_of(step, i, outcome));
-  if (i < layers_.size()) marks_.look_at(i, layers_[i]->migration(), outcome.begun);
+  marks_.look_at(i, layers_[i].migration(), outcome.begun);
 }
 
 void Timeline::between_steps() {
   const auto now = std::chrono::steady_clock::now();
-  for (std::size_t i = 0; i < layers_.size(); ++i) marks_.look_at(i, layers_[i]->migration(), now);
+  for (std::size_t i = 0; i < layers_.size(); ++i) marks_.look_at(i, layers_[i].migration(), now);
 }
 
 void Timeline::finish() {

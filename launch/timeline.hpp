@@ -12,10 +12,10 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "launch/run_layer.hpp"
 #include "launch/timeline_json.hpp"
 #include "launch/timeline_records.hpp"
 #include "runtime/atomic_file.hpp"
-#include "runtime/moe_layer.hpp"
 
 namespace moewe {
 
@@ -35,11 +35,10 @@ class Timeline {
   static std::size_t room_for(std::uint64_t num_steps, std::size_t num_layers, std::size_t num_ranks);
 
   /// Collective: begins the file, which is rank 0's, and measures how the nodes' clocks stand. Borrows the
-  /// layers, which may yet have to come, or are on devices; `numbers` are what people call them. `records` have as much room on
+  /// layers, which may yet have to come; `numbers` are what people call them. `records` have as much room on
   /// each rank. Throws a shared InvalidInput where the file cannot be written.
-  Timeline(Communicator& communicator, std::filesystem::path path,
-           const std::vector<std::unique_ptr<MoeLayer>>& layers, std::vector<std::size_t> numbers,
-           LatestRecords records);
+  Timeline(Communicator& communicator, std::filesystem::path path, const std::vector<RunLayer>& layers,
+           std::vector<std::size_t> numbers, LatestRecords records);
 
   /// Local, after each step of each layer: of the i-th of them.
   void step_of_layer(std::uint64_t step, std::size_t i, const StepOutcome& outcome);
@@ -60,7 +59,7 @@ class Timeline {
 
   Communicator& communicator_;
   std::filesystem::path path_;
-  const std::vector<std::unique_ptr<MoeLayer>>& layers_;
+  const std::vector<RunLayer>& layers_;
   std::vector<std::size_t> numbers_;
   std::optional<AtomicFile> file_;  // on rank 0
   std::vector<ClockOffset> offsets_;

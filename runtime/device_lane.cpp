@@ -8,6 +8,7 @@
 #include "comm/error.hpp"
 #include "comm/log.hpp"
 #include "comm/together.hpp"
+#include "runtime/device_audit.hpp"
 #include "runtime/keep_until_exit.hpp"
 #include "runtime/kernels/group_rows.hpp"
 
@@ -50,13 +51,16 @@ std::unique_ptr<DevicePeerMemory> share_segments(Communicator& communicator, Dev
 }  // namespace
 
 DeviceLane::DeviceLane(Engine& engine, Device& device, const DeviceSizes& sizes)
-    : communicator_(engine.communicator()),
+    : engine_(engine),
+      communicator_(engine.communicator()),
       meter_(engine.memory()),
       device_(device),
       sizes_(sizes),
       peers_(share_segments(communicator_, device, meter_, sizes)),
       most_arrived_(communicator_.size(), 0) {
   const std::size_t num_ranks = communicator_.size();
+  sizes_.is_audited = engine.verify() == VerifyLevel::audit;
+  if (sizes_.is_audited) audit_ = std::make_unique<DeviceAudit>(communicator_, device, meter_, sizes_);
   together(communicator_, [&] {
     step_ = DeviceBuffer(device_, meter_, step_name, bytes_of_memory<DeviceStepMemory>(sizes_, num_ranks));
     on_host_ = DeviceBuffer(device_, meter_, pinned_name,
@@ -76,7 +80,7 @@ DeviceLane::~DeviceLane() {
   if (!queue_ || !side_queue_ || let_go()) return;
   keep_until_exit(std::move(peers_), std::move(step_), std::move(arrived_), std::move(on_host_),
                   std::move(grouped_), std::move(forked_), std::move(joined_), std::move(queue_),
-                  std::move(side_queue_));
+                  std::move(side_queue_), std::move(weight_carrier_), std::move(audit_));
 }
 
 bool DeviceLane::let_go() noexcept {
@@ -96,6 +100,7 @@ bool DeviceLane::let_go() noexcept {
 MemoryPlan DeviceLane::plan_memory(const DeviceSizes& sizes, std::size_t num_ranks) {
   MemoryPlan plan;
   plan.add(DevicePeerMemory::meter_name, std::max<std::size_t>(1, DeviceRegions(sizes, num_ranks).bytes));
+  if (sizes.is_audited) plan.add(DevicePeerMemory::meter_name, DeviceAudit::segment_bytes(sizes, num_ranks));
   plan.add(step_name, bytes_of_memory<DeviceStepMemory>(sizes, num_ranks));
   plan.add(pinned_name, bytes_of_memory<PinnedStepMemory>(sizes, num_ranks));
   if (sizes.may_group) GroupedExperts::plan_memory(sizes, plan);
@@ -143,6 +148,14 @@ void DeviceLane::make_room(std::size_t num_assignments) {
   arrived_ =
       DeviceBuffer(device_, meter_, arrivals_name, bytes_of_memory<DeviceArrivals>(sizes_, num_assignments));
   arrivals_ = lay_out<DeviceArrivals>(sizes_, num_assignments, arrived_);
+}
+
+DeviceWeightCarrier& DeviceLane::require_weight_carrier() {
+  if (!weight_carrier_) {
+    weight_carrier_ =
+        std::make_unique<DeviceWeightCarrier>(communicator_, engine_.backend(), device_, meter_);
+  }
+  return *weight_carrier_;
 }
 
 void DeviceLane::fork() {

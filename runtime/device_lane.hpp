@@ -11,10 +11,13 @@
 #include "comm/device_buffer.hpp"
 #include "comm/device_peer_memory.hpp"
 #include "runtime/device_step.hpp"
+#include "runtime/device_weight_carrier.hpp"
 #include "runtime/engine.hpp"
 #include "runtime/grouped_experts.hpp"
 
 namespace moewe {
+
+class DeviceAudit;
 
 /// What steps on a device have for themselves: queues, memory for the most tokens of a step, and a segment
 /// that the ranks of the node push into. The layers of an engine whose sizes are alike share one, a step at a
@@ -64,9 +67,20 @@ class DeviceLane {
   /// Null where sizes do not say that matmuls may be grouped.
   GroupedExperts* grouped() { return grouped_ ? &*grouped_ : nullptr; }
 
+  /// Null where the engine's steps are not audited.
+  DeviceAudit* audit() { return audit_.get(); }
+
   /// Collective where more arrive on some rank than ever before: makes room for so many assignments on each
   /// rank, which all know alike. The queues are idle. Throws a shared Error when a rank has no memory.
   void expect_arrivals(std::span<const std::int64_t> per_rank);
+
+  /// Collective: makes it, unless it is there. Throws a shared Error.
+  DeviceWeightCarrier& require_weight_carrier();
+
+  /// Once in every step, when its rows are on their way: weights that are sent now travel behind them.
+  void move_experts() {
+    if (weight_carrier_) weight_carrier_->progress();
+  }
 
   /// The side queue goes on from where the queue is now, and the other way round.
   void fork();
@@ -84,6 +98,7 @@ class DeviceLane {
   void name_places();
   void make_room(std::size_t num_assignments);
 
+  Engine& engine_;
   Communicator& communicator_;
   MemoryMeter& meter_;
   Device& device_;
@@ -97,10 +112,12 @@ class DeviceLane {
   std::vector<std::int64_t> most_arrived_;  // on each rank, that there is room for
   PinnedStepMemory pinned_;
   std::optional<GroupedExperts> grouped_;
+  std::unique_ptr<DeviceAudit> audit_;
   std::unique_ptr<Event> forked_;
   std::unique_ptr<Event> joined_;
   std::unique_ptr<Queue> queue_;  // ends before what its work uses
   std::unique_ptr<Queue> side_queue_;
+  std::unique_ptr<DeviceWeightCarrier> weight_carrier_;
   bool is_stuck_ = false;  // the device does not come to its end
 };
 

@@ -7,6 +7,7 @@
 
 #include "comm/error.hpp"
 #include "comm/together.hpp"
+#include "runtime/device_audit.hpp"
 #include "runtime/kernels/address_outputs.hpp"
 #include "runtime/kernels/check_logits.hpp"
 #include "runtime/kernels/choose_slots.hpp"
@@ -27,6 +28,7 @@ std::uint32_t narrow(std::size_t count) { return static_cast<std::uint32_t>(coun
 
 void DeviceLayer::run(const Tokens& tokens) {
   account_ = &engine_.begin_step(number_);
+  begin_epoch();
   report_ = {};
   report_.epoch = placement_.epoch();
   report_.num_rounds = 1;
@@ -34,14 +36,18 @@ void DeviceLayer::run(const Tokens& tokens) {
   StepProposal proposal = route(tokens);
 
   clock.begin(Phase::agree);
-  decide(agree(engine_.communicator(), std::move(proposal)));
+  Agreement agreement = agree(engine_.communicator(), std::move(proposal));
+  if (migration_) migration_->agree(agreement.migration);
+  decide(std::move(agreement));
   generation_ = engine_.next_generation();
 
   clock.begin(Phase::plan);
   plan(tokens);
 
   clock.begin(Phase::dispatch);
+  seal_rows(tokens);
   dispatch(tokens);
+  lane_.move_experts();
   start_shared_expert(tokens);
   lane_.wait_for(DeviceLane::rows_arrived, generation_);
 
@@ -57,8 +63,9 @@ void DeviceLayer::run(const Tokens& tokens) {
 
 StepProposal DeviceLayer::route(const Tokens& tokens) {
   StepProposal proposal;
-  proposal.header = header(Operation::run_step);
+  proposal.header = header(Operation::run_step, placement_);
   proposal.counts_length = engine_.max_counts();
+  if (migration_) proposal.migration = migration_->word();
   try {
     check_sizes(tokens);
     if (function_ && tokens.given == nullptr)
@@ -66,6 +73,7 @@ StepProposal DeviceLayer::route(const Tokens& tokens) {
     if (!tokens.on_host.bytes.empty())
       lane_.queue().copy(lane_.memory().x, tokens.on_host.bytes.data(), tokens.on_host.bytes.size());
     tokens.given != nullptr ? take(tokens) : choose(tokens);
+    if (options_.capacity) make_room_to_decide(tokens);
     proposal.num_tokens = tokens.count;
     proposal.counts =
         count_assignments(routing_, spec_.num_experts, proposal.counts_length + StepProposal::num_appended);
@@ -130,6 +138,8 @@ void DeviceLayer::choose(const Tokens& tokens) {
   queue.copy(pinned.experts, memory.experts, num_choices * sizeof(ExpertId));
   queue.copy(pinned.weights, memory.weights, num_choices * sizeof(float));
   queue.copy(pinned.bad_token, memory.bad_token, sizeof *pinned.bad_token);
+  const std::size_t num_scores = options_.needs_selection() ? tokens.count * spec_.num_experts : 0;
+  if (num_scores > 0) queue.copy(pinned.selection, memory.logits, num_scores * sizeof(float));
   lane_.wait();
   if (*pinned.bad_token < count) {
     throw InvalidInput(
@@ -137,8 +147,11 @@ void DeviceLayer::choose(const Tokens& tokens) {
                     "must be finite and not so large that their product is not",
                     *pinned.bad_token));
   }
-  routing_ = {
-      tokens.count, spec_.router.top_k, {pinned.experts, num_choices}, {pinned.weights, num_choices}, {}};
+  routing_ = {tokens.count,
+              spec_.router.top_k,
+              {pinned.experts, num_choices},
+              {pinned.weights, num_choices},
+              {pinned.selection, num_scores}};
 }
 
 /// The caller's. Once it has been copied, an error of any rank may end the step.
@@ -148,6 +161,7 @@ void DeviceLayer::take(const Tokens& tokens) {
     throw InvalidInput(fmt::format("layer {}: routing of {} tokens with top-{} for {} tokens with top-{}",
                                    number_, given.num_tokens, given.top_k, tokens.count, spec_.router.top_k));
   }
+  if (options_.needs_selection()) check_selection(given, spec_.num_experts, number_);
   routing_ = given;
   lane_.queue().copy(lane_.memory().experts, given.experts.data(), given.experts.size_bytes());
   lane_.queue().copy(lane_.memory().weights, given.weights.data(), given.weights.size_bytes());
@@ -157,7 +171,8 @@ void DeviceLayer::take(const Tokens& tokens) {
 void DeviceLayer::decide(Agreement agreement) {
   Communicator& communicator = engine_.communicator();
   report_.assignments_per_expert = std::move(agreement.counts);
-  StepSplit split = split_step(communicator, placement_, routing_, report_.assignments_per_expert);
+  if (options_.capacity) bound(agreement.num_tokens);
+  StepSplit split = split_step(communicator, placement_, routing_, report_.kept_per_expert());
   last_split_ = split.digest;
   quotas_ = std::move(split.quotas);
   report_.assignments_per_rank = placement_.rank_loads(split.per_slot);
@@ -175,6 +190,7 @@ void DeviceLayer::plan(const Tokens& tokens) {
   Queue& queue = lane_.queue();
   const std::uint32_t count = narrow(tokens.count), top_k = narrow(spec_.router.top_k);
   const std::uint32_t num_ranks = narrow(engine_.communicator().size());
+  if (options_.capacity) put_decided();
   if (!quotas_.empty()) {
     std::copy(quotas_.begin(), quotas_.end(), lane_.pinned().quotas);
     queue.copy(memory.quotas, lane_.pinned().quotas, quotas_.size() * sizeof(std::int64_t));
@@ -217,6 +233,7 @@ void DeviceLayer::combine(const Tokens& tokens) {
   queue.copy(pinned.computed, memory.computed, promised_.size() * sizeof(std::uint32_t));
   lane_.wait_for(DeviceLane::outputs_there, generation_);
   if (spec_.has_shared_expert()) lane_.join();
+  if (DeviceAudit* const audit = lane_.audit()) audit->check_outputs();
   queue.run(combine_tokens, {memory.addresses, is_fast ? nullptr : memory.weights, tokens.y,
                              spec_.has_shared_expert() ? tokens.y : nullptr, narrow(tokens.count),
                              narrow(spec_.router.top_k), narrow(spec_.expert.hidden), options_.dtype});
@@ -232,7 +249,8 @@ void DeviceLayer::settle() {
     ledger.count_computed(slot, pinned.computed[slot]);
   const std::size_t num_sent = pinned.first_assignment[engine_.communicator().size()];
   ledger.count_returned(num_sent, num_sent);  // all ranks have said that theirs are there
-  ledger.close(routing_.experts.size());
+  const auto dropped = std::count(routing_.experts.begin(), routing_.experts.end(), no_expert);
+  ledger.close(routing_.experts.size() - static_cast<std::size_t>(dropped));
   report_.computed_per_slot.assign(ledger.computed_per_slot().begin(), ledger.computed_per_slot().end());
 }
 

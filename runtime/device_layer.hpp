@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -11,9 +12,11 @@
 #include "runtime/agree.hpp"
 #include "runtime/device_experts.hpp"
 #include "runtime/device_lane.hpp"
+#include "runtime/device_migration.hpp"
 #include "runtime/device_weights.hpp"
 #include "runtime/engine.hpp"
 #include "runtime/layer_options.hpp"
+#include "runtime/migration_rules.hpp"
 #include "runtime/step_split.hpp"
 #include "runtime/token_rows.hpp"
 
@@ -59,8 +62,17 @@ class DeviceLayer {
   void forward(TokenRows x, std::span<float> y);
   void forward(TokenRows x, const Routing& routing, std::span<float> y);
 
+  /// Collective, as MoeLayer::migrate: begins to bring the experts to where `next` has them, from device to
+  /// device, while steps go on under the placement that the layer has. For layers with spare or staging
+  /// slots; one layer of a lane migrates at a time.
+  void migrate(Placement next, const DeviceMigrationOptions& options = {});
+
+  /// Of the layer's migrations so far.
+  const MigrationReport& migration() const;
+
   const LayerSpec& spec() const { return spec_; }
   const LayerOptions& options() const { return options_; }
+  /// Of the step before; valid until the next.
   const Placement& placement() const { return placement_; }
 
   /// For GraphLayer.
@@ -68,7 +80,8 @@ class DeviceLayer {
   std::size_t number() const { return number_; }
   bool has_own_experts() const { return !function_; }
 
-  /// Of the step before, until the next begins; in host memory.
+  /// Of the step before, until the next begins; in host memory. The routing as after overflow, where the
+  /// capacity is bounded.
   const Routing& routing() const { return routing_; }
   const StepReport& report() const { return report_; }
 
@@ -85,7 +98,12 @@ class DeviceLayer {
 
   void construct(const WeightSource* source);
   void check() const;
-  StepHeader header(Operation operation) const;
+  StepHeader header(Operation operation, const Placement& placement) const;
+  void prepare_migration();
+  void check_can_migrate(const Placement& next, const DeviceMigrationOptions& options);
+  void begin_epoch();
+  void seal_rows(const Tokens& tokens);
+  void return_audited();
   void forward_on_host(const Tokens& tokens);
   void run(const Tokens& tokens);
 
@@ -95,7 +113,10 @@ class DeviceLayer {
   void check_sizes(const Tokens& tokens) const;
   void choose(const Tokens& tokens);
   void take(const Tokens& tokens);
+  void make_room_to_decide(const Tokens& tokens);
   void decide(Agreement agreement);
+  void bound(std::size_t num_tokens_of_all);
+  void put_decided();
   void plan(const Tokens& tokens);
   void dispatch(const Tokens& tokens);
   void start_shared_expert(const Tokens& tokens);
@@ -124,6 +145,9 @@ class DeviceLayer {
   DeviceBuffer arranged_;                  // rows for the function, then results
   std::vector<std::int64_t> most_places_;  // of rows, on each rank, that there is room for
   std::uint64_t last_split_ = 0;           // its digest; ranks compare it when they agree on the next step
+  MigrationRoom room_;                     // where experts can migrate
+  std::unique_ptr<DeviceMigration> migration_;  // null where they cannot
+  std::optional<Placement> next_;               // on the way to it
 
   // Of the step that is under way.
   std::uint64_t generation_ = 0;
@@ -134,6 +158,7 @@ class DeviceLayer {
   std::size_t num_places_ = 0;  // for the function
   std::vector<std::int64_t> from_sources_;
   Routing routing_;
+  bool has_changed_ = false;  // in what its tokens chose, by overflow
   StepReport report_;
 };
 

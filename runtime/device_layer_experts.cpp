@@ -4,6 +4,7 @@
 
 #include "comm/error.hpp"
 #include "comm/together.hpp"
+#include "runtime/device_audit.hpp"
 #include "runtime/device_layer.hpp"
 #include "runtime/device_mlp.hpp"
 #include "runtime/expert_matmuls.hpp"
@@ -39,6 +40,7 @@ void DeviceLayer::start_shared_expert(const Tokens& tokens) {
 }
 
 void DeviceLayer::group() {
+  if (DeviceAudit* const audit = lane_.audit()) audit->check_rows();
   if (arrangement_.order == RowOrder::by_source) return;
   const DeviceStepMemory& memory = lane_.memory();
   const DeviceArrivals& arrivals = lane_.arrivals();
@@ -74,10 +76,13 @@ void DeviceLayer::run_own_experts() {
         {arrivals.inputs, memory.slot_first_row, promised_, arrivals, memory.first_place, memory.computed});
   }
   queue.fill(memory.computed, 0, num_slots * sizeof *memory.computed);
+  const RowPlaces<std::byte> wanted{arrivals.outputs, nullptr, 0};
+  const RowPlaces<std::byte> here{nullptr, arrivals.audited, lane_.sizes().row_bytes()};
+  const bool is_audited = lane_.audit() != nullptr;
   run_mlp(queue, {spec_.expert,
                   weights_->experts(),
                   {arrivals.inputs, nullptr, 0},
-                  {arrivals.outputs, nullptr, 0},
+                  is_audited ? here : wanted,
                   arrivals.hidden,
                   options_.dtype,
                   options_.dtype,
@@ -85,6 +90,7 @@ void DeviceLayer::run_own_experts() {
                   most,
                   memory.slot_first_row,
                   memory.computed});
+  if (is_audited) return_audited();
 }
 
 /// At most: how many rows so many assignments are of, the host does not know.

@@ -19,11 +19,8 @@ constexpr std::size_t most_assignments = std::size_t{1} << 31U;
 }  // namespace
 
 std::string reason_against_devices(const LayerOptions& options) {
-  if (options.capacity) return "on devices dispatch is dropless so far: a capacity is for the CPU";
   if (options.split == SplitMode::stored)
     return "on devices splits are exact so far: stored ones are for the CPU";
-  if (options.can_migrate())
-    return "on devices experts stay where they are so far: spare slots are for the CPU";
   return "";
 }
 
@@ -55,7 +52,7 @@ DeviceLayer::DeviceLayer(Engine& engine, DeviceLane& lane, const LayerSpec& spec
 void DeviceLayer::construct(const WeightSource* source) {
   Communicator& communicator = engine_.communicator();
   StepProposal proposal;
-  proposal.header = header(Operation::construct_layer);
+  proposal.header = header(Operation::construct_layer, placement_);
   proposal.counts_length = engine_.max_counts();
   try {
     check();
@@ -64,11 +61,14 @@ void DeviceLayer::construct(const WeightSource* source) {
     proposal.failure = std::current_exception();
   }
   agree(communicator, std::move(proposal));
+  if (options_.can_migrate()) lane_.require_weight_carrier();
   most_places_.assign(communicator.size(), 0);
   together(communicator, [&] {
+    prepare_migration();  // before weights take more memory for a while
     const std::function<void()> wait = [&] { lane_.wait(); };
     weights_.emplace(spec_, options_.dtype, placement_, communicator.rank(), source,
-                     DeviceWeights::Load{lane_.device(), lane_.queue(), engine_.memory(), wait});
+                     DeviceWeights::Load{lane_.device(), lane_.queue(), engine_.memory(), wait,
+                                         options_.spare_slots, options_.staging_slots});
   });
   engine_.add_layer(spec_.num_experts);
 }
@@ -84,12 +84,17 @@ void DeviceLayer::check() const {
                                    placement_.num_experts(), placement_.num_ranks(), spec_.num_experts,
                                    num_ranks));
   }
-  const std::size_t num_slots = placement_.experts_of(engine_.communicator().rank()).size();
-  if (num_slots > sizes.num_slots || placement_.num_slots() > sizes.most_slots) {
+  const std::size_t num_slots =
+      placement_.experts_of(engine_.communicator().rank()).size() + options_.spare_slots;
+  const std::size_t most_slots = placement_.num_slots() + options_.spare_slots * num_ranks;
+  if (num_slots > sizes.num_slots || most_slots > sizes.most_slots) {
     throw InvalidInput(
         fmt::format("the lane was made for {} experts on this rank and {} on all, not {} and {}",
-                    sizes.num_slots, sizes.most_slots, num_slots, placement_.num_slots()));
+                    sizes.num_slots, sizes.most_slots, num_slots, most_slots));
   }
+  if (options_.needs_selection() && !sizes.needs_selection)
+    throw InvalidInput("a layer with the overflow policy next-choice has a lane that is made for it");
+  if (options_.capacity) check_capacity(*options_.capacity);
   if (arrangement_.alignment == 0) throw InvalidInput("rows are aligned to multiples of 1 or more");
   if (arrangement_.order == RowOrder::by_source) {
     if (options_.combine != Combine::fast)
@@ -100,17 +105,20 @@ void DeviceLayer::check() const {
   }
   if (function_ && spec_.has_shared_expert())
     throw InvalidInput("a layer whose experts are a caller's function has no shared expert");
+  if (function_ && options_.can_migrate())
+    throw InvalidInput("a layer whose experts are a caller's function has no spare and no staging slots");
   const std::string reason = reason_against_devices(options_);
   if (!reason.empty()) throw InvalidInput(reason);
-  if (engine_.verify() == VerifyLevel::audit)
-    throw InvalidInput("on devices steps are not audited so far: the level is off or ledger");
+  if (engine_.verify() == VerifyLevel::audit && (function_ || options_.combine == Combine::fast))
+    throw InvalidInput(
+        "on devices audited steps are of a layer's own experts, combined reproducibly, so far");
   if (spec_.num_experts + spec_.router.num_groups > most_scores)
     throw InvalidInput(fmt::format("on devices a layer has at most {} experts and groups", most_scores));
   if (sizes.max_assignments() * num_ranks > most_assignments)
     throw InvalidInput(fmt::format("on devices a step has at most {} assignments", most_assignments));
 }
 
-StepHeader DeviceLayer::header(Operation operation) const {
+StepHeader DeviceLayer::header(Operation operation, const Placement& placement) const {
   StepHeader header;
   const auto add = [&](const char* name, auto value) { header.add(name, static_cast<std::int64_t>(value)); };
   add("protocol version", protocol_version);
@@ -125,8 +133,8 @@ StepHeader DeviceLayer::header(Operation operation) const {
   add("alignment of rows", arrangement_.alignment);
   add("order of rows (0: by slot, 1: by source)", arrangement_.order);
   add("most tokens of a rank", lane_.sizes().max_tokens);
-  add("placement epoch", placement_.epoch());
-  add("placement (its digest)", placement_.digest());
+  add("placement epoch", placement.epoch());
+  add("placement (its digest)", placement.digest());
   add("split of the step before (its digest)", last_split_);
   add("verification level", engine_.verify());
   return header;
@@ -165,7 +173,7 @@ void DeviceLayer::forward_on_host(const Tokens& given) {
 }
 
 DeviceLayer::~DeviceLayer() {
-  if (!lane_.let_go()) keep_until_exit(std::move(weights_), std::move(arranged_));
+  if (!lane_.let_go()) keep_until_exit(std::move(weights_), std::move(arranged_), std::move(migration_));
 }
 
 }  // namespace moewe

@@ -1,6 +1,7 @@
 #include "runtime/device_migration.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <fmt/format.h>
 #include <utility>
@@ -35,6 +36,14 @@ DeviceMigration::DeviceMigration(const Place& place, std::uint64_t epoch)
       both_sums_(place.device, place.meter, DeviceWeightSums::meter_name, 2 * sent_sums_.sums().size(),
                  MemoryKind::pinned) {}
 
+MemoryPlan DeviceMigration::plan_memory(std::size_t expert_bytes) {
+  constexpr std::size_t num_told = 3;  // by the sender, and twice to compare
+  MemoryPlan plan;
+  plan.add(DeviceWeightSums::meter_name, 2 * DeviceWeightSums::memory_bytes(expert_bytes) +
+                                             num_told * DeviceWeightSums::bytes_for(expert_bytes));
+  return plan;
+}
+
 DeviceMigration::~DeviceMigration() {
   try {
     let_go();
@@ -46,7 +55,7 @@ DeviceMigration::~DeviceMigration() {
 void DeviceMigration::begin(Task task) {
   let_go();
   task_.emplace(std::move(task));
-  serial_ = (serial_ + 1) % max_tag;  // what is left of one that was cancelled has another tag
+  turn_ = place_.carrier.take_turn([this] { progress(); });
   const std::size_t per_step = std::max<std::size_t>(task_->options.bytes_per_step, 1);
   piece_bytes_ = std::min({per_step, most_piece_bytes, place_.expert_bytes});
   pieces_per_step_ = per_step / piece_bytes_;
@@ -55,18 +64,31 @@ void DeviceMigration::begin(Task task) {
   state_.begin(plan.to_epoch, static_cast<std::int64_t>(plan.num_rounds * num_pieces_),
                task_->options.patience_steps);
   report_ = {.state = state_.state(),
+             .from_epoch = plan.from_epoch,
+             .to_epoch = plan.to_epoch,
              .num_moves = plan.moves.size(),
+             .num_bytes = plan.moves.size() * place_.expert_bytes,
              .sent_bytes = 0,
              .received_bytes = 0,
              .num_steps = 0,
              .reason = {},
+             .seconds = report_.seconds,
              .num_switched = report_.num_switched,
-             .num_cancelled = report_.num_cancelled};
+             .num_cancelled = report_.num_cancelled,
+             .switched_moves = report_.switched_moves,
+             .switched_bytes = report_.switched_bytes};
   enter_round(0);
 }
 
 void DeviceMigration::progress() {
   if (state_.state() != MigrationState::copying || state_.has_failed()) return;
+  const auto begun = std::chrono::steady_clock::now();
+  move_on_or_fail();
+  report_.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+  report_.state = state_.state();
+}
+
+void DeviceMigration::move_on_or_fail() {
   try {
     move_on();
   } catch (...) {
@@ -74,7 +96,6 @@ void DeviceMigration::progress() {
     state_.fail();
     failure_ = std::current_exception();
   }
-  report_.state = state_.state();
 }
 
 void DeviceMigration::move_on() {
@@ -138,7 +159,7 @@ void DeviceMigration::send() {
         is_sums ? sent_sums_.sums().data() : stream.weights.get() + message * piece_bytes_;
     const std::size_t length = length_of(message);
     stream.requests.push_back(
-        place_.transport.post_send(stream.move->to, static_cast<Tag>(serial_), {from, length}));
+        place_.carrier.transport().post_send(stream.move->to, turn_->tag, {from, length}));
     if (!is_sums) report_.sent_bytes += length;
     ++stream.num_posted;
   }
@@ -166,7 +187,7 @@ void DeviceMigration::post_receives() {
     std::byte* const to =
         message == num_pieces_ ? told_sums_.data() : stream.room.get() + message * piece_bytes_;
     stream.requests.push_back(
-        place_.transport.post_recv(stream.move->from, static_cast<Tag>(serial_), {to, length_of(message)}));
+        place_.carrier.transport().post_recv(stream.move->from, turn_->tag, {to, length_of(message)}));
   }
 }
 
@@ -216,6 +237,8 @@ std::optional<std::vector<DeviceExpertWeights>> DeviceMigration::begin_step() {
   if (!state_.begin_step()) return std::nullopt;
   report_.state = state_.state();
   ++report_.num_switched;
+  report_.switched_moves += report_.num_moves;
+  report_.switched_bytes += report_.num_bytes;
   std::vector<DeviceExpertWeights> slots = std::move(next_slots_);
   let_go();
   return slots;
@@ -231,8 +254,8 @@ void DeviceMigration::cancel() {
   }
   ++report_.num_cancelled;
   if (place_.communicator.rank() == Rank{0}) {
-    log(LogLevel::warning, fmt::format("the migration from epoch {} to {} is cancelled: {}",
-                                       task_->plan.from_epoch, task_->plan.to_epoch, report_.reason));
+    log(LogLevel::warning, fmt::format("layer {}: the migration from epoch {} to {} is cancelled: {}",
+                                       place_.layer, report_.from_epoch, report_.to_epoch, report_.reason));
   }
   let_go();
 }
@@ -248,11 +271,13 @@ void DeviceMigration::let_go() {
   next_slots_.clear();
   failure_ = nullptr;
   task_.reset();
+  turn_.reset();
 }
 
 std::string DeviceMigration::describe(const Move& move) const {
-  return fmt::format("the weights of expert {} for epoch {} from rank {} to rank {}", number(move.expert),
-                     task_->plan.to_epoch, number(move.from), number(move.to));
+  return fmt::format("the weights of expert {} of layer {} for epoch {} from rank {} to rank {}",
+                     number(move.expert), place_.layer, task_->plan.to_epoch, number(move.from),
+                     number(move.to));
 }
 
 }  // namespace moewe

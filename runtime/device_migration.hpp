@@ -12,38 +12,24 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
-#include "comm/device_transport.hpp"
 #include "placement/placement.hpp"
+#include "runtime/device_slot_pool.hpp"
+#include "runtime/device_weight_carrier.hpp"
 #include "runtime/device_weight_sums.hpp"
-#include "runtime/epoch_state.hpp"
+#include "runtime/memory_plan.hpp"
 #include "runtime/migration_plan.hpp"
+#include "runtime/migration_report.hpp"
 
 namespace moewe {
-
-/// The weights of an expert in a device's memory. Whoever makes one decides what becomes of the memory when
-/// the last who shares it lets go.
-using DeviceExpertWeights = std::shared_ptr<const std::byte>;
-using DeviceExpertRoom = std::shared_ptr<std::byte>;
 
 /// The same on every rank.
 struct DeviceMigrationOptions {
   /// Bytes of weights that a rank sends in one step, and has under way at most.
   std::size_t bytes_per_step = std::size_t{8} << 20U;
 
-  /// Steps without progress of the slowest rank after which the migration is cancelled.
-  std::size_t patience_steps = 200;
-};
-
-/// What has become of a layer's migrations between devices.
-struct DeviceMigrationReport {
-  MigrationState state = MigrationState::idle;  ///< of the last one, as the following
-  std::size_t num_moves = 0;
-  std::size_t sent_bytes = 0;      ///< by this rank, so far
-  std::size_t received_bytes = 0;  ///< the same
-  std::size_t num_steps = 0;       ///< of the layer since it began, until it ended
-  std::string reason;              ///< why it was cancelled
-  std::size_t num_switched = 0;    ///< of all so far, as the following
-  std::size_t num_cancelled = 0;
+  /// Steps without progress of the slowest rank after which the migration is cancelled. Steps of few tokens
+  /// may be much quicker than messages.
+  std::size_t patience_steps = 1000;
 };
 
 /// Migration for weights that lie on devices: they go from device to device, on the transport's queues and
@@ -53,20 +39,23 @@ struct DeviceMigrationReport {
 /// non-blocking. What goes wrong on one rank cancels the migration on all, and the old epoch goes on serving.
 class DeviceMigration {
  public:
-  /// What it works with; all of it outlives it, and no other messages use the transport, which is not one of
-  /// groups.
+  /// What it works with; all of it outlives it, and the carrier's transport is not one of groups.
   struct Place {
     Communicator& communicator;
     Device& device;
-    DeviceTransport& transport;
+    DeviceWeightCarrier& carrier;
     MemoryMeter& meter;
     std::size_t expert_bytes;  ///< above 0, and the same on every rank
+    std::size_t layer = 0;     ///< its number, for people
   };
 
   DeviceMigration(const Place& place, std::uint64_t epoch);
   ~DeviceMigration();
   DeviceMigration(const DeviceMigration&) = delete;
   DeviceMigration& operator=(const DeviceMigration&) = delete;
+
+  /// What construction takes.
+  static MemoryPlan plan_memory(std::size_t expert_bytes);
 
   /// What one migration needs to know.
   struct Task {
@@ -80,7 +69,7 @@ class DeviceMigration {
     std::function<DeviceExpertRoom()> take_room;
   };
 
-  /// All ranks begin the same between the same steps.
+  /// All ranks begin the same between the same steps, while no other layer has the carrier's turn.
   void begin(Task task);
 
   bool is_under_way() const { return state_.is_under_way(); }
@@ -99,7 +88,7 @@ class DeviceMigration {
   /// the next placement; or nothing. What the old epoch's steps still use, they hold.
   std::optional<std::vector<DeviceExpertWeights>> begin_step();
 
-  const DeviceMigrationReport& report() const { return report_; }
+  const MigrationReport& report() const { return report_; }
 
  private:
   /// One expert's messages in one direction: its pieces in order, and then their checksums.
@@ -118,6 +107,7 @@ class DeviceMigration {
   bool is_open() const;
   bool is_finished(const Stream& stream) const { return stream.move == nullptr || stream.is_complete; }
   void move_on();
+  void move_on_or_fail();
   std::int64_t pieces_done() const;
   std::size_t length_of(std::size_t message) const;
   void send();
@@ -132,7 +122,7 @@ class DeviceMigration {
 
   Place place_;
   EpochState state_;
-  DeviceMigrationReport report_;
+  MigrationReport report_;
   std::unique_ptr<Queue> queue_;
   std::unique_ptr<Event> sent_summed_;
   std::unique_ptr<Event> compared_;
@@ -140,10 +130,10 @@ class DeviceMigration {
   DeviceWeightSums arrived_sums_;
   DeviceBuffer told_sums_;  // that the sender took
   DeviceBuffer both_sums_;  // pinned, to compare
-  int serial_ = 0;
 
   // Of the migration under way.
   std::optional<Task> task_;
+  std::shared_ptr<const DeviceWeightCarrier::Turn> turn_;
   std::size_t piece_bytes_ = 0;
   std::size_t num_pieces_ = 0;  // of an expert
   std::size_t pieces_per_step_ = 0;

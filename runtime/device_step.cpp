@@ -19,6 +19,12 @@ DeviceRegions::DeviceRegions(const DeviceSizes& sizes, std::size_t num_ranks) {
   bytes = outputs_at + sizes.max_returned(num_ranks) * sizes.row_bytes();
 }
 
+DeviceAuditLists::DeviceAuditLists(std::size_t count, DeviceArena& arena)
+    : rows(arena.take<const std::byte*>(count)),
+      tokens(arena.take<std::uint32_t>(count)),
+      ks(arena.take<std::uint32_t>(count)),
+      checksums(arena.take<std::uint64_t>(count)) {}
+
 DeviceStepMemory::DeviceStepMemory(const DeviceSizes& sizes, std::size_t num_ranks, DeviceArena& arena) {
   const LayerSpec& spec = sizes.spec;
   const std::size_t most = sizes.max_assignments();
@@ -46,6 +52,10 @@ DeviceStepMemory::DeviceStepMemory(const DeviceSizes& sizes, std::size_t num_ran
   row_destinations = arena.take<std::byte*>(num_ranks);
   plan_destinations = arena.take<std::byte*>(num_ranks);
   sources = arena.take<ArrivedFrom>(num_ranks);
+  if (sizes.is_audited) {
+    audit = DeviceAuditLists(most, arena);
+    checksum_destinations = arena.take<std::byte*>(num_ranks);
+  }
 }
 
 DeviceArrivals::DeviceArrivals(const DeviceSizes& sizes, std::size_t num_assignments, DeviceArena& arena)
@@ -55,6 +65,10 @@ DeviceArrivals::DeviceArrivals(const DeviceSizes& sizes, std::size_t num_assignm
   if (sizes.combine == Combine::fast) {
     results = arena.take<std::byte>(room * sizes.row_bytes());
     addresses = arena.take<const std::byte*>(room);
+  }
+  if (sizes.is_audited) {
+    audit = DeviceAuditLists(room, arena);
+    audited = arena.take<std::byte>(room * sizes.row_bytes());
   }
   hidden = arena.take<std::byte>(room * sizes.spec.expert.intermediate * bytes_of(sizes.dtype));
   if (sizes.may_group) {
@@ -66,6 +80,7 @@ DeviceArrivals::DeviceArrivals(const DeviceSizes& sizes, std::size_t num_assignm
 PinnedStepMemory::PinnedStepMemory(const DeviceSizes& sizes, std::size_t num_ranks, DeviceArena& arena) {
   experts = arena.take<ExpertId>(sizes.max_assignments());
   weights = arena.take<float>(sizes.max_assignments());
+  if (sizes.needs_selection) selection = arena.take<float>(sizes.max_tokens * sizes.spec.num_experts);
   quotas = arena.take<std::int64_t>(sizes.most_slots);
   bad_token = arena.take<std::uint32_t>(1);
   first_assignment = arena.take<std::uint32_t>(num_ranks + 1);

@@ -23,7 +23,9 @@ struct DeviceSizes {
   std::size_t num_slots = 0;   ///< most of a layer on this rank
   std::size_t most_slots = 0;  ///< most of a layer on all ranks together
   Combine combine = Combine::reproducible;
-  bool may_group = false;  ///< by choose_expert_matmuls()
+  bool may_group = false;        ///< by choose_expert_matmuls()
+  bool needs_selection = false;  ///< on the host, of layers whose options say so
+  bool is_audited = false;       ///< as the engine's steps are
 
   std::size_t row_bytes() const { return spec.expert.hidden * bytes_of(dtype); }
   std::size_t max_assignments() const { return max_tokens * spec.router.top_k; }
@@ -44,6 +46,17 @@ struct DeviceRegions {
   DeviceRegions(const DeviceSizes& sizes, std::size_t num_ranks);
   std::size_t plan_from(std::size_t rank) const { return rank * (plan_bytes + rows_bytes); }
   std::size_t rows_from(std::size_t rank) const { return plan_from(rank) + plan_bytes; }
+};
+
+/// On the device, of as many rows as there can be: for checksum_rows.
+struct DeviceAuditLists {
+  const std::byte** rows = nullptr;
+  std::uint32_t* tokens = nullptr;
+  std::uint32_t* ks = nullptr;
+  std::uint64_t* checksums = nullptr;
+
+  DeviceAuditLists() = default;
+  DeviceAuditLists(std::size_t count, DeviceArena& arena);
 };
 
 /// On the device, for the step's tokens. T tokens at most, R ranks, E experts, top-k; names and contents as
@@ -74,6 +87,10 @@ struct DeviceStepMemory {
   std::byte** plan_destinations;    ///< [R]
   ArrivedFrom* sources;             ///< [R]
 
+  // Where steps are audited.
+  DeviceAuditLists audit;                       ///< [T * k]
+  std::byte** checksum_destinations = nullptr;  ///< [R], of rows
+
   DeviceStepMemory() = default;
   DeviceStepMemory(const DeviceSizes& sizes, std::size_t num_ranks, DeviceArena& arena);
 };
@@ -88,6 +105,10 @@ struct DeviceArrivals {
   std::byte* hidden = nullptr;            ///< [room, intermediate] of the dtype
   std::byte* sums = nullptr;  ///< [room, 2 with a gate, intermediate] f32, where matmuls may be grouped
 
+  // Where steps are audited.
+  DeviceAuditLists audit;        ///< [room]
+  std::byte* audited = nullptr;  ///< [room] rows: outputs, before they go where they are wanted
+
   DeviceArrivals() = default;
   DeviceArrivals(const DeviceSizes& sizes, std::size_t num_assignments, DeviceArena& arena);
 };
@@ -96,6 +117,7 @@ struct DeviceArrivals {
 struct PinnedStepMemory {
   ExpertId* experts;                ///< [T, k]
   float* weights;                   ///< [T, k]
+  float* selection = nullptr;       ///< [T, E], where sizes say that it is needed; else null
   std::int64_t* quotas;             ///< [slots of all ranks]
   std::uint32_t* bad_token;         ///< [1]
   std::uint32_t* first_assignment;  ///< [R + 1]

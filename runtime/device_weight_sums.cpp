@@ -12,6 +12,11 @@ constexpr std::size_t entry_bytes = sizeof(const std::byte*) + sizeof(std::uint3
 
 }  // namespace
 
+std::size_t DeviceWeightSums::memory_bytes(std::size_t weight_bytes) {
+  const std::size_t num_blocks = bytes_for(weight_bytes) / sizeof(std::uint64_t);
+  return 2 * num_blocks * entry_bytes + bytes_for(weight_bytes);
+}
+
 DeviceWeightSums::DeviceWeightSums(Device& device, MemoryMeter& meter, std::size_t weight_bytes)
     : weight_bytes_(weight_bytes),
       num_blocks_(bytes_for(weight_bytes) / sizeof(std::uint64_t)),

@@ -21,6 +21,9 @@ class DeviceWeightSums {
     return (weight_bytes + block_bytes - 1) / block_bytes * sizeof(std::uint64_t);
   }
 
+  /// What construction takes, pinned memory too.
+  static std::size_t memory_bytes(std::size_t weight_bytes);
+
   DeviceWeightSums(Device& device, MemoryMeter& meter, std::size_t weight_bytes);
 
   /// Non-blocking: the sums are there once the queue has passed it, and not before is another started.

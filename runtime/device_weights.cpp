@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
+#include <utility>
 
 #include "comm/buffer.hpp"
 #include "comm/error.hpp"
@@ -26,12 +27,12 @@ std::size_t out_at(const ExpertShape& shape, Dtype dtype) {
   return aligned(values_in(shape) * bytes_of(dtype));
 }
 
-std::size_t expert_bytes(const ExpertShape& shape, Dtype dtype) {
+std::size_t mlp_bytes(const ExpertShape& shape, Dtype dtype) {
   return out_at(shape, dtype) + aligned(values_out(shape) * bytes_of(dtype));
 }
 
 std::size_t shared_bytes(const LayerSpec& spec, Dtype dtype) {
-  return spec.has_shared_expert() ? expert_bytes(spec.shared_expert(), dtype) : 0;
+  return spec.has_shared_expert() ? mlp_bytes(spec.shared_expert(), dtype) : 0;
 }
 
 std::size_t router_values(const LayerSpec& spec) { return spec.num_experts * spec.expert.hidden; }
@@ -41,12 +42,10 @@ std::size_t most_values(const LayerSpec& spec) {
   return std::max({of(spec.expert), of(spec.shared_expert()), router_values(spec)});
 }
 
-/// Small arrays, and tables of addresses.
-std::size_t tables_bytes(const LayerSpec& spec, std::size_t num_slots, std::size_t slots_of_all) {
-  constexpr std::size_t num_single = 3;  // shared expert's and router's
-  return 2 * aligned(num_slots * sizeof(std::byte*)) + num_single * alignment +
-         aligned(spec.num_experts * sizeof(float)) + aligned((spec.num_experts + 1) * sizeof(std::uint32_t)) +
-         2 * aligned(slots_of_all * sizeof(std::uint32_t));
+/// The addresses of the shared expert's and the router's matrices, and the router's biases.
+std::size_t tables_bytes(const LayerSpec& spec) {
+  constexpr std::size_t num_addresses = 3;
+  return num_addresses * alignment + aligned(spec.num_experts * sizeof(float));
 }
 
 }  // namespace
@@ -111,42 +110,63 @@ class DeviceWeights::Loader {
 
 DeviceWeights::DeviceWeights(const LayerSpec& spec, Dtype dtype, const Placement& placement, Rank self,
                              const WeightSource* source, const Load& load)
-    : dtype_(dtype) {
+    : dtype_(dtype), out_at_(out_at(spec.expert, dtype)) {
   const auto mine = placement.experts_of(self);
-  tables_ = DeviceBuffer(load.device, load.meter, tables_name,
-                         tables_bytes(spec, mine.size(), placement.num_slots()));
+  tables_ = DeviceBuffer(load.device, load.meter, tables_name, tables_bytes(spec));
+  tables_of_slots_ = DeviceSlotTables(load.device, load.meter, tables_name,
+                                      {spec.num_experts, mine.size() + load.spare_slots,
+                                       placement.num_slots() + load.spare_slots * placement.num_ranks()});
   Loader loader(spec, load, tables_.data());
-  place_slots(loader, placement);
-  if (source == nullptr) return;
-  load_router(loader, spec, *source);
-  if (spec.has_shared_expert()) load_shared_expert(loader, spec, *source);
-  load_experts(loader, spec, mine, *source);
+  std::vector<DeviceExpertWeights> slots;
+  if (source != nullptr) {
+    load_router(loader, spec, *source);
+    if (spec.has_shared_expert()) load_shared_expert(loader, spec, *source);
+    slots = load_experts(loader, spec, mine, *source, load);
+  }
+  put(load.queue, placement, std::move(slots));
+  load.wait();
 }
 
 MemoryPlan DeviceWeights::plan_memory(const LayerSpec& spec, Dtype dtype, std::size_t num_slots,
-                                      std::size_t slots_of_all) {
+                                      std::size_t slots_of_all, std::size_t staging_slots) {
   MemoryPlan plan;
-  plan.add(tables_name, tables_bytes(spec, num_slots, slots_of_all));
-  plan.add(expert_weights_name, num_slots * expert_bytes(spec.expert, dtype));
+  plan.add(tables_name, tables_bytes(spec));
+  plan.add(tables_name, DeviceSlotTables::bytes({spec.num_experts, num_slots, slots_of_all}));
+  plan.add(expert_weights_name, (num_slots + staging_slots) * mlp_bytes(spec.expert, dtype));
   plan.add(shared_expert_weights_name, shared_bytes(spec, dtype));
   plan.add(router_weights_name, router_values(spec) * sizeof(float));
   return plan;
 }
 
+std::size_t DeviceWeights::expert_bytes(const LayerSpec& spec, Dtype dtype) {
+  return mlp_bytes(spec.expert, dtype);
+}
+
+void DeviceWeights::put(Queue& queue, const Placement& placement, std::vector<DeviceExpertWeights> slots) {
+  slots_ = std::move(slots);
+  DeviceSlotTables::Matrices matrices;
+  for (const DeviceExpertWeights& weights : slots_) {
+    matrices.in.push_back(weights.get());
+    matrices.out.push_back(weights.get() + out_at_);
+  }
+  tables_of_slots_.put(queue, placement, std::move(matrices));
+}
+
 std::size_t DeviceWeights::loading_bytes(const LayerSpec& spec) { return most_values(spec) * sizeof(float); }
 
-void DeviceWeights::load_experts(Loader& loader, const LayerSpec& spec, std::span<const ExpertId> experts,
-                                 const WeightSource& source) {
-  const std::size_t stride = expert_bytes(spec.expert, dtype_);
-  expert_weights_ = loader.room(expert_weights_name, experts.size() * stride);
-  for (std::size_t slot = 0; slot < experts.size(); ++slot) {
-    std::byte* const to = expert_weights_.data() + slot * stride;
-    loader.put_expert(spec.expert, dtype_, to,
-                      [&](const ExpertMatrices& matrices) { source.read_expert(experts[slot], matrices); });
-    in_.push_back(to);
-    out_.push_back(to + out_at(spec.expert, dtype_));
+std::vector<DeviceExpertWeights> DeviceWeights::load_experts(Loader& loader, const LayerSpec& spec,
+                                                             std::span<const ExpertId> experts,
+                                                             const WeightSource& source, const Load& load) {
+  pool_ = DeviceSlotPool(load.device, load.meter, expert_weights_name, mlp_bytes(spec.expert, dtype_),
+                         experts.size() + load.spare_slots + load.staging_slots);
+  std::vector<DeviceExpertWeights> slots;
+  for (const ExpertId expert : experts) {
+    DeviceExpertRoom room = pool_.take();
+    loader.put_expert(spec.expert, dtype_, room.get(),
+                      [&](const ExpertMatrices& matrices) { source.read_expert(expert, matrices); });
+    slots.push_back(std::move(room));
   }
-  experts_ = {loader.put_table(in_), loader.put_table(out_)};
+  return slots;
 }
 
 void DeviceWeights::load_shared_expert(Loader& loader, const LayerSpec& spec, const WeightSource& source) {
@@ -175,21 +195,6 @@ void DeviceWeights::load_router(Loader& loader, const LayerSpec& spec, const Wei
                                    bad - bias.begin(), *bad));
   }
   selection_bias_ = loader.put_table(bias);
-}
-
-void DeviceWeights::place_slots(Loader& loader, const Placement& placement) {
-  std::vector<std::uint32_t> first, rank, position;
-  for (std::size_t e = 0; e < placement.num_experts(); ++e) {
-    first.push_back(static_cast<std::uint32_t>(rank.size()));
-    for (const Slot& slot : placement.slots_of(expert_at(e))) {
-      rank.push_back(static_cast<std::uint32_t>(number(slot.rank)));
-      position.push_back(slot.position);
-    }
-  }
-  first.push_back(static_cast<std::uint32_t>(rank.size()));
-  first_slot_ = loader.put_table(first);
-  slot_rank_ = loader.put_table(rank);
-  slot_position_ = loader.put_table(position);
 }
 
 }  // namespace moewe

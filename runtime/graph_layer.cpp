@@ -32,6 +32,9 @@ ErrorKind kind_of(StepBound bound) {
 std::string reason_against_graphs(const LayerOptions& options, bool has_own_experts) {
   if (!has_own_experts)
     return "graphs are of a layer's own experts so far: a caller's function is for eager steps";
+  if (options.can_migrate())
+    return "graphs are of experts that stay where they are so far: spare slots are for eager steps";
+  if (options.capacity) return "graphs are dropless so far: a capacity is for eager steps";
   if (options.combine != Combine::reproducible)
     return "sums of graphs are reproducible so far: fast ones are for eager steps";
   return "";
@@ -57,7 +60,9 @@ void GraphLayer::construct() {
   proposal.header.add("layer of a graph", static_cast<std::int64_t>(layer_.number()));
   proposal.header.add("placement epoch", static_cast<std::int64_t>(layer_.placement().epoch()));
   proposal.header.add("routing is given", tokens_.experts != nullptr);
-  const std::string reason = reason_against_graphs(layer_.options(), layer_.has_own_experts());
+  std::string reason = reason_against_graphs(layer_.options(), layer_.has_own_experts());
+  if (lane_.engine().verify() == VerifyLevel::audit)
+    reason = "graphs are not audited so far: the level is off or ledger";
   if (!reason.empty())
     proposal.failure =
         std::make_exception_ptr(InvalidInput(fmt::format("layer {}: {}", layer_.number(), reason)));

@@ -48,6 +48,9 @@ struct LayerOptions {
   std::size_t staging_slots = 0;
 
   bool can_migrate() const { return spare_slots + staging_slots > 0; }
+
+  /// Whether the host has to know what experts are selected by, and not only which of them were.
+  bool needs_selection() const { return capacity && capacity->policy == OverflowPolicy::next_choice; }
 };
 
 }  // namespace moewe

@@ -15,6 +15,7 @@
 #include "runtime/epoch_state.hpp"
 #include "runtime/layer_epoch.hpp"
 #include "runtime/migration_plan.hpp"
+#include "runtime/migration_report.hpp"
 #include "runtime/slot_pool.hpp"
 
 namespace moewe {
@@ -34,26 +35,6 @@ struct MigrationOptions {
   /// Called before a slot is taken for an expert that comes to this rank; what it throws cancels the
   /// migration. For tests; empty: nothing is called.
   std::function<void(ExpertId)> before_arrival{};
-};
-
-/// What has become of a layer's migrations.
-struct MigrationReport {
-  MigrationState state = MigrationState::idle;  ///< of the last one, as the following
-  std::uint64_t from_epoch = 0;
-  std::uint64_t to_epoch = 0;
-  std::size_t num_moves = 0;       ///< experts that go from one rank to another, over all ranks
-  std::size_t num_bytes = 0;       ///< of their weights
-  std::size_t sent_bytes = 0;      ///< of these by this rank, so far
-  std::size_t received_bytes = 0;  ///< the same
-  std::size_t num_steps = 0;       ///< of the layer since it began, until it ended
-  std::string reason;              ///< why it was cancelled
-
-  // Of all so far.
-  double seconds = 0;  ///< that this rank spent in sending and taking weights, in all steps
-  std::size_t num_switched = 0;
-  std::size_t num_cancelled = 0;
-  std::size_t switched_moves = 0;
-  std::size_t switched_bytes = 0;
 };
 
 /// Copies the experts of one layer that a new epoch gives to other ranks, while steps go on under the old

@@ -13,6 +13,7 @@
 #include "runtime/layer_options.hpp"
 #include "runtime/layer_spec.hpp"
 #include "runtime/migration.hpp"
+#include "runtime/migration_rules.hpp"
 #include "runtime/rounds.hpp"
 #include "runtime/router.hpp"
 #include "runtime/slot_pool.hpp"
@@ -135,8 +136,7 @@ class MoeLayer {
   WeightAudit weight_audit(const Placement& placement, const SlotTable& slots) const;
   std::shared_ptr<const LayerEpoch> make_epoch(Placement placement, SlotTable slots) const;
   void prepare_migration();
-  void check_migration(const Placement& next, const MigrationOptions& options) const;
-  void check_arrivals(const Placement& next, const MigrationPlan& plan) const;
+  void check_can_migrate(const MigrationOptions& options) const;
   void add_migration(const MigrationPlan& plan, const MigrationOptions& options, StepHeader& header) const;
   void begin_epoch();
   LayerStep start_step(TokenRows x, const Routing* given, std::span<float> y);
@@ -193,7 +193,7 @@ class MoeLayer {
   std::optional<ExpertMlp> shared_expert_;
   ExpertWeights shared_weights_;
   std::unique_ptr<SlotPool> pool_;
-  std::vector<std::size_t> first_slots_;     // of each rank under the first placement
+  MigrationRoom room_;                       // where experts can migrate
   std::uint64_t layout_digest_ = 0;          // of packed weights, where experts can migrate
   std::shared_ptr<const LayerEpoch> epoch_;  // a step holds the one that it began with
   std::unique_ptr<Migration> migration_;     // null where no expert can migrate

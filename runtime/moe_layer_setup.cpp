@@ -151,9 +151,9 @@ void MoeLayer::migrate(Placement next, const MigrationOptions& options) {
   proposal.counts_length = engine_.max_counts();
   try {
     check_placement(spec_, next, engine_.communicator().size());
-    check_migration(next, options);
+    check_can_migrate(options);
     plan = plan_migration(placement(), next, engine_.communicator().topology());
-    check_arrivals(next, plan);
+    check_migration(room_, placement(), next, plan);
     add_migration(plan, options, proposal.header);
   } catch (...) {
     proposal.failure = std::current_exception();
@@ -190,21 +190,7 @@ void MoeLayer::check_given(const LayerStep& step, const Routing& given) const {
                                    number_, given.num_tokens, given.top_k, step.num_tokens,
                                    spec_.router.top_k));
   }
-  const bool needs_selection = options_.capacity && options_.capacity->policy == OverflowPolicy::next_choice;
-  if (needs_selection && given.selection.size() != step.num_tokens * spec_.num_experts) {
-    throw InvalidInput(fmt::format(
-        "layer {}: the overflow policy next-choice needs selection values, [{}, {}], with a routing", number_,
-        step.num_tokens, spec_.num_experts));
-  }
-  if (!needs_selection) return;
-  const auto can_be = [](float value) {
-    return value < std::numeric_limits<float>::infinity();
-  };  // and no NaN
-  const auto bad = std::find_if_not(given.selection.begin(), given.selection.end(), can_be);
-  if (bad == given.selection.end()) return;
-  const auto place = static_cast<std::size_t>(bad - given.selection.begin());
-  throw InvalidInput(fmt::format("layer {}: token {}: the selection value of expert {} is {}", number_,
-                                 place / spec_.num_experts, place % spec_.num_experts, *bad));
+  if (options_.needs_selection()) check_selection(given, spec_.num_experts, number_);
 }
 
 StepHeader MoeLayer::header(Operation operation, const Placement& placement, std::uint64_t step) const {

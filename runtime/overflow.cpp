@@ -5,6 +5,7 @@
 #include <cmath>
 #include <fmt/format.h>
 #include <functional>
+#include <limits>
 #include <numeric>
 #include <optional>
 
@@ -315,6 +316,22 @@ OverflowReport resolve_overflow(Communicator& communicator, const CapacityOption
   }
   if (options.renormalise) renormalise(routing, decided);
   return report;
+}
+
+void check_selection(const Routing& given, std::size_t num_experts, std::size_t layer) {
+  if (given.selection.size() != given.num_tokens * num_experts) {
+    throw InvalidInput(fmt::format(
+        "layer {}: the overflow policy next-choice needs selection values, [{}, {}], with a routing", layer,
+        given.num_tokens, num_experts));
+  }
+  const auto can_be = [](float value) {
+    return value < std::numeric_limits<float>::infinity();
+  };  // and no NaN
+  const auto bad = std::find_if_not(given.selection.begin(), given.selection.end(), can_be);
+  if (bad == given.selection.end()) return;
+  const auto place = static_cast<std::size_t>(bad - given.selection.begin());
+  throw InvalidInput(fmt::format("layer {}: token {}: the selection value of expert {} is {}", layer,
+                                 place / num_experts, place % num_experts, *bad));
 }
 
 }  // namespace moewe

@@ -33,4 +33,8 @@ OverflowReport resolve_overflow(Communicator& communicator, const CapacityOption
                                 std::size_t capacity, std::span<const std::int64_t> assigned,
                                 const Routing& routing, RoutingTable& decided);
 
+/// Throws InvalidInput unless `given`, of a caller, has a selection value for each token and expert, none of
+/// them NaN or infinity (minus infinity: cannot be selected): what next_choice needs.
+void check_selection(const Routing& given, std::size_t num_experts, std::size_t layer);
+
 }  // namespace moewe

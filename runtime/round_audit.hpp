@@ -67,6 +67,9 @@ class RoundAudit {
   void check(const PartLabel& label, std::initializer_list<std::span<const std::byte>> bytes,
              std::uint64_t written) const;
 
+  /// The same of a row whose checksum was taken elsewhere.
+  void compare(const RowLabel& label, std::uint64_t found, std::uint64_t written) const;
+
  private:
   bool is_on_ = false;
   std::uint64_t generation_ = 0;

@@ -173,24 +173,28 @@ TEST(DeviceLayerContract, CombinedFastIsCloseAndTheSameInEveryRun) {
   }
 }
 
-TEST(DeviceLayerContract, ReplicasHaveTheSameBits) {
+TEST(DeviceLayerContract, ReplicasHaveTheSameBitsAlsoWhereStepsAreAudited) {
   const RoutingCase c = test::routing_cases().front();
   const std::vector<float> x = test::bf16_floats(c.num_tokens * c.spec.expert.hidden, 5);
   const test::OwnedRouting routing = make_routing(c, 0, c.num_tokens);
   const Routing whole = routing;
   const std::vector<float> expected = on_one_rank(c.spec, &whole, x, Dtype::bf16);
-  on_every_rank([&](Communicator& communicator, const Backend& backend) {
-    const Placement placement = test::random_placement(c.spec.num_experts, communicator.size(), 3);
-    LayerOnDevice layer(communicator, backend, c.spec, placement, in(Dtype::bf16));
-    if (!layer) return;
-    const test::Share share = share_of(c.num_tokens, layer.engine().communicator());
-    const test::OwnedRouting mine = make_routing(c, share.first, share.count);
-    const Routing of_mine = mine;
-    for (int step = 0; step < 2; ++step) {
-      EXPECT_EQ(layer.forward(part_of(x, share, c.spec.expert.hidden), &of_mine),
-                part_of(expected, share, c.spec.expert.hidden));
-    }
-  });
+  for (const VerifyLevel verify : {VerifyLevel::ledger, VerifyLevel::audit}) {
+    LayerOnDevice::Options options = in(Dtype::bf16);
+    options.engine.verify = verify;
+    on_every_rank([&](Communicator& communicator, const Backend& backend) {
+      const Placement placement = test::random_placement(c.spec.num_experts, communicator.size(), 3);
+      LayerOnDevice layer(communicator, backend, c.spec, placement, options);
+      if (!layer) return;
+      const test::Share share = share_of(c.num_tokens, layer.engine().communicator());
+      const test::OwnedRouting mine = make_routing(c, share.first, share.count);
+      const Routing of_mine = mine;
+      for (int step = 0; step < 2; ++step) {
+        EXPECT_EQ(layer.forward(part_of(x, share, c.spec.expert.hidden), &of_mine),
+                  part_of(expected, share, c.spec.expert.hidden));
+      }
+    });
+  }
 }
 
 struct ScaleRow {
@@ -374,11 +378,10 @@ TEST(DeviceLayerContract, AnUnusableInputOnOneRankFailsAllAndLeavesTheLayerUsabl
 
 TEST(DeviceLayerContract, RefusesWhatDevicesDoNotHave) {
   const LayerSpec spec{{16, 24}, 8, {2, true}};
-  std::vector<std::pair<std::string, LayerOnDevice::Options>> refused(4);
-  refused[0].second.layer.capacity = CapacityOptions{};
-  refused[1].second.layer.split = SplitMode::stored;
-  refused[2].second.layer.spare_slots = 1;
-  refused[3].second.engine.verify = VerifyLevel::audit;
+  std::vector<std::pair<std::string, LayerOnDevice::Options>> refused(2);
+  refused[0].second.layer.split = SplitMode::stored;
+  refused[1].second.engine.verify = VerifyLevel::audit;
+  refused[1].second.layer.combine = Combine::fast;
   for (const auto& [name, options] : refused) {
     on_every_rank([&, chosen = &options](Communicator& communicator, const Backend& backend) {
       expect_shared_error(ErrorKind::invalid_input, "on devices", [&] {

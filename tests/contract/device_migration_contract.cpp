@@ -92,11 +92,9 @@ class Layer {
   Layer(Communicator& communicator, const Backend& backend, Side& side, DeviceCarriage carriage)
       : communicator_(communicator),
         slots(communicator, side, 2 * num_experts),
-        transport_(
-            make_device_transport(communicator, backend, *side.device, side.meter, {carriage, 20'000, 3})
-                .transport),
+        carrier_(communicator, backend, *side.device, side.meter, {carriage, 20'000, 3}),
         placement_(contiguous_placement(num_experts, communicator.size())),
-        migration_({communicator, *side.device, *transport_, side.meter, expert_bytes}, 0) {
+        migration_({communicator, *side.device, carrier_, side.meter, expert_bytes}, 0) {
     slots.load(placement_);
   }
 
@@ -135,7 +133,7 @@ class Layer {
     step();
   }
 
-  const DeviceMigrationReport& report() const { return migration_.report(); }
+  const MigrationReport& report() const { return migration_.report(); }
   const Placement& placement() const { return placement_; }
 
  private:
@@ -145,7 +143,7 @@ class Layer {
   Slots slots;
 
  private:
-  std::unique_ptr<DeviceTransport> transport_;
+  DeviceWeightCarrier carrier_;
   Placement placement_;
   std::optional<Placement> next_;
   std::uint64_t num_begun_ = 0;

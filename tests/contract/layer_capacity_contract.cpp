@@ -30,12 +30,7 @@ constexpr OverflowPolicy policies[] = {OverflowPolicy::drop_last, OverflowPolicy
 
 /// The tokens of one rank.
 OverflowCase share_of_case(const OverflowCase& all, const Share& share) {
-  OverflowCase mine = all;
-  mine.num_tokens = share.count;
-  mine.experts = part_of(all.experts, share, all.top_k);
-  mine.weights = part_of(all.weights, share, all.top_k);
-  mine.selection = part_of(all.selection, share, all.num_experts);
-  return mine;
+  return all.tokens(share.first, share.count);
 }
 
 Counts loads_of(const OverflowCase& c) { return count_assignments(c.view(), c.num_experts); }

@@ -73,12 +73,7 @@ std::vector<ExpertId> plain_fair(const OverflowCase& c, std::size_t num_ranks, b
 }
 
 OverflowCase share_of_case(const OverflowCase& all, const Share& share) {
-  OverflowCase mine = all;
-  mine.num_tokens = share.count;
-  mine.experts = part_of(all.experts, share, all.top_k);
-  mine.weights = part_of(all.weights, share, all.top_k);
-  mine.selection = part_of(all.selection, share, all.num_experts);
-  return mine;
+  return all.tokens(share.first, share.count);
 }
 
 Counts count_of(const std::vector<ExpertId>& experts, std::size_t num_experts) {

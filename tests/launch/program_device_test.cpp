@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/program.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace moewe {
 namespace {
@@ -65,6 +66,46 @@ TEST(OnDevices, ForcedRoutingsAndSeveralStepsBalance) {
   EXPECT_EQ(results_of(threads(5), options)["output_sha256"], on_one["output_sha256"]);
 }
 
+TEST(OnDevices, CapacitiesDropAndRerouteAsOnTheCpu) {
+  const std::string options =
+      "run --model custom --hidden 48 --intermediate 40 --experts 12 --topk 3 "
+      "--activation relu --steps 2 --tokens 61 --capacity-factor 1 --overflow ";
+  for (const std::string policy : {"drop-lowest-weight --renormalise", "next-choice"}) {
+    const nlohmann::json on_cpu = results_of(threads(2), options + policy);
+    const nlohmann::json on_one = results_of(threads(1), options + policy + " --device emulated");
+    const nlohmann::json on_three = results_of(threads(3), options + policy + " --device emulated");
+    EXPECT_EQ(on_one["output_sha256"], on_three["output_sha256"]);
+    EXPECT_EQ(on_three["overflow"], on_cpu["overflow"]);
+    EXPECT_EQ(on_three["ledger"]["dropped"], on_cpu["ledger"]["dropped"]);
+    EXPECT_EQ(on_three["ledger"]["rerouted"], on_cpu["ledger"]["rerouted"]);
+    EXPECT_EQ(on_three["ledger"]["lost"], 0);
+    EXPECT_NE(on_three["overflow"][0]["assigned"], on_three["overflow"][0]["kept"]);
+    EXPECT_EQ(on_three["memory"]["planned_bytes"], on_three["memory"]["peak_bytes"]);
+  }
+}
+
+TEST(OnDevices, ExpertsMigrateWhileOutputsStayTheSame) {
+  const test::TemporaryFolder folder;
+  const std::string place = (folder / "placement").string();
+  const std::string options =
+      shipped().run() + " --tokens 60 --steps 150 --routing lognormal:1 --seed 2 --device emulated ";
+  const nlohmann::json still = results_of(threads(1), options);
+  for (const Ranks count : {threads(3), processes(2)}) {
+    const nlohmann::json moved =
+        results_of(count, options + "--rebalance every:1 --verify audit --save-placement " + place);
+    const nlohmann::json& migration = moved["migration"];
+    EXPECT_EQ(moved["output_sha256"], still["output_sha256"]) << describe(count);
+    EXPECT_EQ(moved["ledger"]["lost"], 0);
+    EXPECT_GE(migration["epochs"], 1);
+    EXPECT_GE(migration["moves"], 1);
+    EXPECT_EQ(migration["cancelled"], 0);
+    EXPECT_GT(migration["bytes"], 0);
+    EXPECT_EQ(moved["memory"]["planned_bytes"], moved["memory"]["peak_bytes"]);
+  }
+  EXPECT_EQ(results_of(threads(2), options + "--placement " + place)["output_sha256"],
+            still["output_sha256"]);
+}
+
 /// Recorded outputs and the hash of eager steps; memory as planned.
 TEST(OnDevices, StepsAsGraphsHaveTheResultsOfEagerOnes) {
   const std::string options = shipped().run_recorded() + " --dtype bf16 --device emulated --device-mode ";
@@ -91,12 +132,17 @@ TEST(OnDevices, WhatIsNotThereIsRefused) {
   const std::string run = shipped().run() + " --tokens 4 --device ";
   expect_refusals(
       {{run + "toaster", "--device"},
-       {run + "emulated --capacity-factor 1", "--capacity-factor is for --device cpu"},
+       {run + "emulated --device-mode graph --capacity-factor 1",
+        "--capacity-factor is not for --device-mode graph"},
        {run + "emulated --device-mode graph --combine fast", "--combine fast is not for --device-mode graph"},
        {run + "cpu --device-mode graph", "--device-mode graph is for --device gpu"},
        {run + "auto --device-mode graph", "--device-mode graph is for --device gpu"},
        {run + "emulated --device-mode grape", "--device-mode"},
-       {run + "gpu --rebalance auto", "--rebalance is for --device cpu"},
+       {run + "emulated --device-mode graph --verify audit", "--verify audit is not for --device-mode graph"},
+       {run + "emulated --combine fast --verify audit",
+        "--verify audit with --combine fast is for --device cpu"},
+       {run + "gpu --device-mode graph --rebalance auto", "--rebalance is not for --device-mode graph"},
+       {run + "gpu --rebalance auto --measure speeds", "--measure is for --device cpu"},
        {run + "emulated --memory-limit 1KiB", "the run needs"}});
   const test::ProgramResult on_gpu = test::run_moewe(run + "gpu");
   if (on_gpu.exit_code == 0) GTEST_SKIP() << "there is a GPU";

@@ -40,11 +40,11 @@ void run_with_slow_rank(Communicator& communicator, const RebalanceRequest& requ
   Engine engine(communicator, loopback_backend(), {});
   LayerOptions options;
   options.staging_slots = 1;
-  std::vector<std::unique_ptr<MoeLayer>> layers;
-  layers.push_back(std::make_unique<MoeLayer>(
+  std::vector<RunLayer> layers;
+  layers.emplace_back(std::make_unique<MoeLayer>(
       engine, any_spec(), with_spare_copies(contiguous_placement(num_experts, 2), 4),
       test::GeneratedWeights(any_spec(), test::weights_seed), options));
-  MoeLayer& layer = *layers.front();
+  MoeLayer& layer = *layers.front().on_cores();
   const MigrationBudget budget(communicator.topology(), 0, std::nullopt);
   Rebalancing rebalancing(engine.communicator(), request, budget, layers, {0});
   const std::vector<ExpertId> experts = even_choices();

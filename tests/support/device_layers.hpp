@@ -30,10 +30,12 @@ class LayerOnDevice {
         spec,
         options.layer.dtype,
         options.max_tokens,
-        std::max(options.num_slots, placement.experts_of(engine_.communicator().rank()).size()),
-        placement.num_slots(),
+        std::max(options.num_slots, placement.experts_of(engine_.communicator().rank()).size()) +
+            options.layer.spare_slots,
+        placement.num_slots() + options.layer.spare_slots * placement.num_ranks(),
         options.layer.combine,
-        choose_expert_matmuls(*side_.device, spec, options.layer.dtype, options.layer.combine).may_group};
+        choose_expert_matmuls(*side_.device, spec, options.layer.dtype, options.layer.combine).may_group,
+        options.layer.needs_selection()};
     lane_.emplace(engine_, *side_.device, sizes);
     if (options.function) {
       layer_.emplace(engine_, *lane_, spec, placement, options.function, options.arrangement, options.layer);

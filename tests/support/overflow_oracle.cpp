@@ -254,6 +254,20 @@ OverflowOutcome plain_overflow(const Routing& routing, std::size_t num_experts, 
   return outcome;
 }
 
+OverflowCase OverflowCase::tokens(std::size_t first, std::size_t count) const {
+  const auto part = [&](const auto& values, std::size_t width) {
+    const auto begin = values.begin() + static_cast<std::ptrdiff_t>(first * width);
+    return std::vector(begin, begin + static_cast<std::ptrdiff_t>(count * width));
+  };
+  return {count,
+          num_experts,
+          top_k,
+          capacity,
+          part(experts, top_k),
+          part(weights, top_k),
+          part(selection, num_experts)};
+}
+
 OverflowCase random_overflow_case(std::uint64_t seed) { return CaseGenerator(seed)(); }
 
 }  // namespace moewe::test

@@ -60,6 +60,9 @@ struct OverflowCase {
   std::vector<float> weights;
   std::vector<float> selection;
 
+  /// The part of `count` tokens from `first` on, with the capacity of all.
+  OverflowCase tokens(std::size_t first, std::size_t count) const;
+
   Routing view() const { return {num_tokens, top_k, experts, weights, selection}; }
 };
 
