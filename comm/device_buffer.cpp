@@ -38,7 +38,7 @@ void DeviceBuffer::release() noexcept {
 
 PinnedPool::PinnedPool(Device& device, MemoryMeter& meter, std::size_t num_chunks, std::size_t chunk_bytes)
     : chunk_bytes_(chunk_bytes),
-      memory_(device, meter, "pinned chunks", num_chunks * chunk_bytes, MemoryKind::pinned),
+      memory_(device, meter, meter_name, num_chunks * chunk_bytes, MemoryKind::pinned),
       is_taken_(num_chunks, false) {
   for (std::size_t number = num_chunks; number > 0; --number) free_.push_back(number - 1);
 }

@@ -56,6 +56,8 @@ class DeviceBuffer {
 /// start: nothing is allocated while steps run.
 class PinnedPool {
  public:
+  static constexpr std::string_view meter_name = "pinned chunks";
+
   /// Names one of the pool's chunks while it is taken.
   struct Chunk {
     std::byte* data;

@@ -39,11 +39,9 @@ std::unique_ptr<DeviceTransport> make_direct(Communicator& communicator, const B
 
 }  // namespace
 
-DeviceTransportChoice make_device_transport(Communicator& communicator, const Backend& backend,
-                                            Device& device, MemoryMeter& meter,
-                                            const DeviceTransportOptions& options) {
-  if (options.carriage == DeviceCarriage::nccl)
-    return {make_nccl_transport(communicator, backend, device), DeviceCarriage::nccl, "asked for"};
+DeviceCarriageChoice choose_device_carriage(Communicator& communicator, const Backend& backend,
+                                            const Device& device, const DeviceTransportOptions& options) {
+  if (options.carriage == DeviceCarriage::nccl) return {DeviceCarriage::nccl, "asked for"};
   const std::string obstacle = first_reason(communicator, reason_against(backend, device));
   const bool is_asked_for = options.carriage != DeviceCarriage::automatic;
   if (options.carriage == DeviceCarriage::direct && !obstacle.empty()) {
@@ -52,11 +50,27 @@ DeviceTransportChoice make_device_transport(Communicator& communicator, const Ba
                 ErrorScope::shared);
   }
   if (options.carriage != DeviceCarriage::staged && obstacle.empty()) {
-    return {make_direct(communicator, backend, device), DeviceCarriage::direct,
+    return {DeviceCarriage::direct,
             is_asked_for ? "asked for" : fmt::format("{} carries memory of devices", backend.carrier)};
   }
-  return {make_staged_transport(communicator, backend, device, meter, options), DeviceCarriage::staged,
-          is_asked_for ? "asked for" : obstacle};
+  return {DeviceCarriage::staged, is_asked_for ? "asked for" : obstacle};
+}
+
+std::size_t staging_bytes(DeviceCarriage carriage, const DeviceTransportOptions& options) {
+  constexpr std::size_t num_directions = 2;
+  return carriage == DeviceCarriage::staged ? num_directions * options.num_chunks * options.chunk_bytes : 0;
+}
+
+DeviceTransportChoice make_device_transport(Communicator& communicator, const Backend& backend,
+                                            Device& device, MemoryMeter& meter,
+                                            const DeviceTransportOptions& options) {
+  const auto [carriage, reason] = choose_device_carriage(communicator, backend, device, options);
+  const auto make = [&] {
+    if (carriage == DeviceCarriage::nccl) return make_nccl_transport(communicator, backend, device);
+    if (carriage == DeviceCarriage::direct) return make_direct(communicator, backend, device);
+    return make_staged_transport(communicator, backend, device, meter, options);
+  };
+  return {make(), carriage, reason};
 }
 
 std::string describe(DeviceCarriage carriage) {

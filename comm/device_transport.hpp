@@ -43,6 +43,20 @@ struct DeviceTransportOptions {
   std::size_t num_chunks = 4;
 };
 
+/// The same on every rank.
+struct DeviceCarriageChoice {
+  DeviceCarriage carriage;  ///< never automatic
+  std::string reason;
+};
+
+/// Collective. How a transport with these options would carry messages; makes nothing. Throws a shared
+/// InvalidInput where `direct` is asked for and some rank cannot.
+DeviceCarriageChoice choose_device_carriage(Communicator& communicator, const Backend& backend,
+                                            const Device& device, const DeviceTransportOptions& options);
+
+/// Pinned bytes that a transport takes, under PinnedPool::meter_name.
+std::size_t staging_bytes(DeviceCarriage carriage, const DeviceTransportOptions& options);
+
 /// The same on every rank, but for the transport.
 struct DeviceTransportChoice {
   std::unique_ptr<DeviceTransport> transport;

@@ -4,15 +4,23 @@
 
 namespace moewe {
 
+std::size_t plan_bytes(std::size_t num_assignments) {
+  return sizeof(ArrivedPlan) + num_assignments * sizeof(PlannedAssignment);
+}
+
+std::size_t packed_plan_bytes(std::size_t num_assignments) {
+  constexpr std::size_t alignment = alignof(ArrivedPlan);
+  return (plan_bytes(num_assignments) + alignment - 1) / alignment * alignment;
+}
+
 DeviceRegions::DeviceRegions(const DeviceSizes& sizes, std::size_t num_ranks) {
   const auto length_of = [](auto&& take) {
     DeviceArena arena;
     take(arena);
     return arena.used();
   };
-  plan_bytes = length_of([&](DeviceArena& arena) {
-    arena.take<std::byte>(sizeof(ArrivedPlan) + sizes.max_assignments() * sizeof(PlannedAssignment));
-  });
+  plan_bytes = length_of(
+      [&](DeviceArena& arena) { arena.take<std::byte>(moewe::plan_bytes(sizes.max_assignments())); });
   rows_bytes =
       length_of([&](DeviceArena& arena) { arena.take<std::byte>(sizes.max_tokens * sizes.row_bytes()); });
   outputs_at = plan_from(num_ranks);
@@ -46,6 +54,11 @@ DeviceStepMemory::DeviceStepMemory(const DeviceSizes& sizes, std::size_t num_ran
   row_destinations = arena.take<std::byte*>(num_ranks);
   plan_destinations = arena.take<std::byte*>(num_ranks);
   sources = arena.take<ArrivedFrom>(num_ranks);
+  if (sizes.num_by_message == 0) return;
+  packed_rows = arena.take<std::byte>(sizes.max_packed() * sizes.row_bytes());
+  const std::size_t of_each = plan_bytes(0) + alignof(ArrivedPlan);
+  packed_plans = arena.take<std::byte>(sizes.num_by_message * of_each + most * sizeof(PlannedAssignment));
+  no_plan = arena.take<ArrivedPlan>(1);
 }
 
 DeviceArrivals::DeviceArrivals(const DeviceSizes& sizes, std::size_t num_assignments, DeviceArena& arena)
@@ -61,6 +74,7 @@ DeviceArrivals::DeviceArrivals(const DeviceSizes& sizes, std::size_t num_assignm
     const std::size_t sums_of_row = (sizes.spec.expert.gated ? 2 : 1) * sizes.spec.expert.intermediate;
     sums = arena.take<std::byte>(room * sums_of_row * sizeof(float));
   }
+  if (sizes.num_by_message > 0) returned = arena.take<std::byte>(room * sizes.row_bytes());
 }
 
 PinnedStepMemory::PinnedStepMemory(const DeviceSizes& sizes, std::size_t num_ranks, DeviceArena& arena) {
@@ -72,6 +86,9 @@ PinnedStepMemory::PinnedStepMemory(const DeviceSizes& sizes, std::size_t num_ran
   computed = arena.take<std::uint32_t>(sizes.num_slots);
   from_sources = arena.take<std::uint32_t>(num_ranks);
   y = arena.take<float>(sizes.max_tokens * sizes.spec.expert.hidden);
+  row_destinations = arena.take<std::byte*>(num_ranks);
+  plan_destinations = arena.take<std::byte*>(num_ranks);
+  sources = arena.take<ArrivedFrom>(num_ranks);
 }
 
 }  // namespace moewe

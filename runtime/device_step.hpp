@@ -14,6 +14,7 @@
 namespace moewe {
 
 struct ArrivedFrom;  // of runtime/kernels/group_rows.hpp
+struct ArrivedPlan;  // of runtime/kernels/push_plan.hpp
 
 /// Of layers that run on a device, and of their steps.
 struct DeviceSizes {
@@ -25,8 +26,14 @@ struct DeviceSizes {
   Combine combine = Combine::reproducible;
   bool may_group = false;  ///< by choose_expert_matmuls()
 
+  /// Ranks that this one exchanges rows with as messages; a lane finds out by itself.
+  std::size_t num_by_message = 0;
+
   std::size_t row_bytes() const { return spec.expert.hidden * bytes_of(dtype); }
   std::size_t max_assignments() const { return max_tokens * spec.router.top_k; }
+
+  /// Rows that go out as messages in a step, at most.
+  std::size_t max_packed() const { return max_tokens * std::min(spec.router.top_k, num_by_message); }
 
   /// Rows that come back to a rank in a step, at most.
   std::size_t max_returned(std::size_t num_ranks) const {
@@ -34,7 +41,11 @@ struct DeviceSizes {
   }
 };
 
-/// Where a rank's segment has what; see DeviceLane.
+/// Of the plan of so many assignments as it is sent, and then up to where the next one may begin.
+std::size_t plan_bytes(std::size_t num_assignments);
+std::size_t packed_plan_bytes(std::size_t num_assignments);
+
+/// Where a rank's segment has what; see DeviceExchange.
 struct DeviceRegions {
   std::size_t plan_bytes = 0;
   std::size_t rows_bytes = 0;
@@ -70,9 +81,14 @@ struct DeviceStepMemory {
   std::uint32_t* first_place;       ///< [slots + 1] or [R + 1], for a caller's experts
   std::uint32_t* from_sources;      ///< [R] rows, for these
   std::uint32_t* computed;          ///< [slots]
-  std::byte** row_destinations;     ///< [R], the same in all steps, as those below
+  std::byte** row_destinations;     ///< [R], the same in all steps, as those below, but for messages
   std::byte** plan_destinations;    ///< [R]
   ArrivedFrom* sources;             ///< [R]
+
+  // Where there are messages.
+  std::byte* packed_rows = nullptr;   ///< [max_packed()], rank by rank
+  std::byte* packed_plans = nullptr;  ///< each of packed_plan_bytes()
+  ArrivedPlan* no_plan = nullptr;     ///< of ranks that send nothing
 
   DeviceStepMemory() = default;
   DeviceStepMemory(const DeviceSizes& sizes, std::size_t num_ranks, DeviceArena& arena);
@@ -86,7 +102,8 @@ struct DeviceArrivals {
   std::byte* results = nullptr;           ///< [room] rows, where they are summed here; else null, as below
   const std::byte** addresses = nullptr;  ///< [room] of these, as they arrived
   std::byte* hidden = nullptr;            ///< [room, intermediate] of the dtype
-  std::byte* sums = nullptr;  ///< [room, 2 with a gate, intermediate] f32, where matmuls may be grouped
+  std::byte* sums = nullptr;      ///< [room, 2 with a gate, intermediate] f32, where matmuls may be grouped
+  std::byte* returned = nullptr;  ///< [room] rows that go back as messages, where there are any
 
   DeviceArrivals() = default;
   DeviceArrivals(const DeviceSizes& sizes, std::size_t num_assignments, DeviceArena& arena);
@@ -102,6 +119,11 @@ struct PinnedStepMemory {
   std::uint32_t* computed;          ///< [slots]
   std::uint32_t* from_sources;      ///< [R]
   float* y;                         ///< [T, hidden]
+
+  // [R] as on the device.
+  std::byte** row_destinations;
+  std::byte** plan_destinations;
+  ArrivedFrom* sources;
 
   PinnedStepMemory() = default;
   PinnedStepMemory(const DeviceSizes& sizes, std::size_t num_ranks, DeviceArena& arena);

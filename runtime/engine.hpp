@@ -51,6 +51,10 @@ class Engine {
   VerifyLevel verify() const { return options_.verify; }
   const std::optional<Flow>& flow() const { return options_.exchange.flow; }
 
+  // For lanes of other kinds.
+  const ExchangeOptions& exchange_options() const { return options_.exchange; }
+  const Backend& backend() const { return backend_; }
+
   /// What automatic paths were chosen by, where anything was measured.
   const std::optional<PathBasis>& path_basis() const { return options_.exchange.basis; }
   std::size_t threads() const { return workspace_.num_threads(); }
