@@ -24,15 +24,17 @@ bool all_have_one(Communicator& communicator, const DeviceOffer& offer) {
   return has_one[0] == 1;
 }
 
-std::string reason_against_nodes(const Communicator& communicator) {
+/// Steps as graphs push all their rows.
+void check_nodes(const Communicator& communicator, const RunOptions& options) {
   const std::size_t num_nodes = communicator.topology().num_nodes();
-  return num_nodes == 1 ? "" : fmt::format("layers on devices run on one node so far, not on {}", num_nodes);
+  if (num_nodes == 1 || options.device_mode != DeviceMode::graph) return;
+  throw InvalidInput(
+      fmt::format("--device-mode graph is for ranks of one node so far, not of {}", num_nodes));
 }
 
 RunDevice choose_automatically(Communicator& communicator, const RunOptions& options) {
-  for (const std::string& reason : {reason_against_devices(options), reason_against_nodes(communicator)}) {
-    if (!reason.empty()) return {nullptr, reason};
-  }
+  const std::string reason = reason_against_devices(options);
+  if (!reason.empty()) return {nullptr, reason};
   DeviceOffer offer = choose_device(DeviceChoice::gpu, rank_on_node(communicator));
   if (all_have_one(communicator, offer)) return {std::move(offer.device), "there is a GPU for each rank"};
   return {nullptr, offer.device ? "another rank has no GPU" : offer.reason_for_none};
@@ -43,8 +45,7 @@ RunDevice choose(Communicator& communicator, const RunOptions& options) {
   if (options.device == DeviceRequest::automatic) return choose_automatically(communicator, options);
   RunDevice chosen{nullptr, "asked for"};
   together(communicator, [&] {
-    const std::string reason = reason_against_nodes(communicator);
-    if (!reason.empty()) throw InvalidInput(reason);
+    check_nodes(communicator, options);
     const bool is_gpu = options.device == DeviceRequest::gpu;
     DeviceOffer offer =
         choose_device(is_gpu ? DeviceChoice::gpu : DeviceChoice::cpu, rank_on_node(communicator));
@@ -72,7 +73,7 @@ std::string reason_against_devices(const RunOptions& options) {
   if (options.overlap == OverlapMode::half) return only_on_cpu("--overlap half");
   if (options.verify == VerifyLevel::audit) return only_on_cpu("--verify audit");
   if (options.save_placement) return only_on_cpu("--save-placement");
-  if (options.exchange.path != PathRequest::automatic) return only_on_cpu("--path");
+  if (options.exchange.path == PathRequest::two_level) return only_on_cpu("--path two-level");
   return "";
 }
 
@@ -82,7 +83,11 @@ void check_device(const RunOptions& options) {
       throw InvalidInput("--device-mode graph is for --device gpu or --device emulated");
     if (options.layer.combine == Combine::fast)
       throw InvalidInput("--combine fast is not for --device-mode graph so far");
+    if (options.exchange.path == PathRequest::message)
+      throw InvalidInput("--path message is not for --device-mode graph so far");
   }
+  if (options.exchange.carrier == CarrierRequest::nccl && options.device != DeviceRequest::gpu)
+    throw InvalidInput("--carrier nccl is for --device gpu: NCCL carries memory of GPUs alone");
   if (options.device == DeviceRequest::automatic || options.device == DeviceRequest::cpu) return;
   const std::string reason = reason_against_devices(options);
   if (!reason.empty()) throw InvalidInput(reason);
@@ -93,7 +98,10 @@ std::size_t share_of_device(Communicator& communicator, const Device& device) {
   together(communicator, [&] { free_bytes = device.free_bytes(); });
   const auto mine = static_cast<std::int64_t>(device.number());
   const auto all = all_gather_values(communicator, mine);
-  return free_bytes / static_cast<std::size_t>(std::count(all.begin(), all.end(), mine));
+  const auto neighbours = communicator.topology().node_ranks(communicator.rank());
+  const auto sharers = std::count_if(neighbours.begin(), neighbours.end(),
+                                     [&](Rank rank) { return all[index(rank)] == mine; });
+  return free_bytes / static_cast<std::size_t>(sharers);
 }
 
 RunDevice choose_run_device(Communicator& communicator, const RunOptions& options) {

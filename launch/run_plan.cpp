@@ -211,6 +211,7 @@ RunPlan plan_run_on_device(Engine& engine, const RunInputs& inputs, const Device
   plan.loading_bytes = DeviceWeights::loading_bytes(sizes.spec) + engine.initial_lane_bytes();
   const MemoryPlan on_device = plan_device(inputs, sizes, engine.communicator().size(), share.mode);
   add_all(on_device, plan.resident);
+  if (share.staging_bytes > 0) plan.resident.add(PinnedPool::meter_name, share.staging_bytes);
   if (share.mode == DeviceMode::eager) {
     const std::size_t arriving =
         inputs.tokens().num_tokens() * std::min(sizes.spec.router.top_k, sizes.num_slots);

@@ -38,7 +38,8 @@ RunPlan plan_run(Engine& engine, const RunInputs& inputs, const LayerOptions& op
 struct DeviceShare {
   std::size_t num_tokens;
   DeviceMode mode;
-  bool is_on_gpu;  ///< an emulated device's memory is that of the host
+  bool is_on_gpu;                 ///< an emulated device's memory is that of the host
+  std::size_t staging_bytes = 0;  ///< pinned, for messages
 };
 
 /// The same for layers of these sizes on devices.

@@ -129,7 +129,8 @@ TEST(DeviceExchangeContract, PathsAreThoseThatRowsTake) {
       if (!layer) return;
       std::size_t num_messages = 0;
       for (const PathChoice& path : layer.lane().exchange().paths()) {
-        const bool is_near = communicator.topology().share_node(path.peer, communicator.rank());
+        const bool is_near =
+            layer.engine().communicator().topology().share_node(path.peer, communicator.rank());
         const bool is_message = request == PathRequest::message || !is_near;
         EXPECT_EQ(path.kind, path.peer == communicator.rank() ? PathKind::local
                              : is_message                     ? PathKind::message
