@@ -32,6 +32,16 @@ UsedPaths used_paths(Communicator& communicator, std::span<const PathChoice> pat
   return {used[0] == 1, used[1] == 1};
 }
 
+/// Of the segment of a rank with these paths.
+DeviceRegions regions_of(const DeviceSizes& sizes, std::span<const PathChoice> paths) {
+  return {sizes, paths.size(), paths.size() - num_by_message(paths)};
+}
+
+/// Of those who push to a rank with these paths, itself included.
+std::size_t place_among_sources(Rank source, std::span<const PathChoice> paths) {
+  return index(source) - num_by_message(paths.first(index(source)));
+}
+
 }  // namespace
 
 std::vector<PathChoice> choose_device_paths(const Topology& topology, Rank self,
@@ -63,8 +73,9 @@ std::size_t num_by_message(std::span<const PathChoice> paths) {
 DeviceExchange::DeviceExchange(Engine& engine, Device& device, const DeviceSizes& sizes,
                                std::vector<PathChoice> paths)
     : communicator_(engine.communicator()),
+      options_(engine.exchange_options()),
       sizes_(sizes),
-      regions_(sizes, communicator_.size()),
+      regions_(regions_of(sizes, paths)),
       paths_(std::move(paths)) {
   const UsedPaths used = used_paths(communicator_, paths_);
   if (used.pushes || !used.messages) {
@@ -92,21 +103,31 @@ void DeviceExchange::share_segments(Device& device, MemoryMeter& meter) {
 
 void DeviceExchange::place(Queue& queue, const DeviceStepMemory& memory, const PinnedStepMemory& pinned) {
   queue_ = &queue;
-  const std::size_t self = index(communicator_.rank());
+  const Rank self = communicator_.rank();
   for (const PathChoice& path : paths_) {
     const std::size_t rank = index(path.peer);
-    std::byte* const theirs = path.kind == PathKind::direct ? peers_->writable(path.peer) : segment();
-    pinned.row_destinations[rank] = theirs + regions_.rows_from(self);
-    pinned.plan_destinations[rank] = theirs + regions_.plan_from(self);
-    pinned.sources[rank] = {reinterpret_cast<const ArrivedPlan*>(segment() + regions_.plan_from(rank)),
-                            segment() + regions_.rows_from(rank), theirs + regions_.outputs_at,
+    if (path.kind == PathKind::message) {  // is told in every step
+      pinned.row_destinations[rank] = pinned.plan_destinations[rank] = nullptr;
+      pinned.sources[rank] = {};
+      continue;
+    }
+    const std::vector<PathChoice> their_paths =
+        choose_device_paths(communicator_.topology(), path.peer, options_);
+    const DeviceRegions their_regions = regions_of(sizes_, their_paths);
+    const std::size_t here = place_among_sources(path.peer, paths_);
+    const std::size_t there = place_among_sources(self, their_paths);
+    std::byte* const theirs = path.peer == self ? segment() : peers_->writable(path.peer);
+    pinned.row_destinations[rank] = theirs + their_regions.rows_from(there);
+    pinned.plan_destinations[rank] = theirs + their_regions.plan_from(there);
+    pinned.sources[rank] = {reinterpret_cast<const ArrivedPlan*>(segment() + regions_.plan_from(here)),
+                            segment() + regions_.rows_from(here), theirs + their_regions.outputs_at,
                             static_cast<std::uint32_t>(sizes_.max_assignments())};
   }
   const std::size_t num_ranks = paths_.size();
   queue.copy(memory.row_destinations, pinned.row_destinations, num_ranks * sizeof(std::byte*));
   queue.copy(memory.plan_destinations, pinned.plan_destinations, num_ranks * sizeof(std::byte*));
   queue.copy(memory.sources, pinned.sources, num_ranks * sizeof(ArrivedFrom));
-  if (messages_) messages_->place({&queue, segment(), memory, pinned});
+  if (messages_) messages_->place({&queue, segment() + regions_.outputs_at, memory, pinned});
 }
 
 void DeviceExchange::publish(Flag flag, std::uint64_t generation) {

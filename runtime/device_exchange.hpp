@@ -27,11 +27,12 @@ std::size_t num_by_message(std::span<const PathChoice> paths);
 ///
 /// A rank's segment:
 ///
-///   | from rank 0: plan, rows | from rank 1: plan, rows | ... | outputs |
+///   | from itself: plan, rows | from a rank that pushes: plan, rows | ... | outputs |
 ///
-/// with room for all tokens of any rank in each of the former, and in the last for an output of each of this
-/// rank's own assignments, or, to be combined fast, a sum for each row, which the experts' ranks write. So
-/// where no rows travel as messages a step's sizes are known by the device alone until its results are there.
+/// (in rank order) with room for all tokens of any rank in each of the former, and in the last for an output
+/// of each of this rank's own assignments, or, to be combined fast, a sum for each row, which the experts'
+/// ranks write. So where all rows are pushed a step's sizes are known by the device alone until its results
+/// are there. What comes as messages has memory of as much as comes (DeviceArrivals).
 class DeviceExchange {
  public:
   /// Flags of the segment.
@@ -76,6 +77,7 @@ class DeviceExchange {
   void await(Flag flag, std::uint64_t generation) const;
 
   Communicator& communicator_;
+  const ExchangeOptions& options_;
   DeviceSizes sizes_;
   DeviceRegions regions_;
   std::vector<PathChoice> paths_;

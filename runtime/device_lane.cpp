@@ -92,7 +92,8 @@ bool DeviceLane::let_go() noexcept {
 
 MemoryPlan DeviceLane::plan_memory(const DeviceSizes& sizes, std::size_t num_ranks) {
   MemoryPlan plan;
-  plan.add(DevicePeerMemory::meter_name, std::max<std::size_t>(1, DeviceRegions(sizes, num_ranks).bytes));
+  plan.add(DevicePeerMemory::meter_name,
+           DeviceRegions(sizes, num_ranks, num_ranks - sizes.num_by_message).bytes);
   plan.add(step_name, bytes_of_memory<DeviceStepMemory>(sizes, num_ranks));
   plan.add(pinned_name, bytes_of_memory<PinnedStepMemory>(sizes, num_ranks));
   if (sizes.may_group) GroupedExperts::plan_memory(sizes, plan);

@@ -196,8 +196,8 @@ void DeviceLayer::dispatch(const Tokens& tokens) {
   const std::uint32_t most = narrow(tokens.count * spec_.router.top_k);
   DeviceExchange& exchange = lane_.exchange();
   if (DeviceMessages* const messages = exchange.messages()) {
-    messages->announce({generation_, num_promised_, count_for_ranks(routing_, placement_, quotas_),
-                        lane_.arrivals().returned});
+    messages->announce(
+        {generation_, num_promised_, count_for_ranks(routing_, placement_, quotas_), lane_.arrivals()});
   }
   queue.run(push_rows, {tokens.x, memory.tokens, memory.first_row, memory.row_destinations,
                         lane_.sizes().row_bytes(), num_ranks, most});

@@ -22,7 +22,6 @@ DeviceMessages::DeviceMessages(Engine& engine, Device& device, const DeviceSizes
                                std::vector<Rank> peers)
     : communicator_(engine.communicator()),
       sizes_(sizes),
-      regions_(sizes, communicator_.size()),
       peers_(std::move(peers)),
       passed_(device.make_event()),
       counts_transport_(engine.backend().make_transport(communicator_)) {
@@ -42,20 +41,13 @@ void DeviceMessages::place(const Places& places) {
     places_.queue->fill(places_.memory.no_plan, 0, sizeof *places_.memory.no_plan);
 }
 
-std::size_t DeviceMessages::num_returned(const DestinationCounts& counts) const {
-  return sizes_.combine == Combine::fast ? counts.rows : counts.assignments;
+std::size_t DeviceMessages::returned_bytes(const Counts& counts) const {
+  return (sizes_.combine == Combine::fast ? counts.sent.rows : counts.sent.assignments) * sizes_.row_bytes();
 }
 
-std::span<std::byte> DeviceMessages::outputs_from(Rank rank) {
-  const Counts& counts = to(rank);
-  const std::size_t first = sizes_.combine == Combine::fast ? counts.first_sum : counts.first_output;
-  return {places_.segment + regions_.outputs_at + first * sizes_.row_bytes(),
-          num_returned(counts.sent) * sizes_.row_bytes()};
-}
-
-std::span<std::byte> DeviceMessages::outputs_for(Rank rank) {
-  return {step_.returned + first_returned_[index(rank)] * sizes_.row_bytes(),
-          num_returned(arrived_[index(rank)]->sent) * sizes_.row_bytes()};
+/// The place of the first among all that the source waits for, in bytes.
+std::size_t DeviceMessages::first_returned(const Counts& counts) const {
+  return (sizes_.combine == Combine::fast ? counts.first_sum : counts.first_output) * sizes_.row_bytes();
 }
 
 void DeviceMessages::announce(Step step) {
@@ -70,7 +62,7 @@ void DeviceMessages::announce(Step step) {
     next.first_output += counts.assignments;
     next.first_sum += counts.rows;
   }
-  if (step_.sent[self].assignments > 0) arrived_[self] = announced_[self];
+  if (step_.sent[self].assignments > 0) arrived_[self] = {.counts = announced_[self]};
   num_announced_ = step_.sent[self].assignments;
   for (std::size_t rank = 0; rank < announced_.size(); ++rank) {
     if (rank == self || step_.sent[rank].assignments == 0) continue;
@@ -83,7 +75,7 @@ void DeviceMessages::announce(Step step) {
 /// One behind the other.
 void DeviceMessages::name_packed() {
   if (peers_.empty()) return;
-  const auto& [queue, segment, memory, pinned] = places_;
+  const auto& [queue, outputs, memory, pinned] = places_;
   std::byte* rows = memory.packed_rows;
   std::byte* plan = memory.packed_plans;
   for (const Rank peer : peers_) {
@@ -139,26 +131,39 @@ void DeviceMessages::take_counts(Rank from) {
                             number(from), sent.rows, sent.assignments, arriving_.generation, step_.generation,
                             step_.num_expected));
   }
-  arrived_[index(from)] = arriving_;
+  arrived_[index(from)] = {.counts = arriving_};
   num_announced_ += sent.assignments;
+}
+
+/// One behind the other.
+void DeviceMessages::place_arrivals() {
+  std::byte* plan = step_.arrivals.received_plans;
+  std::byte* rows = step_.arrivals.received_rows;
+  std::byte* outputs = step_.arrivals.returned;
+  for (const Rank peer : peers_) {
+    if (!comes_from(peer)) continue;
+    Arrival& arrival = *arrived_[index(peer)];
+    arrival = {arrival.counts, plan, rows, outputs};
+    plan += packed_plan_bytes(arrival.counts.sent.assignments);
+    rows += arrival.counts.sent.rows * sizes_.row_bytes();
+    outputs += returned_bytes(arrival.counts);
+  }
 }
 
 /// Outputs are received in the group in which they are sent, behind that of rows.
 void DeviceMessages::receive_rows() {
-  first_returned_.assign(announced_.size(), 0);
-  std::size_t first = 0;
   for (const Rank peer : peers_) {
     if (!comes_from(peer)) continue;
-    const DestinationCounts& counts = arrived_[index(peer)]->sent;
-    first_returned_[index(peer)] = first;
-    first += num_returned(counts);
-    std::byte* const segment = places_.segment;
-    receive(peer, plan_tag, {segment + regions_.plan_from(index(peer)), plan_bytes(counts.assignments)});
-    receive(peer, rows_tag, {segment + regions_.rows_from(index(peer)), counts.rows * sizes_.row_bytes()});
+    const Arrival& arrival = *arrived_[index(peer)];
+    receive(peer, plan_tag, {arrival.plan, plan_bytes(arrival.counts.sent.assignments)});
+    receive(peer, rows_tag, {arrival.rows, arrival.counts.sent.rows * sizes_.row_bytes()});
   }
   transport_->flush();
-  for (const Rank peer : peers_)
-    if (step_.sent[index(peer)].assignments > 0) receive(peer, outputs_tag, outputs_from(peer));
+  for (const Rank peer : peers_) {
+    const Counts& counts = announced_[index(peer)];
+    if (counts.sent.assignments == 0) continue;
+    receive(peer, outputs_tag, {places_.outputs + first_returned(counts), returned_bytes(counts)});
+  }
 }
 
 void DeviceMessages::await_rows() {
@@ -172,6 +177,7 @@ void DeviceMessages::await_rows() {
     return num_announced_ == step_.num_expected;
   };
   communicator_.waiter().until(are_there, reason);
+  place_arrivals();
   receive_rows();
   await(rows_, "rows", Awaited::arrival);
   name_sources();
@@ -180,25 +186,27 @@ void DeviceMessages::await_rows() {
 /// Kernels look for a source's outputs from the place of its very first on, of which some are for others.
 void DeviceMessages::name_sources() {
   if (peers_.empty()) return;
-  const auto& [queue, segment, memory, pinned] = places_;
+  const auto& [queue, outputs, memory, pinned] = places_;
   for (const Rank peer : peers_) {
     ArrivedFrom& from = pinned.sources[index(peer)];
-    from = {memory.no_plan, segment, segment, 0};
+    from = {memory.no_plan, nullptr, nullptr, 0};
     if (!comes_from(peer)) continue;
-    const Counts& counts = *arrived_[index(peer)];
-    const std::size_t first = sizes_.combine == Combine::fast ? counts.first_sum : counts.first_output;
-    const auto outputs = reinterpret_cast<std::uintptr_t>(outputs_for(peer).data());
-    from = {reinterpret_cast<const ArrivedPlan*>(segment + regions_.plan_from(index(peer))),
-            segment + regions_.rows_from(index(peer)),
-            reinterpret_cast<std::byte*>(outputs - first * sizes_.row_bytes()), counts.sent.assignments};
+    const Arrival& arrival = *arrived_[index(peer)];
+    const std::uintptr_t very_first =
+        reinterpret_cast<std::uintptr_t>(arrival.outputs) - first_returned(arrival.counts);
+    from = {reinterpret_cast<const ArrivedPlan*>(arrival.plan), arrival.rows,
+            reinterpret_cast<std::byte*>(very_first), arrival.counts.sent.assignments};
   }
   queue->copy(memory.sources, pinned.sources, arrived_.size() * sizeof(ArrivedFrom));
 }
 
 void DeviceMessages::return_outputs() {
   post_behind_queue();
-  for (const Rank peer : peers_)
-    if (comes_from(peer)) send(peer, outputs_tag, outputs_for(peer));
+  for (const Rank peer : peers_) {
+    if (!comes_from(peer)) continue;
+    const Arrival& arrival = *arrived_[index(peer)];
+    send(peer, outputs_tag, {arrival.outputs, returned_bytes(arrival.counts)});
+  }
   transport_->flush();
 }
 

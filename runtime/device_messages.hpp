@@ -23,9 +23,9 @@ namespace moewe {
 ///   source       --> counts, from host to host --> rows, plan -->   destination
 ///                <-- outputs, or sums               <--
 ///
-/// What arrives lies in the segment where a neighbour would have pushed it to. A pair of ranks that exchanges
-/// nothing sends nothing. Counts go to all ranks, since a rank knows how many assignments it computes, but
-/// not whose; so all other messages have receives of their exact size, which name their source.
+/// What arrives lies one rank's behind the other's, in memory for as much as arrives. A pair of ranks that
+/// exchanges nothing sends nothing. Counts go to all ranks, since a rank knows how many assignments it
+/// computes, but not whose; so all other messages have receives of their exact size, which name their source.
 ///
 /// The calls of a step are in order: announce, send_rows, await_rows, return_outputs, await_outputs, finish.
 /// All ranks make them, in the same steps. None is a collective; those that await block, with the waiter's
@@ -37,13 +37,13 @@ class DeviceMessages {
     std::uint64_t generation = 0;
     std::size_t num_expected = 0;         ///< assignments that it computes, of all ranks' tokens
     std::vector<DestinationCounts> sent;  ///< [num_ranks], to ranks that it pushes to as well
-    std::byte* returned = nullptr;        ///< DeviceArrivals::returned
+    DeviceArrivals arrivals{};
   };
 
   /// Where the lane's memory lies, as long as the lane does.
   struct Places {
     Queue* queue;
-    std::byte* segment;  ///< this rank's
+    std::byte* outputs;  ///< of this rank's tokens, all ranks'
     DeviceStepMemory memory;
     PinnedStepMemory pinned;  ///< with the entries of all ranks that are no peers
   };
@@ -87,19 +87,26 @@ class DeviceMessages {
     std::uint32_t first_sum;
   };
 
+  /// From one rank that sends something.
+  struct Arrival {
+    Counts counts;
+    std::byte* plan = nullptr;
+    std::byte* rows = nullptr;
+    std::byte* outputs = nullptr;  ///< to go back
+  };
+
   struct Message {
     Rank peer;
     Transfer transfer;
   };
 
-  Counts& to(Rank rank) { return announced_[index(rank)]; }
   bool comes_from(Rank rank) const { return arrived_[index(rank)].has_value(); }
-  std::size_t num_returned(const DestinationCounts& counts) const;
-  std::span<std::byte> outputs_from(Rank rank);
-  std::span<std::byte> outputs_for(Rank rank);
+  std::size_t returned_bytes(const Counts& counts) const;
+  std::size_t first_returned(const Counts& counts) const;
   void name_packed();
   void post_counts();
   void take_counts(Rank from);
+  void place_arrivals();
   void receive_rows();
   void name_sources();
   void send(Rank peer, int tag, std::span<const std::byte> bytes);
@@ -110,7 +117,6 @@ class DeviceMessages {
 
   Communicator& communicator_;
   DeviceSizes sizes_;
-  DeviceRegions regions_;
   std::vector<Rank> peers_;
   Places places_{};
   std::unique_ptr<Event> passed_;
@@ -126,9 +132,8 @@ class DeviceMessages {
 
   // Of the step that is under way.
   Step step_;
-  std::vector<std::optional<Counts>> arrived_;  // [num_ranks], of those who send something
-  std::size_t num_announced_ = 0;               // assignments that come
-  std::vector<std::size_t> first_returned_;     // [num_ranks] rows of outputs, for peers
+  std::vector<std::optional<Arrival>> arrived_;  // [num_ranks]
+  std::size_t num_announced_ = 0;                // assignments that come
   Request counts_request_;
   std::vector<Request> counts_sent_;
   std::vector<Message> sends_;

@@ -35,6 +35,11 @@ struct DeviceSizes {
   /// Rows that go out as messages in a step, at most.
   std::size_t max_packed() const { return max_tokens * std::min(spec.router.top_k, num_by_message); }
 
+  /// Rows that come in as messages in a step of so many assignments on a rank, at most.
+  std::size_t max_received(std::size_t num_assignments) const {
+    return std::min(num_assignments, num_by_message * max_tokens);
+  }
+
   /// Rows that come back to a rank in a step, at most.
   std::size_t max_returned(std::size_t num_ranks) const {
     return combine == Combine::fast ? max_tokens * std::min(spec.router.top_k, num_ranks) : max_assignments();
@@ -45,6 +50,9 @@ struct DeviceSizes {
 std::size_t plan_bytes(std::size_t num_assignments);
 std::size_t packed_plan_bytes(std::size_t num_assignments);
 
+/// Of so many plans of so many assignments together, at most.
+std::size_t packed_plans_bytes(std::size_t num_plans, std::size_t num_assignments);
+
 /// Where a rank's segment has what; see DeviceExchange.
 struct DeviceRegions {
   std::size_t plan_bytes = 0;
@@ -52,9 +60,10 @@ struct DeviceRegions {
   std::size_t outputs_at = 0;
   std::size_t bytes = 0;
 
-  DeviceRegions(const DeviceSizes& sizes, std::size_t num_ranks);
-  std::size_t plan_from(std::size_t rank) const { return rank * (plan_bytes + rows_bytes); }
-  std::size_t rows_from(std::size_t rank) const { return plan_from(rank) + plan_bytes; }
+  /// Of a rank that so many push to, itself included; the i-th of these in rank order.
+  DeviceRegions(const DeviceSizes& sizes, std::size_t num_ranks, std::size_t num_sources);
+  std::size_t plan_from(std::size_t i) const { return i * (plan_bytes + rows_bytes); }
+  std::size_t rows_from(std::size_t i) const { return plan_from(i) + plan_bytes; }
 };
 
 /// On the device, for the step's tokens. T tokens at most, R ranks, E experts, top-k; names and contents as
@@ -102,8 +111,12 @@ struct DeviceArrivals {
   std::byte* results = nullptr;           ///< [room] rows, where they are summed here; else null, as below
   const std::byte** addresses = nullptr;  ///< [room] of these, as they arrived
   std::byte* hidden = nullptr;            ///< [room, intermediate] of the dtype
-  std::byte* sums = nullptr;      ///< [room, 2 with a gate, intermediate] f32, where matmuls may be grouped
-  std::byte* returned = nullptr;  ///< [room] rows that go back as messages, where there are any
+  std::byte* sums = nullptr;  ///< [room, 2 with a gate, intermediate] f32, where matmuls may be grouped
+
+  // Where there are messages, that come from other ranks and go back to them.
+  std::byte* received_rows = nullptr;
+  std::byte* received_plans = nullptr;  ///< each of packed_plan_bytes()
+  std::byte* returned = nullptr;        ///< rows of outputs, or of sums
 
   DeviceArrivals() = default;
   DeviceArrivals(const DeviceSizes& sizes, std::size_t num_assignments, DeviceArena& arena);
