@@ -25,8 +25,14 @@ DeviceMessages::DeviceMessages(Engine& engine, Device& device, const DeviceSizes
       peers_(std::move(peers)),
       passed_(device.make_event()),
       counts_transport_(engine.backend().make_transport(communicator_)) {
-  DeviceTransportChoice choice = make_device_transport(
-      communicator_, engine.backend(), device, engine.memory(), engine.exchange_options().device_messages);
+  const ExchangeOptions& options = engine.exchange_options();
+  DeviceTransportChoice choice{nullptr, DeviceCarriage::direct, "a carrier of the caller's own"};
+  if (options.make_device_carrier) {
+    choice.transport = options.make_device_carrier(communicator_, device);
+  } else {
+    choice = make_device_transport(communicator_, engine.backend(), device, engine.memory(),
+                                   options.device_messages);
+  }
   transport_ = std::move(choice.transport);
   carriage_ = choice.carriage;
   carriage_reason_ = std::move(choice.reason);

@@ -39,6 +39,9 @@ struct ExchangeOptions {
   /// Of layers on devices, how their memory gets into messages.
   DeviceTransportOptions device_messages{};
 
+  /// Replaces make_device_transport where set, for a carrier of the caller's own. Collective, as that is.
+  std::function<std::unique_ptr<DeviceTransport>(Communicator&, Device&)> make_device_carrier{};
+
   std::size_t chunk_bytes(bool share_node) const {
     constexpr std::size_t inside_node = std::size_t{1} << 20U;
     constexpr std::size_t between_nodes = std::size_t{56} << 10U;
