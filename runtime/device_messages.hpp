@@ -24,8 +24,9 @@ namespace moewe {
 ///                <-- outputs, or sums               <--
 ///
 /// What arrives lies one rank's behind the other's, in memory for as much as arrives. A pair of ranks that
-/// exchanges nothing sends nothing. Counts go to all ranks, since a rank knows how many assignments it
-/// computes, but not whose; so all other messages have receives of their exact size, which name their source.
+/// exchanges nothing sends nothing. Counts go to all ranks that get rows, pushed ones too, since a rank knows
+/// how many assignments it computes, but not whose; so all other messages have receives of their exact size,
+/// which name their source.
 ///
 /// The calls of a step are in order: announce, send_rows, await_rows, return_outputs, await_outputs, finish.
 /// All ranks make them, in the same steps. None is a collective; those that await block, with the waiter's
