@@ -90,6 +90,7 @@ TEST(DeviceExchangeContract, RowsByMessageHaveTheBitsOfOneRank) {
     for (const Exchange& exchange : exchanges()) {
       SCOPED_TRACE(c.name + ", " + exchange.name);
       const std::vector<float> expected = on_one_rank(c, exchange.options);
+      if (expected.empty() && c.num_tokens > 0) GTEST_SKIP() << "no GPU";
       on_every_rank([&](Communicator& communicator, const Backend& backend) {
         const std::size_t num_ranks = communicator.size();
         const test::Share share = share_of(c.num_tokens, communicator);
