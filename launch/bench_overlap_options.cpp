@@ -97,6 +97,8 @@ OverlapBenchOptions parse_overlap_bench_options(const std::vector<std::string>& 
   options.exchange = {parse_path(find_text(values, "path").value_or("auto")),
                       parse_carrier(find_text(values, "carrier").value_or("auto")),
                       parse_calibrate(find_text(values, "calibrate").value_or("cached"))};
+  if (options.exchange.carrier == CarrierRequest::nccl)
+    throw InvalidInput("--carrier nccl is for GPUs, and moewe bench overlap is of cores");
   options.seed = find_number(values, "seed", 0, UINT64_MAX).value_or(options.seed);
   options.seconds = find_positive(values, "time", max_seconds).value_or(options.seconds);
   options.timeout_s = find_positive(values, "timeout", max_seconds).value_or(options.timeout_s);

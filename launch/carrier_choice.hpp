@@ -7,7 +7,12 @@
 namespace moewe {
 
 /// What is asked to carry messages between processes.
-enum class CarrierRequest { automatic, mpi, ucx };
+enum class CarrierRequest {
+  automatic,
+  mpi,
+  ucx,
+  nccl,  ///< between GPUs alone; what their ranks tell one another goes as in automatic
+};
 
 /// Whether ranks are processes, which have carriers to choose from.
 inline bool is_between_processes(const Backend& found) { return found.carrier == "mpi"; }

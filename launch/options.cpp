@@ -29,8 +29,10 @@ const Choices<PathRequest> path_choices{{"auto", PathRequest::automatic},
                                         {"direct", PathRequest::direct},
                                         {"message", PathRequest::message},
                                         {"two-level", PathRequest::two_level}};
-const Choices<CarrierRequest> carrier_choices{
-    {"auto", CarrierRequest::automatic}, {"mpi", CarrierRequest::mpi}, {"ucx", CarrierRequest::ucx}};
+const Choices<CarrierRequest> carrier_choices{{"auto", CarrierRequest::automatic},
+                                              {"mpi", CarrierRequest::mpi},
+                                              {"ucx", CarrierRequest::ucx},
+                                              {"nccl", CarrierRequest::nccl}};
 const Choices<Calibrate> calibrate_choices{
     {"cached", Calibrate::cached}, {"fresh", Calibrate::fresh}, {"off", Calibrate::off}};
 const Choices<OverlapMode> overlap_choices{

@@ -24,13 +24,20 @@ bool all_have_one(Communicator& communicator, const DeviceOffer& offer) {
   return has_one[0] == 1;
 }
 
-std::string reason_against_nodes(const Communicator& communicator) {
+/// Or empty.
+std::string reason_against_nodes(const Communicator& communicator, const RunOptions& options) {
   const std::size_t num_nodes = communicator.topology().num_nodes();
-  return num_nodes == 1 ? "" : fmt::format("layers on devices run on one node so far, not on {}", num_nodes);
+  const auto only_on_one = [&](const char* what) {
+    return fmt::format("{} is for ranks of one node so far, not of {}", what, num_nodes);
+  };
+  if (num_nodes == 1) return "";
+  if (options.device_mode == DeviceMode::graph) return only_on_one("--device-mode graph");
+  return options.verify == VerifyLevel::audit ? only_on_one("--verify audit on devices") : "";
 }
 
 RunDevice choose_automatically(Communicator& communicator, const RunOptions& options) {
-  for (const std::string& reason : {reason_against_devices(options), reason_against_nodes(communicator)}) {
+  for (const std::string& reason :
+       {reason_against_devices(options), reason_against_nodes(communicator, options)}) {
     if (!reason.empty()) return {nullptr, reason};
   }
   DeviceOffer offer = choose_device(DeviceChoice::gpu, rank_on_node(communicator));
@@ -43,7 +50,7 @@ RunDevice choose(Communicator& communicator, const RunOptions& options) {
   if (options.device == DeviceRequest::automatic) return choose_automatically(communicator, options);
   RunDevice chosen{nullptr, "asked for"};
   together(communicator, [&] {
-    const std::string reason = reason_against_nodes(communicator);
+    const std::string reason = reason_against_nodes(communicator, options);
     if (!reason.empty()) throw InvalidInput(reason);
     const bool is_gpu = options.device == DeviceRequest::gpu;
     DeviceOffer offer =
@@ -70,7 +77,9 @@ std::string reason_against_devices(const RunOptions& options) {
   if (options.overlap == OverlapMode::half) return only_on_cpu("--overlap half");
   if (options.verify == VerifyLevel::audit && options.layer.combine == Combine::fast)
     return only_on_cpu("--verify audit with --combine fast");
-  if (options.exchange.path != PathRequest::automatic) return only_on_cpu("--path");
+  if (options.verify == VerifyLevel::audit && options.exchange.path == PathRequest::message)
+    return only_on_cpu("--verify audit with --path message");
+  if (options.exchange.path == PathRequest::two_level) return only_on_cpu("--path two-level");
   return "";
 }
 
@@ -87,7 +96,11 @@ void check_device(const RunOptions& options) {
           "--rebalance is not for --device-mode graph so far: where experts are is recorded in graphs");
     if (options.layer.capacity)
       throw InvalidInput("--capacity-factor is not for --device-mode graph so far: graphs are dropless");
+    if (options.exchange.path == PathRequest::message)
+      throw InvalidInput("--path message is not for --device-mode graph so far");
   }
+  if (options.exchange.carrier == CarrierRequest::nccl && options.device != DeviceRequest::gpu)
+    throw InvalidInput("--carrier nccl is for --device gpu: NCCL carries memory of GPUs alone");
   if (options.device == DeviceRequest::automatic || options.device == DeviceRequest::cpu) return;
   const std::string reason = reason_against_devices(options);
   if (!reason.empty()) throw InvalidInput(reason);
@@ -98,7 +111,10 @@ std::size_t share_of_device(Communicator& communicator, const Device& device) {
   together(communicator, [&] { free_bytes = device.free_bytes(); });
   const auto mine = static_cast<std::int64_t>(device.number());
   const auto all = all_gather_values(communicator, mine);
-  return free_bytes / static_cast<std::size_t>(std::count(all.begin(), all.end(), mine));
+  const auto neighbours = communicator.topology().node_ranks(communicator.rank());
+  const auto sharers = std::count_if(neighbours.begin(), neighbours.end(),
+                                     [&](Rank rank) { return all[index(rank)] == mine; });
+  return free_bytes / static_cast<std::size_t>(sharers);
 }
 
 RunDevice choose_run_device(Communicator& communicator, const RunOptions& options) {

@@ -41,8 +41,7 @@ std::string reason_against_devices(const RunOptions& options);
 /// Throws InvalidInput for a run that cannot be on the device that it names.
 void check_device(const RunOptions& options);
 
-/// Collective. What each of the ranks that share this rank's device can have of its memory. Ranks are on one
-/// node.
+/// Collective. What each of the ranks that share this rank's device can have of its memory.
 std::size_t share_of_device(Communicator& communicator, const Device& device);
 
 /// Collective. Ranks on a node share its GPUs. Throws a shared InvalidInput, with the reason, where what is

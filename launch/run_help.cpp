@@ -95,9 +95,10 @@ po::options_description describe_ranks() {
       "chunk of 56 KiB; inside a node 1MiB")(
       "path", value_named("NAME"),
       "auto: direct inside a node, between nodes message or two-level, whichever is quicker (the default); "
-      "direct; message; two-level: between nodes, each row once per node")(
+      "direct; message; two-level: between nodes, each row once per node, not on devices so far")(
       "carrier", value_named("NAME"),
-      "of messages between processes: auto: the quicker one (the default); mpi; ucx")(
+      "of messages between processes: auto: the quicker one (the default); mpi; ucx; nccl: between GPUs, "
+      "each of one rank, with --device gpu")(
       "calibrate", value_named("WHEN"),
       "for auto, links between nodes are measured, in less than a second: cached: once in 30 days on each "
       "cluster, kept in $MOEWE_CACHE_DIR, else ~/.cache/moewe (the default); fresh: now; off: never, auto is "
@@ -116,13 +117,13 @@ po::options_description describe_ranks() {
       "fewer tokens there are")(
       "device", value_named("KIND"),
       "what layers are on: cpu: cores (the default); gpu: the ranks of the node share its GPUs; auto: GPUs "
-      "where the only node has some and the options are for them, else cores; emulated: what runs on GPUs, "
+      "where every rank has one and the options are for them, else cores; emulated: what runs on GPUs, "
       "on a thread beside each rank")(
       "device-mode", value_named("MODE"),
       "how steps are started on devices: eager: one piece of work after the other, for sizes that the ranks "
       "have agreed on (the default); graph: as one recorded graph, for at most as many tokens per rank as "
-      "the run's steps have, with nothing agreed before, and the same bits; not with --combine fast, "
-      "--capacity-factor, --rebalance or --verify audit")(
+      "the run's steps have, with nothing agreed before, and the same bits; of ranks of one node, and not "
+      "with --combine fast, --capacity-factor, --rebalance or --verify audit")(
       "timeout", value_named("SECONDS"),
       "end the job when a rank waits longer than this, and say who holds it up (default 120); SIGUSR1 asks "
       "where all ranks are");

@@ -6,12 +6,14 @@
 #include "benchmarks/harness.hpp"
 #include "comm/together.hpp"
 #include "launch/token_range.hpp"
+#include "runtime/device_exchange.hpp"
 #include "runtime/expert_matmuls.hpp"
 
 namespace moewe {
 
-DeviceSizes device_sizes(const Communicator& communicator, const RunInputs& inputs, const RunOptions& options,
+DeviceSizes device_sizes(const Engine& engine, const RunInputs& inputs, const RunOptions& options,
                          const Device& device) {
+  const Communicator& communicator = engine.communicator();
   const std::size_t num_ranks = communicator.size();
   const Placement placement = inputs.placement(inputs.layers().front(), num_ranks);
   return {
@@ -24,13 +26,15 @@ DeviceSizes device_sizes(const Communicator& communicator, const RunInputs& inpu
       .may_group =
           choose_expert_matmuls(device, inputs.spec(), options.layer.dtype, options.layer.combine).may_group,
       .needs_selection = options.layer.needs_selection(),
-      .is_audited = options.verify == VerifyLevel::audit};
+      .is_audited = options.verify == VerifyLevel::audit,
+      .num_by_message = num_by_message(
+          choose_device_paths(communicator.topology(), communicator.rank(), engine.exchange_options()))};
 }
 
 void RunLayers::load() {
   Communicator& communicator = engine_.communicator();
   if (device_ != nullptr)
-    lane_.emplace(engine_, *device_, device_sizes(communicator, inputs_, options_, *device_));
+    lane_.emplace(engine_, *device_, device_sizes(engine_, inputs_, options_, *device_));
   if (device_ != nullptr && options_.device_mode == DeviceMode::graph) graph_lane_.emplace(engine_, *lane_);
   for (const std::size_t layer : inputs_.layers()) {
     Placement placement = inputs_.placement(layer, communicator.size());
@@ -88,6 +92,21 @@ StepOutcome RunLayers::run_step(std::size_t i, TokenRows x, const Routing* routi
   ++num_steps_;
   if (outcome.report.are_matmuls_grouped) ++num_grouped_;
   return outcome;
+}
+
+RunPaths RunLayers::paths() const {
+  const std::string& reason = engine_.carrier_reason();
+  if (!lane_) return {engine_.paths(), "direct", engine_.carrier(), reason};
+  const DeviceExchange& exchange = lane_->exchange();
+  RunPaths paths{exchange.paths(), "push", engine_.carrier(), reason};
+  const DeviceMessages* const messages = exchange.messages();
+  if (messages == nullptr) return paths;
+  const bool is_nccl = messages->carriage() == DeviceCarriage::nccl;
+  if (is_nccl) paths.carrier = "nccl";
+  paths.carrier_reason = is_nccl ? messages->carriage_reason()
+                                 : fmt::format("{}; {}: {}", reason, describe(messages->carriage()),
+                                               messages->carriage_reason());
+  return paths;
 }
 
 std::string RunLayers::expert_matmuls() const {

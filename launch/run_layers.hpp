@@ -16,8 +16,16 @@
 namespace moewe {
 
 /// This rank's, for layers of a run on its device.
-DeviceSizes device_sizes(const Communicator& communicator, const RunInputs& inputs, const RunOptions& options,
+DeviceSizes device_sizes(const Engine& engine, const RunInputs& inputs, const RunOptions& options,
                          const Device& device);
+
+/// How rows travel from this rank to every rank, in rank order.
+struct RunPaths {
+  std::vector<PathChoice> paths;
+  const char* name_of_direct = "direct";
+  std::string carrier;         ///< of messages
+  std::string carrier_reason;  ///< for people
+};
 
 /// The layers of a run, on cores or on devices.
 class RunLayers {
@@ -40,6 +48,8 @@ class RunLayers {
   std::vector<RunLayer>& all() { return layers_; }
 
   const Device* device() const { return device_; }
+
+  RunPaths paths() const;
 
   /// For people: with what experts on devices are multiplied, and how often; empty for layers on cores.
   std::string expert_matmuls() const;

@@ -161,7 +161,7 @@ MemoryPlan plan_device(const RunInputs& inputs, const DeviceSizes& sizes, std::s
     if (share.staging_slots > 0)
       add_all(DeviceMigration::plan_memory(DeviceWeights::expert_bytes(sizes.spec, sizes.dtype)), plan);
   }
-  if (share.weights_staging_bytes > 0) plan.add(PinnedPool::meter_name, share.weights_staging_bytes);
+  if (share.staging_bytes > 0) plan.add(PinnedPool::meter_name, share.staging_bytes);
   add_all(DeviceLane::plan_memory(sizes, num_ranks), plan);
   if (share.mode == DeviceMode::eager) return plan;
   add_all(GraphLane::plan_memory(sizes, {}, num_ranks), plan);

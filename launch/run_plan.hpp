@@ -38,10 +38,10 @@ RunPlan plan_run(Engine& engine, const RunInputs& inputs, const LayerOptions& op
 struct DeviceShare {
   std::size_t num_tokens;
   DeviceMode mode;
-  bool is_on_gpu;                         ///< an emulated device's memory is that of the host
-  bool has_capacity;                      ///< what it leaves is decided on the host
-  std::size_t staging_slots = 0;          ///< of each layer; experts migrate where there are any
-  std::size_t weights_staging_bytes = 0;  ///< pinned, for those
+  bool is_on_gpu;                 ///< an emulated device's memory is that of the host
+  bool has_capacity;              ///< what it leaves is decided on the host
+  std::size_t staging_slots = 0;  ///< of each layer; experts migrate where there are any
+  std::size_t staging_bytes = 0;  ///< pinned, for messages of rows and of weights
 };
 
 /// The same for layers of these sizes on devices.

@@ -40,22 +40,39 @@ EngineOptions engine_options(std::size_t num_threads, const RunOptions& options,
   EngineOptions engine;
   engine.exchange.path = options.exchange.path;
   engine.exchange.basis = basis;
+  if (options.exchange.carrier == CarrierRequest::nccl)
+    engine.exchange.device_messages.carriage = DeviceCarriage::nccl;
   engine.verify = options.verify;
   engine.threads = num_threads;
   engine.lanes = parts_of_step(options.overlap);
   return engine;
 }
 
+/// What is measured for layers on cores, NCCL does not need.
+ExchangeRequest host_exchange(ExchangeRequest request) {
+  if (request.carrier != CarrierRequest::nccl) return request;
+  request.carrier = CarrierRequest::automatic;
+  request.calibrate = Calibrate::off;
+  return request;
+}
+
+/// Collective. Pinned memory of messages between devices.
+std::size_t staging_of(Engine& engine, const Device& device, const DeviceTransportOptions& options) {
+  return staging_bytes(
+      choose_device_carriage(engine.communicator(), engine.backend(), device, options).carriage, options);
+}
+
 /// Collective.
 DeviceShare device_share(Engine& engine, const RunOptions& options, const Device& device,
                          std::size_t num_tokens) {
+  const Communicator& communicator = engine.communicator();
   DeviceShare share{num_tokens, options.device_mode, !device.is_emulated(),
                     options.layer.capacity.has_value(), options.layer.staging_slots};
-  if (options.layer.can_migrate()) {
-    const DeviceTransportOptions defaults;
-    const auto choice = choose_device_carriage(engine.communicator(), engine.backend(), device, defaults);
-    share.weights_staging_bytes = staging_bytes(choice.carriage, defaults);
-  }
+  if (options.layer.can_migrate()) share.staging_bytes += staging_of(engine, device, {});
+  const bool has_messages =
+      communicator.topology().num_nodes() > 1 || options.exchange.path == PathRequest::message;
+  if (has_messages && communicator.size() > 1)
+    share.staging_bytes += staging_of(engine, device, engine.exchange_options().device_messages);
   return share;
 }
 
@@ -68,7 +85,7 @@ RunPlan plan_memory(Engine& engine, const RunInputs& inputs, const RunOptions& o
   const TokenRange tokens = tokens_of_rank(inputs.tokens().num_tokens(), communicator.size(), rank);
   RunPlan plan =
       device != nullptr
-          ? plan_run_on_device(engine, inputs, device_sizes(communicator, inputs, options, *device),
+          ? plan_run_on_device(engine, inputs, device_sizes(engine, inputs, options, *device),
                                device_share(engine, options, *device, tokens.count))
           : plan_run(engine, inputs, options.layer, placement.experts_of(rank).size(), tokens.count);
   if (options.timeline) {
@@ -103,22 +120,14 @@ const char* name_of(PathKind kind) {
   return "";
 }
 
-/// Of layers on devices, between all ranks.
-std::vector<PairPath> pushes(std::size_t num_ranks) {
-  std::vector<PairPath> pairs;
-  for (std::size_t i = 0; i < num_ranks * num_ranks; ++i)
-    pairs.push_back(
-        {i / num_ranks, i % num_ranks, "push", "memory", "into one another's device memory", "of the path"});
-  return pairs;
-}
-
 /// Collective: everybody's paths, as a list on rank 0.
-std::vector<PairPath> gather_paths(Communicator& communicator, const Engine& engine) {
+std::vector<PairPath> gather_paths(Communicator& communicator, const RunPaths& own) {
   std::string mine;
-  for (const PathChoice& choice : engine.paths()) {
+  for (const PathChoice& choice : own.paths) {
     const bool by_message = choice.kind == PathKind::message || choice.kind == PathKind::two_level;
-    mine += fmt::format("{}\t{}\t{}\t{}\n", name_of(choice.kind), by_message ? engine.carrier() : "memory",
-                        by_message ? engine.carrier_reason() : "of the path", choice.reason);
+    mine += fmt::format(
+        "{}\t{}\t{}\t{}\n", choice.kind == PathKind::direct ? own.name_of_direct : name_of(choice.kind),
+        by_message ? own.carrier : "memory", by_message ? own.carrier_reason : "of the path", choice.reason);
   }
   const auto all = communicator.gather(std::as_bytes(std::span(mine)), Rank{0});
   std::vector<PairPath> pairs;
@@ -237,7 +246,7 @@ RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptio
   result.threads = engine.threads();
   result.cores = cores_of_rank(ranks_on_node(communicator));
   result.expert_matmuls = loop.layers().expert_matmuls();
-  result.exchange = device.device ? pushes(result.ranks) : gather_paths(communicator, engine);
+  result.exchange = gather_paths(communicator, loop.layers().paths());
   add_totals(communicator, loop, result);
   add_migration(communicator, loop, result);
   add_waits(communicator, loop.totals(), result);
@@ -321,9 +330,9 @@ void run_rank(Communicator& communicator, const Backend& backend, const RunOptio
     inputs.emplace(communicator, options, num_threads);
     device = choose_run_device(communicator, options);
     position.enter("loading");
-    const ExchangeChoice exchange =
-        choose_exchange(communicator.topology(), calibrate(communicator, backend, options.exchange),
-                        expected_traffic(*inputs, options.layer, communicator.size()));
+    const ExchangeChoice exchange = choose_exchange(
+        communicator.topology(), calibrate(communicator, backend, host_exchange(options.exchange)),
+        expected_traffic(*inputs, options.layer, communicator.size()));
     engine.emplace(communicator, exchange.backend, engine_options(num_threads, options, exchange.basis));
   });
   guarded(communicator, options, position, [&] { run_steps(*engine, *inputs, options, device, position); });

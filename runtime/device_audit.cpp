@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "comm/error.hpp"
+#include "comm/together.hpp"
 #include "runtime/kernels/checksum_rows.hpp"
 #include "runtime/kernels/plan_piece.hpp"
 #include "runtime/kernels/push_rows.hpp"
@@ -29,12 +30,10 @@ void DeviceAudit::Rows::add(const std::byte* row, std::uint32_t token, std::uint
 DeviceAudit::DeviceAudit(Communicator& communicator, Device& device, MemoryMeter& meter,
                          const DeviceSizes& sizes)
     : communicator_(communicator), sizes_(sizes), arrived_(communicator.size()) {
-  if (communicator.topology().num_nodes() > 1) {
-    throw Error(ErrorKind::invalid_input,
-                fmt::format("layers on devices are audited on one node so far, not on {}",
-                            communicator.topology().num_nodes()),
-                ErrorScope::shared);
-  }
+  together(communicator, [&] {
+    if (sizes.num_by_message > 0)
+      throw InvalidInput("layers on devices are audited so far where all ranks push their rows");
+  });
   DevicePeerMemoryOffer offer = make_device_peer_memory(communicator, device, meter, num_flags,
                                                         segment_bytes(sizes, communicator.size()));
   if (!offer.memory) {

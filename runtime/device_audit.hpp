@@ -23,8 +23,8 @@ class DeviceAudit {
   /// Flags of the segment.
   enum Flag : std::size_t { rows_sealed, outputs_sealed, num_flags };
 
-  /// Collective. Communicator, device and meter outlive it. Throws a shared Error where ranks are on several
-  /// nodes, or a rank has no memory.
+  /// Collective. Communicator, device and meter outlive it. Throws a shared Error where ranks exchange
+  /// messages, or a rank has no memory.
   DeviceAudit(Communicator& communicator, Device& device, MemoryMeter& meter, const DeviceSizes& sizes);
 
   /// Of the segment, which is counted as DevicePeerMemory's.

@@ -9,8 +9,8 @@
 #include "comm/log.hpp"
 #include "comm/together.hpp"
 #include "runtime/device_audit.hpp"
+#include "runtime/device_exchange.hpp"
 #include "runtime/keep_until_exit.hpp"
-#include "runtime/kernels/group_rows.hpp"
 
 namespace moewe {
 namespace {
@@ -31,21 +31,14 @@ Memory lay_out(const DeviceSizes& sizes, std::size_t count, DeviceBuffer& buffer
   return Memory(sizes, count, arena);
 }
 
-std::unique_ptr<DevicePeerMemory> share_segments(Communicator& communicator, Device& device,
-                                                 MemoryMeter& meter, const DeviceSizes& sizes) {
-  if (communicator.topology().num_nodes() > 1) {
-    throw Error(ErrorKind::invalid_input,
-                fmt::format("layers on devices run on one node so far, not on {}",
-                            communicator.topology().num_nodes()),
-                ErrorScope::shared);
-  }
-  const std::size_t bytes = DeviceRegions(sizes, communicator.size()).bytes;
-  DevicePeerMemoryOffer offer =
-      make_device_peer_memory(communicator, device, meter, DeviceLane::num_flags, bytes);
-  if (offer.memory) return std::move(offer.memory);
-  throw Error(ErrorKind::communication,
-              fmt::format("ranks cannot push into one another's device memory: {}", offer.reason_for_none),
-              ErrorScope::shared);
+/// Collective.
+std::vector<PathChoice> choose_paths(Engine& engine) {
+  Communicator& communicator = engine.communicator();
+  std::vector<PathChoice> paths;
+  together(communicator, [&] {
+    paths = choose_device_paths(communicator.topology(), communicator.rank(), engine.exchange_options());
+  });
+  return paths;
 }
 
 }  // namespace
@@ -56,8 +49,10 @@ DeviceLane::DeviceLane(Engine& engine, Device& device, const DeviceSizes& sizes)
       meter_(engine.memory()),
       device_(device),
       sizes_(sizes),
-      peers_(share_segments(communicator_, device, meter_, sizes)),
       most_arrived_(communicator_.size(), 0) {
+  std::vector<PathChoice> paths = choose_paths(engine);
+  sizes_.num_by_message = num_by_message(paths);
+  exchange_ = std::make_unique<DeviceExchange>(engine, device, sizes_, std::move(paths));
   const std::size_t num_ranks = communicator_.size();
   sizes_.is_audited = engine.verify() == VerifyLevel::audit;
   if (sizes_.is_audited) audit_ = std::make_unique<DeviceAudit>(communicator_, device, meter_, sizes_);
@@ -72,13 +67,15 @@ DeviceLane::DeviceLane(Engine& engine, Device& device, const DeviceSizes& sizes)
     joined_ = device_.make_event();
     queue_ = device_.make_queue();
     side_queue_ = device_.make_queue();
-    name_places();
+    exchange_->place(*queue_, memory_, pinned_);
+    wait();
   });
 }
 
 DeviceLane::~DeviceLane() {
   if (!queue_ || !side_queue_ || let_go()) return;
-  keep_until_exit(std::move(peers_), std::move(step_), std::move(arrived_), std::move(on_host_),
+  exchange_->end_messages();
+  keep_until_exit(std::move(exchange_), std::move(step_), std::move(arrived_), std::move(on_host_),
                   std::move(grouped_), std::move(forked_), std::move(joined_), std::move(queue_),
                   std::move(side_queue_), std::move(weight_carrier_), std::move(audit_));
 }
@@ -99,7 +96,8 @@ bool DeviceLane::let_go() noexcept {
 
 MemoryPlan DeviceLane::plan_memory(const DeviceSizes& sizes, std::size_t num_ranks) {
   MemoryPlan plan;
-  plan.add(DevicePeerMemory::meter_name, std::max<std::size_t>(1, DeviceRegions(sizes, num_ranks).bytes));
+  plan.add(DevicePeerMemory::meter_name,
+           DeviceRegions(sizes, num_ranks, num_ranks - sizes.num_by_message).bytes);
   if (sizes.is_audited) plan.add(DevicePeerMemory::meter_name, DeviceAudit::segment_bytes(sizes, num_ranks));
   plan.add(step_name, bytes_of_memory<DeviceStepMemory>(sizes, num_ranks));
   plan.add(pinned_name, bytes_of_memory<PinnedStepMemory>(sizes, num_ranks));
@@ -111,25 +109,6 @@ MemoryPlan DeviceLane::plan_arrivals(const DeviceSizes& sizes, std::size_t num_a
   MemoryPlan plan;
   plan.add(arrivals_name, bytes_of_memory<DeviceArrivals>(sizes, num_assignments));
   return plan;
-}
-
-void DeviceLane::name_places() {
-  const DeviceRegions regions(sizes_, communicator_.size());
-  const std::size_t self = index(communicator_.rank());
-  std::vector<std::byte*> rows, plans;
-  std::vector<ArrivedFrom> sources;
-  for (std::size_t rank = 0; rank < communicator_.size(); ++rank) {
-    std::byte* const theirs = peers_->writable(rank_at(rank));
-    rows.push_back(theirs + regions.rows_from(self));
-    plans.push_back(theirs + regions.plan_from(self));
-    sources.push_back({reinterpret_cast<const ArrivedPlan*>(peers_->own() + regions.plan_from(rank)),
-                       peers_->own() + regions.rows_from(rank), theirs + regions.outputs_at,
-                       static_cast<std::uint32_t>(sizes_.max_assignments())});
-  }
-  queue_->copy(memory_.row_destinations, rows.data(), rows.size() * sizeof(std::byte*));
-  queue_->copy(memory_.plan_destinations, plans.data(), plans.size() * sizeof(std::byte*));
-  queue_->copy(memory_.sources, sources.data(), sources.size() * sizeof(ArrivedFrom));
-  wait();
 }
 
 void DeviceLane::expect_arrivals(std::span<const std::int64_t> per_rank) {
@@ -171,13 +150,6 @@ void DeviceLane::join() {
 void DeviceLane::wait() {
   const auto is_idle = [&] { return side_queue_->is_idle() && queue_->is_idle(); };
   communicator_.waiter().until(is_idle, {"the device"});
-}
-
-void DeviceLane::wait_for(Flag flag, std::uint64_t generation) {
-  for (std::size_t rank = 0; rank < communicator_.size(); ++rank) {
-    const auto is_there = [&] { return peers_->published(rank_at(rank), flag) >= generation; };
-    communicator_.waiter().until(is_there, {flag == rows_arrived ? "rows" : "outputs", rank_at(rank)});
-  }
 }
 
 }  // namespace moewe

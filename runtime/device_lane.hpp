@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "comm/device_buffer.hpp"
-#include "comm/device_peer_memory.hpp"
 #include "runtime/device_step.hpp"
 #include "runtime/device_weight_carrier.hpp"
 #include "runtime/engine.hpp"
@@ -18,30 +17,19 @@
 namespace moewe {
 
 class DeviceAudit;
+class DeviceExchange;
 
-/// What steps on a device have for themselves: queues, memory for the most tokens of a step, and a segment
-/// that the ranks of the node push into. The layers of an engine whose sizes are alike share one, a step at a
-/// time.
-///
-/// A rank's segment:
-///
-///   | from rank 0: plan, rows | from rank 1: plan, rows | ... | outputs |
-///
-/// with room for all tokens of any rank in each of the former, and in the last for an output of each of this
-/// rank's own assignments, or, to be combined fast, a sum for each row, which the experts' ranks write. So a
-/// step's sizes are known by the device alone until its results are there.
+/// What steps on a device have for themselves: queues, memory for the most tokens of a step, and the exchange
+/// of rows with other ranks' devices, by the paths that the engine's options ask for. The layers of an engine
+/// whose sizes are alike share one, a step at a time.
 class DeviceLane {
  public:
-  /// Flags of the segment.
-  enum Flag : std::size_t { rows_arrived, outputs_there, num_flags };
-
   static constexpr std::string_view step_name = "device steps";
   static constexpr std::string_view arrivals_name = "device arrivals";
   static constexpr std::string_view pinned_name = "device steps, pinned";
 
   /// Collective. `sizes` are the same on every rank, but for the number of slots. Engine and device outlive
-  /// it. Throws a shared Error when ranks are on several nodes, when devices do not address one another or
-  /// when a rank has no memory.
+  /// it. Throws a shared Error as DeviceExchange does, or when a rank has no memory.
   DeviceLane(Engine& engine, Device& device, const DeviceSizes& sizes);
 
   /// What a device still uses after a while is kept until the process ends: to free it would wait for ever.
@@ -49,7 +37,8 @@ class DeviceLane {
   DeviceLane(const DeviceLane&) = delete;
   DeviceLane& operator=(const DeviceLane&) = delete;
 
-  /// What construction takes on this rank, and what steps take beside it where so many assignments arrive.
+  /// What construction takes on this rank, beside pinned chunks for messages (staging_bytes), and what steps
+  /// take beside it where so many assignments arrive. `sizes` say how many ranks get messages.
   static MemoryPlan plan_memory(const DeviceSizes& sizes, std::size_t num_ranks);
   static MemoryPlan plan_arrivals(const DeviceSizes& sizes, std::size_t num_assignments);
 
@@ -59,7 +48,8 @@ class DeviceLane {
 
   /// For what runs beside the step.
   Queue& side_queue() { return *side_queue_; }
-  DevicePeerMemory& peers() { return *peers_; }
+  DeviceExchange& exchange() { return *exchange_; }
+  const DeviceExchange& exchange() const { return *exchange_; }
   const DeviceStepMemory& memory() const { return memory_; }
   const DeviceArrivals& arrivals() const { return arrivals_; }
   const PinnedStepMemory& pinned() const { return pinned_; }
@@ -90,12 +80,10 @@ class DeviceLane {
   /// not.
   bool let_go() noexcept;
 
-  /// Blocking: until both queues have done all, or all ranks' flags have come to `generation`.
+  /// Blocking: until both queues have done all.
   void wait();
-  void wait_for(Flag flag, std::uint64_t generation);
 
  private:
-  void name_places();
   void make_room(std::size_t num_assignments);
 
   Engine& engine_;
@@ -103,7 +91,6 @@ class DeviceLane {
   MemoryMeter& meter_;
   Device& device_;
   DeviceSizes sizes_;
-  std::unique_ptr<DevicePeerMemory> peers_;
   DeviceBuffer step_;
   DeviceBuffer arrived_;
   DeviceBuffer on_host_;
@@ -113,6 +100,7 @@ class DeviceLane {
   PinnedStepMemory pinned_;
   std::optional<GroupedExperts> grouped_;
   std::unique_ptr<DeviceAudit> audit_;
+  std::unique_ptr<DeviceExchange> exchange_;
   std::unique_ptr<Event> forked_;
   std::unique_ptr<Event> joined_;
   std::unique_ptr<Queue> queue_;  // ends before what its work uses

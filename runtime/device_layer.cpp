@@ -8,6 +8,7 @@
 #include "comm/error.hpp"
 #include "comm/together.hpp"
 #include "runtime/device_audit.hpp"
+#include "runtime/device_exchange.hpp"
 #include "runtime/kernels/address_outputs.hpp"
 #include "runtime/kernels/check_logits.hpp"
 #include "runtime/kernels/choose_slots.hpp"
@@ -49,7 +50,7 @@ void DeviceLayer::run(const Tokens& tokens) {
   dispatch(tokens);
   lane_.move_experts();
   start_shared_expert(tokens);
-  lane_.wait_for(DeviceLane::rows_arrived, generation_);
+  lane_.exchange().await_rows(generation_);
 
   clock.begin(Phase::experts);
   group();
@@ -209,11 +210,16 @@ void DeviceLayer::dispatch(const Tokens& tokens) {
   Queue& queue = lane_.queue();
   const std::uint32_t num_ranks = narrow(engine_.communicator().size());
   const std::uint32_t most = narrow(tokens.count * spec_.router.top_k);
+  DeviceExchange& exchange = lane_.exchange();
+  if (DeviceMessages* const messages = exchange.messages()) {
+    messages->announce(
+        {generation_, num_promised_, count_for_ranks(routing_, placement_, quotas_), lane_.arrivals()});
+  }
   queue.run(push_rows, {tokens.x, memory.tokens, memory.first_row, memory.row_destinations,
                         lane_.sizes().row_bytes(), num_ranks, most});
   queue.run(push_plan, {memory.planned, memory.first_row, memory.first_assignment, memory.plan_destinations,
                         num_ranks, most});
-  lane_.peers().publish(queue, DeviceLane::rows_arrived, generation_);
+  exchange.send_rows(generation_);
 }
 
 void DeviceLayer::combine(const Tokens& tokens) {
@@ -222,16 +228,15 @@ void DeviceLayer::combine(const Tokens& tokens) {
   Queue& queue = lane_.queue();
   const std::size_t num_ranks = engine_.communicator().size();
   const std::size_t num_choices = tokens.count * spec_.router.top_k;
-  const DeviceRegions regions(lane_.sizes(), num_ranks);
+  DeviceExchange& exchange = lane_.exchange();
   const bool is_fast = options_.combine == Combine::fast;
   queue.fill(memory.addresses, 0, num_choices * sizeof *memory.addresses);
-  queue.run(address_outputs,
-            {memory.planned, memory.first_assignment, lane_.peers().own() + regions.outputs_at,
-             memory.addresses, lane_.sizes().row_bytes(), narrow(spec_.router.top_k), narrow(num_ranks),
-             narrow(num_choices), is_fast ? memory.first_row : nullptr});
+  queue.run(address_outputs, {memory.planned, memory.first_assignment, exchange.outputs(), memory.addresses,
+                              lane_.sizes().row_bytes(), narrow(spec_.router.top_k), narrow(num_ranks),
+                              narrow(num_choices), is_fast ? memory.first_row : nullptr});
   queue.copy(pinned.first_assignment, memory.first_assignment, (num_ranks + 1) * sizeof(std::uint32_t));
   queue.copy(pinned.computed, memory.computed, promised_.size() * sizeof(std::uint32_t));
-  lane_.wait_for(DeviceLane::outputs_there, generation_);
+  exchange.await_outputs(generation_);
   if (spec_.has_shared_expert()) lane_.join();
   if (DeviceAudit* const audit = lane_.audit()) audit->check_outputs();
   queue.run(combine_tokens, {memory.addresses, is_fast ? nullptr : memory.weights, tokens.y,
@@ -239,6 +244,8 @@ void DeviceLayer::combine(const Tokens& tokens) {
                              narrow(spec_.router.top_k), narrow(spec_.expert.hidden), options_.dtype});
   if (!tokens.y_on_host.empty()) queue.copy(pinned.y, tokens.y, tokens.y_on_host.size_bytes());
   lane_.wait();
+  if (DeviceMessages* const messages = exchange.messages())
+    messages->finish({pinned.first_assignment, num_ranks + 1});
   std::copy_n(pinned.y, tokens.y_on_host.size(), tokens.y_on_host.data());
 }
 

@@ -27,8 +27,9 @@ std::string reason_against_devices(const LayerOptions& options);
 
 /// One Mixture-of-Experts layer whose tokens, weights and experts are on its ranks' devices; beside MoeLayer,
 /// which computes on their cores. All that it computes it computes in kernels, on the lane's queue: rows are
-/// pushed into the memory of the device that computes them, and their outputs back. The host agrees with the
-/// other ranks in every step, for which it waits for the device once, and looks at flags.
+/// pushed into the memory of the device that computes them, and their outputs back, or both go as messages
+/// (DeviceExchange). The host agrees with the other ranks in every step, for which it waits for the device
+/// once, and looks at flags and for messages.
 ///
 /// Outputs have the same bits for any number of ranks and any placement, as MoeLayer's do, but not MoeLayer's
 /// bits: sums are made in another order. In f32 they are those of the emulated device on any GPU; see

@@ -1,4 +1,5 @@
 #include "runtime/device_audit.hpp"
+#include "runtime/device_exchange.hpp"
 #include "runtime/device_layer.hpp"
 #include "runtime/kernels/arrange_rows.hpp"
 
@@ -9,9 +10,8 @@ namespace moewe {
 void DeviceLayer::seal_rows(const Tokens& tokens) {
   DeviceAudit* const audit = lane_.audit();
   if (audit == nullptr) return;
-  const DeviceRegions regions(lane_.sizes(), engine_.communicator().size());
   audit->seal_rows({generation_, lane_.queue(), lane_.memory(), lane_.arrivals(), tokens.x, tokens.count,
-                    lane_.peers().own() + regions.outputs_at});
+                    lane_.exchange().outputs()});
 }
 
 /// Outputs that were computed here go where they are wanted, once their checksums are taken.

@@ -5,6 +5,7 @@
 #include "comm/error.hpp"
 #include "comm/together.hpp"
 #include "runtime/device_audit.hpp"
+#include "runtime/device_exchange.hpp"
 #include "runtime/device_layer.hpp"
 #include "runtime/device_mlp.hpp"
 #include "runtime/expert_matmuls.hpp"
@@ -61,7 +62,7 @@ void DeviceLayer::give_back() {
         push_sums, {lane_.memory().sources, lane_.arrivals().addresses, narrow(engine_.communicator().size()),
                     narrow(spec_.expert.hidden), most, most, options_.dtype});
   }
-  lane_.peers().publish(lane_.queue(), DeviceLane::outputs_there, generation_);
+  lane_.exchange().return_outputs(generation_);
 }
 
 void DeviceLayer::run_own_experts() {

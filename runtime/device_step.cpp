@@ -4,18 +4,30 @@
 
 namespace moewe {
 
-DeviceRegions::DeviceRegions(const DeviceSizes& sizes, std::size_t num_ranks) {
+std::size_t plan_bytes(std::size_t num_assignments) {
+  return sizeof(ArrivedPlan) + num_assignments * sizeof(PlannedAssignment);
+}
+
+std::size_t packed_plan_bytes(std::size_t num_assignments) {
+  constexpr std::size_t alignment = alignof(ArrivedPlan);
+  return (plan_bytes(num_assignments) + alignment - 1) / alignment * alignment;
+}
+
+std::size_t packed_plans_bytes(std::size_t num_plans, std::size_t num_assignments) {
+  return num_plans * (plan_bytes(0) + alignof(ArrivedPlan)) + num_assignments * sizeof(PlannedAssignment);
+}
+
+DeviceRegions::DeviceRegions(const DeviceSizes& sizes, std::size_t num_ranks, std::size_t num_sources) {
   const auto length_of = [](auto&& take) {
     DeviceArena arena;
     take(arena);
     return arena.used();
   };
-  plan_bytes = length_of([&](DeviceArena& arena) {
-    arena.take<std::byte>(sizeof(ArrivedPlan) + sizes.max_assignments() * sizeof(PlannedAssignment));
-  });
+  plan_bytes = length_of(
+      [&](DeviceArena& arena) { arena.take<std::byte>(moewe::plan_bytes(sizes.max_assignments())); });
   rows_bytes =
       length_of([&](DeviceArena& arena) { arena.take<std::byte>(sizes.max_tokens * sizes.row_bytes()); });
-  outputs_at = plan_from(num_ranks);
+  outputs_at = plan_from(num_sources);
   bytes = outputs_at + sizes.max_returned(num_ranks) * sizes.row_bytes();
 }
 
@@ -56,6 +68,10 @@ DeviceStepMemory::DeviceStepMemory(const DeviceSizes& sizes, std::size_t num_ran
     audit = DeviceAuditLists(most, arena);
     checksum_destinations = arena.take<std::byte*>(num_ranks);
   }
+  if (sizes.num_by_message == 0) return;
+  packed_rows = arena.take<std::byte>(sizes.max_packed() * sizes.row_bytes());
+  packed_plans = arena.take<std::byte>(packed_plans_bytes(sizes.num_by_message, most));
+  no_plan = arena.take<ArrivedPlan>(1);
 }
 
 DeviceArrivals::DeviceArrivals(const DeviceSizes& sizes, std::size_t num_assignments, DeviceArena& arena)
@@ -75,6 +91,11 @@ DeviceArrivals::DeviceArrivals(const DeviceSizes& sizes, std::size_t num_assignm
     const std::size_t sums_of_row = (sizes.spec.expert.gated ? 2 : 1) * sizes.spec.expert.intermediate;
     sums = arena.take<std::byte>(room * sums_of_row * sizeof(float));
   }
+  if (sizes.num_by_message == 0) return;
+  received_rows = arena.take<std::byte>(sizes.max_received(room) * sizes.row_bytes());
+  received_plans = arena.take<std::byte>(packed_plans_bytes(std::min(room, sizes.num_by_message), room));
+  const std::size_t num_returned = sizes.combine == Combine::fast ? sizes.max_received(room) : room;
+  returned = arena.take<std::byte>(num_returned * sizes.row_bytes());
 }
 
 PinnedStepMemory::PinnedStepMemory(const DeviceSizes& sizes, std::size_t num_ranks, DeviceArena& arena) {
@@ -87,6 +108,9 @@ PinnedStepMemory::PinnedStepMemory(const DeviceSizes& sizes, std::size_t num_ran
   computed = arena.take<std::uint32_t>(sizes.num_slots);
   from_sources = arena.take<std::uint32_t>(num_ranks);
   y = arena.take<float>(sizes.max_tokens * sizes.spec.expert.hidden);
+  row_destinations = arena.take<std::byte*>(num_ranks);
+  plan_destinations = arena.take<std::byte*>(num_ranks);
+  sources = arena.take<ArrivedFrom>(num_ranks);
 }
 
 }  // namespace moewe

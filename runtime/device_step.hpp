@@ -14,6 +14,7 @@
 namespace moewe {
 
 struct ArrivedFrom;  // of runtime/kernels/group_rows.hpp
+struct ArrivedPlan;  // of runtime/kernels/push_plan.hpp
 
 /// Of layers that run on a device, and of their steps.
 struct DeviceSizes {
@@ -27,8 +28,19 @@ struct DeviceSizes {
   bool needs_selection = false;  ///< on the host, of layers whose options say so
   bool is_audited = false;       ///< as the engine's steps are
 
+  /// Ranks that this one exchanges rows with as messages; a lane finds out by itself.
+  std::size_t num_by_message = 0;
+
   std::size_t row_bytes() const { return spec.expert.hidden * bytes_of(dtype); }
   std::size_t max_assignments() const { return max_tokens * spec.router.top_k; }
+
+  /// Rows that go out as messages in a step, at most.
+  std::size_t max_packed() const { return max_tokens * std::min(spec.router.top_k, num_by_message); }
+
+  /// Rows that come in as messages in a step of so many assignments on a rank, at most.
+  std::size_t max_received(std::size_t num_assignments) const {
+    return std::min(num_assignments, num_by_message * max_tokens);
+  }
 
   /// Rows that come back to a rank in a step, at most.
   std::size_t max_returned(std::size_t num_ranks) const {
@@ -36,16 +48,24 @@ struct DeviceSizes {
   }
 };
 
-/// Where a rank's segment has what; see DeviceLane.
+/// Of the plan of so many assignments as it is sent, and then up to where the next one may begin.
+std::size_t plan_bytes(std::size_t num_assignments);
+std::size_t packed_plan_bytes(std::size_t num_assignments);
+
+/// Of so many plans of so many assignments together, at most.
+std::size_t packed_plans_bytes(std::size_t num_plans, std::size_t num_assignments);
+
+/// Where a rank's segment has what; see DeviceExchange.
 struct DeviceRegions {
   std::size_t plan_bytes = 0;
   std::size_t rows_bytes = 0;
   std::size_t outputs_at = 0;
   std::size_t bytes = 0;
 
-  DeviceRegions(const DeviceSizes& sizes, std::size_t num_ranks);
-  std::size_t plan_from(std::size_t rank) const { return rank * (plan_bytes + rows_bytes); }
-  std::size_t rows_from(std::size_t rank) const { return plan_from(rank) + plan_bytes; }
+  /// Of a rank that so many push to, itself included; the i-th of these in rank order.
+  DeviceRegions(const DeviceSizes& sizes, std::size_t num_ranks, std::size_t num_sources);
+  std::size_t plan_from(std::size_t i) const { return i * (plan_bytes + rows_bytes); }
+  std::size_t rows_from(std::size_t i) const { return plan_from(i) + plan_bytes; }
 };
 
 /// On the device, of as many rows as there can be: for checksum_rows.
@@ -83,13 +103,18 @@ struct DeviceStepMemory {
   std::uint32_t* first_place;       ///< [slots + 1] or [R + 1], for a caller's experts
   std::uint32_t* from_sources;      ///< [R] rows, for these
   std::uint32_t* computed;          ///< [slots]
-  std::byte** row_destinations;     ///< [R], the same in all steps, as those below
+  std::byte** row_destinations;     ///< [R], the same in all steps, as those below, but for messages
   std::byte** plan_destinations;    ///< [R]
   ArrivedFrom* sources;             ///< [R]
 
   // Where steps are audited.
   DeviceAuditLists audit;                       ///< [T * k]
   std::byte** checksum_destinations = nullptr;  ///< [R], of rows
+
+  // Where there are messages.
+  std::byte* packed_rows = nullptr;   ///< [max_packed()], rank by rank
+  std::byte* packed_plans = nullptr;  ///< each of packed_plan_bytes()
+  ArrivedPlan* no_plan = nullptr;     ///< of ranks that send nothing
 
   DeviceStepMemory() = default;
   DeviceStepMemory(const DeviceSizes& sizes, std::size_t num_ranks, DeviceArena& arena);
@@ -109,6 +134,11 @@ struct DeviceArrivals {
   DeviceAuditLists audit;        ///< [room]
   std::byte* audited = nullptr;  ///< [room] rows: outputs, before they go where they are wanted
 
+  // Where there are messages, that come from other ranks and go back to them.
+  std::byte* received_rows = nullptr;
+  std::byte* received_plans = nullptr;  ///< each of packed_plan_bytes()
+  std::byte* returned = nullptr;        ///< rows of outputs, or of sums
+
   DeviceArrivals() = default;
   DeviceArrivals(const DeviceSizes& sizes, std::size_t num_assignments, DeviceArena& arena);
 };
@@ -124,6 +154,11 @@ struct PinnedStepMemory {
   std::uint32_t* computed;          ///< [slots]
   std::uint32_t* from_sources;      ///< [R]
   float* y;                         ///< [T, hidden]
+
+  // [R] as on the device.
+  std::byte** row_destinations;
+  std::byte** plan_destinations;
+  ArrivedFrom* sources;
 
   PinnedStepMemory() = default;
   PinnedStepMemory(const DeviceSizes& sizes, std::size_t num_ranks, DeviceArena& arena);

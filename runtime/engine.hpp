@@ -48,6 +48,7 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   Communicator& communicator() { return *communicator_; }
+  const Communicator& communicator() const { return *communicator_; }
   VerifyLevel verify() const { return options_.verify; }
   const std::optional<Flow>& flow() const { return options_.exchange.flow; }
 

@@ -7,6 +7,7 @@
 #include "comm/error.hpp"
 #include "comm/together.hpp"
 #include "runtime/agree.hpp"
+#include "runtime/device_exchange.hpp"
 #include "runtime/keep_until_exit.hpp"
 
 namespace moewe {
@@ -145,6 +146,11 @@ GraphLane::GraphLane(Engine& engine, DeviceLane& lane, const GraphBounds& bounds
 }
 
 void GraphLane::check() const {
+  if (lane_.exchange().messages() != nullptr) {
+    throw InvalidInput(
+        "graphs are of steps whose rows are all pushed so far: of ranks of one node, and not for path "
+        "message");
+  }
   const std::size_t most = lane_.sizes().max_tokens;
   if (bounds_.most_tokens <= most && bounds_.most_tokens > 0) return;
   throw InvalidInput(

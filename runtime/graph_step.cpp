@@ -1,3 +1,4 @@
+#include "runtime/device_exchange.hpp"
 #include "runtime/device_mlp.hpp"
 #include "runtime/graph_layer.hpp"
 #include "runtime/kernels/address_outputs.hpp"
@@ -184,7 +185,7 @@ void GraphLayer::combine(std::size_t bucket) {
   AddressOutputs address{};
   address.planned = memory.planned;
   address.first_assignment = memory.first_assignment;
-  address.outputs = lane_.lane().peers().own() + DeviceRegions(lane_.lane().sizes(), num_ranks()).outputs_at;
+  address.outputs = lane_.lane().exchange().outputs();
   address.addresses = memory.addresses;
   address.row_bytes = lane_.lane().sizes().row_bytes();
   address.top_k = narrow(spec.router.top_k);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "comm/backend.hpp"
+#include "comm/device_transport.hpp"
 #include "runtime/dispatch_plan.hpp"
 #include "runtime/exchange.hpp"
 #include "runtime/ledger.hpp"
@@ -34,6 +35,12 @@ struct ExchangeOptions {
   /// Longest message, 0 for what suits the link: between nodes less than what MPI sends at once, since of
   /// longer ones the two directions take turns; inside a node long ones.
   std::size_t message_chunk_bytes = 0;
+
+  /// Of layers on devices, how their memory gets into messages.
+  DeviceTransportOptions device_messages{};
+
+  /// Replaces make_device_transport where set, for a carrier of the caller's own. Collective, as that is.
+  std::function<std::unique_ptr<DeviceTransport>(Communicator&, Device&)> make_device_carrier{};
 
   std::size_t chunk_bytes(bool share_node) const {
     constexpr std::size_t inside_node = std::size_t{1} << 20U;

@@ -49,22 +49,22 @@ GainContest::Layers GainContest::make_layers(std::size_t spares, std::size_t sta
   options.staging_slots = staging;
   const Placement placement = contiguous_placement(case_.spec.num_experts, communicator_->size());
   Layers layers;
-  layers.push_back(std::make_unique<MoeLayer>(engine_, case_.spec, with_spare_copies(placement, spares),
-                                              test::GeneratedWeights(case_.spec, 1), options));
+  layers.emplace_back(std::make_unique<MoeLayer>(engine_, case_.spec, with_spare_copies(placement, spares),
+                                                 test::GeneratedWeights(case_.spec, 1), options));
   return layers;
 }
 
 void GainContest::add_way(const char* name, bool is_skewed, Layers& layers) {
   ways_.push_back(std::make_unique<Way>(
       Way{name, is_skewed, layers, routing_of(case_, is_skewed), Batch(case_, *communicator_)}));
-  if (!layers.front()->options().can_migrate()) return;
+  if (!layers.front().on_cores()->options().can_migrate()) return;
   ways_.back()->rebalancing.emplace(*communicator_, request_of(case_), budget_, layers,
                                     std::vector<std::size_t>{0});
 }
 
 /// Seconds on this rank.
 double GainContest::run_step(Way& way) {
-  MoeLayer& layer = *way.layers.front();
+  MoeLayer& layer = *way.layers.front().on_cores();
   Batch& batch = way.batch;
   way.routing.read(0, way.num_steps, own_tokens(case_, *communicator_), batch.experts, batch.weights);
   communicator_->barrier();

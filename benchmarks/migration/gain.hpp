@@ -10,6 +10,7 @@
 #include "benchmarks/migration/migration_case.hpp"
 #include "launch/forced_routing.hpp"
 #include "launch/rebalancing.hpp"
+#include "launch/run_layer.hpp"
 #include "runtime/moe_layer.hpp"
 
 namespace moewe::bench {
@@ -44,7 +45,7 @@ class GainContest {
   std::vector<Result> results() const;
 
  private:
-  using Layers = std::vector<std::unique_ptr<MoeLayer>>;  // of one
+  using Layers = std::vector<RunLayer>;  // of one
 
   /// What is run in turns.
   struct Way {

@@ -181,7 +181,10 @@ TEST(RunOptions, AreRefusedInOneSentence) {
   EXPECT_EQ(with({"--dtype", "f16"}), "--dtype f16 is not available; choose from: f32, bf16");
   EXPECT_EQ(with({"--path", "leader"}),
             "--path leader is not available; choose from: auto, direct, message, two-level");
-  EXPECT_EQ(with({"--carrier", "nccl"}), "--carrier nccl is not available; choose from: auto, mpi, ucx");
+  EXPECT_EQ(with({"--carrier", "gull"}),
+            "--carrier gull is not available; choose from: auto, mpi, ucx, nccl");
+  EXPECT_EQ(with({"--carrier", "nccl"}),
+            "--carrier nccl is for --device gpu: NCCL carries memory of GPUs alone");
   EXPECT_EQ(with({"--placement", ""}), "--placement is empty");
   EXPECT_EQ(with({"--verify", "reference"}),
             "--verify reference is not available; choose from: ledger, audit, off");

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "comm/error.hpp"
 #include "comm/loopback/run_ranks.hpp"
 #include "launch/options.hpp"
 #include "launch/run_rank.hpp"
@@ -50,6 +51,47 @@ TEST(OverlapBetweenNodes, LeavesTheHashAlone) {
       }
     }
   }
+}
+
+/// On devices, emulated: rows are pushed inside nodes and are messages between them.
+TEST(DevicesOfSeveralNodes, LeaveTheHashAlone) {
+  const test::Sample sample = test::shipped();
+  for (const char* dtype : {"f32", "bf16"}) {
+    const std::vector<std::string> run{"--checkpoint", sample.folder.string(),
+                                       "--input",      sample.activations().string(),
+                                       "--threads",    "1",
+                                       "--dtype",      dtype,
+                                       "--device",     "emulated"};
+    const auto expected = results_on(Topology({0}), run)["output_sha256"];
+    for (const std::vector<std::uint64_t>& labels :
+         std::vector<std::vector<std::uint64_t>>{{0, 1}, {0, 0, 1, 2, 2, 2}}) {
+      const auto results = results_on(Topology(labels), run);
+      EXPECT_EQ(results["output_sha256"], expected);
+      EXPECT_EQ(results["verify"]["mismatched"], 0);
+      EXPECT_EQ(results["ledger"]["lost"], 0);
+      EXPECT_EQ(results["memory"]["peak_bytes_per_rank"], results["memory"]["planned_bytes_per_rank"]);
+      for (const auto& pair : results["exchange"]) {
+        const std::size_t from = pair["from"], to = pair["to"];
+        const bool is_near = labels[from] == labels[to];
+        EXPECT_EQ(pair["path"], from == to ? "local" : is_near ? "push" : "message") << pair;
+        EXPECT_EQ(pair["carrier"], is_near ? "memory" : "loopback") << pair;
+      }
+    }
+  }
+}
+
+TEST(DevicesOfSeveralNodes, HaveNoGraphs) {
+  const RunOptions options = parse_run_options({"--checkpoint", test::shipped().folder.string(), "--tokens",
+                                                "4", "--device", "emulated", "--device-mode", "graph"});
+  run_ranks(Topology({0, 1}), std::chrono::seconds(60), [&](Communicator& communicator) {
+    try {
+      run_rank(communicator, loopback_backend(), options);
+      ADD_FAILURE() << "nothing was thrown";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::invalid_input);
+      EXPECT_EQ(std::string(error.what()), "--device-mode graph is for ranks of one node so far, not of 2");
+    }
+  });
 }
 
 }  // namespace

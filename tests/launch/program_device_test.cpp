@@ -128,6 +128,21 @@ TEST(OnDevices, StepsAsGraphsHaveTheResultsOfEagerOnes) {
             results_of(threads(5), forced + "eager")["output_sha256"]);
 }
 
+TEST(OnDevices, RowsByMessageHaveTheResultsOfPushedOnes) {
+  for (const char* combine : {" --dtype bf16", " --combine fast"}) {
+    const std::string options = shipped().run_recorded() + combine + " --device emulated";
+    const nlohmann::json pushed = results_of(threads(4), options);
+    const nlohmann::json sent = results_of(processes(4), options + " --path message --carrier mpi");
+    EXPECT_EQ(sent["output_sha256"], pushed["output_sha256"]) << options;
+    EXPECT_EQ(sent["memory"]["peak_bytes"], sent["memory"]["planned_bytes"]);
+    EXPECT_EQ(pushed["exchange"][1]["path"], "push");
+    EXPECT_EQ(sent["exchange"][1]["path"], "message");
+    EXPECT_EQ(sent["exchange"][1]["carrier"], "mpi");
+    EXPECT_EQ(sent["exchange"][1]["reason"], "asked for");
+    EXPECT_EQ(sent["exchange"][1]["carrier_reason"], "asked for; directly: mpi carries memory of devices");
+  }
+}
+
 TEST(OnDevices, WhatIsNotThereIsRefused) {
   const std::string run = shipped().run() + " --tokens 4 --device ";
   expect_refusals(
@@ -135,6 +150,9 @@ TEST(OnDevices, WhatIsNotThereIsRefused) {
        {run + "emulated --device-mode graph --capacity-factor 1",
         "--capacity-factor is not for --device-mode graph"},
        {run + "emulated --device-mode graph --combine fast", "--combine fast is not for --device-mode graph"},
+       {run + "emulated --path two-level", "--path two-level is for --device cpu"},
+       {run + "emulated --device-mode graph --path message", "--path message is not for --device-mode graph"},
+       {run + "emulated --carrier nccl", "--carrier nccl is for --device gpu"},
        {run + "cpu --device-mode graph", "--device-mode graph is for --device gpu"},
        {run + "auto --device-mode graph", "--device-mode graph is for --device gpu"},
        {run + "emulated --device-mode grape", "--device-mode"},

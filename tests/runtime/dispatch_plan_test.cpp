@@ -7,6 +7,7 @@
 
 #include "comm/error.hpp"
 #include "placement/split.hpp"
+#include "runtime/destination_counts.hpp"
 #include "runtime/step_split.hpp"
 #include "tests/support/random_placement.hpp"
 #include "tests/support/routing_cases.hpp"
@@ -15,24 +16,26 @@ namespace moewe {
 namespace {
 
 /// Equal parts.
-SlotChoice any_choice(const Placement& placement, const Routing& routing) {
-  if (!placement.has_replicas()) return {};
+std::vector<std::int64_t> any_quotas(const Placement& placement, const Routing& routing) {
   std::vector<std::int64_t> quotas;
+  if (!placement.has_replicas()) return quotas;
   const std::vector<std::int64_t> counts = count_assignments(routing, placement.num_experts());
   for (std::size_t e = 0; e < counts.size(); ++e) {
     const std::vector<std::int64_t> equal(placement.slots_of(expert_at(e)).size(), 1);
     const std::vector<std::int64_t> shares = scale_shares(equal, counts[e]);
     quotas.insert(quotas.end(), shares.begin(), shares.end());
   }
-  return SlotChoice(quotas);
+  return quotas;
 }
 
 void check_plan(DispatchPlan& plan, const test::RoutingCase& c, const Placement& placement) {
   const test::OwnedRouting routing = test::make_routing(c, 0, c.num_tokens);
-  SlotChoice slots = any_choice(placement, routing);
+  const std::vector<std::int64_t> quotas = any_quotas(placement, routing);
+  SlotChoice slots(quotas);
   const std::vector<std::int64_t> expected = count_slots(routing, placement, slots);
   std::vector<std::int64_t> counts(expected.size(), 0);
   plan.build(routing, placement, slots);
+  const std::vector<DestinationCounts> of_ranks = count_for_ranks(routing, placement, quotas);
   std::set<std::pair<std::size_t, std::size_t>> seen;
   for (std::size_t rank = 0; rank < placement.num_ranks(); ++rank) {
     const Destination destination = plan.to(rank_at(rank));
@@ -53,6 +56,8 @@ void check_plan(DispatchPlan& plan, const test::RoutingCase& c, const Placement&
       rows_used.insert(assignment.row);
     }
     EXPECT_EQ(rows_used.size(), destination.tokens.size());
+    EXPECT_EQ(of_ranks[rank].rows, destination.tokens.size());
+    EXPECT_EQ(of_ranks[rank].assignments, destination.assignments.size());
   }
   EXPECT_EQ(seen.size(), c.num_tokens * c.spec.router.top_k);
   EXPECT_EQ(counts, expected);
@@ -83,6 +88,8 @@ TEST(DispatchPlan, SendsNothingForWhatWasDropped) {
   ASSERT_EQ(plan.to(Rank{1}).assignments.size(), 1U);
   EXPECT_EQ(plan.to(Rank{1}).assignments[0].token, 2U);
   EXPECT_EQ(plan.to(Rank{1}).assignments[0].k, 1U);
+  EXPECT_EQ(count_for_ranks(routing, contiguous_placement(2, 2), {}),
+            (std::vector<DestinationCounts>{{1, 1}, {1, 1}}));
 }
 
 TEST(CountAssignments, RefusesWhatCannotBeRouted) {

@@ -54,6 +54,13 @@ TEST_F(VirtualCluster, ComputesTheBitsOfOneHost) {
   }
 }
 
+TEST_F(VirtualCluster, ComputesTheBitsOfOneHostOnDevices) {
+  const std::string run = shipped().run_recorded() + " --device emulated --calibrate off";
+  const nlohmann::json results = results_over({2, 1, 3}, run);
+  EXPECT_EQ(results["output_sha256"], hash_of(test::threads(1), run));
+  EXPECT_EQ(results["memory"]["peak_bytes"], results["memory"]["planned_bytes"]);
+}
+
 TEST_F(VirtualCluster, HasNoMemoryInCommon) {
   const ProgramResult result = run_moewe_over({1, 1}, shipped().run_recorded() + " --path direct");
   EXPECT_EQ(result.exit_code, 2) << result.output;
