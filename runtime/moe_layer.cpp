@@ -53,18 +53,19 @@ void MoeLayer::route_and_dispatch(LayerStep& step, const Routing* given) {
   decide(step, std::move(agreement));
   step.lane->is_busy = true;
   engine_.add_in_flight(step.number);
-  begin_round(step, clock);
+  if (step.num_rounds > 0) begin_round(step, clock);
   engine_.move_experts();
 }
 
 void MoeLayer::finish(LayerStep& step) {
   engine_.take_in_flight(step.number);
   engine_.position().enter(step.number, number_);
-  run_rounds(step);
+  if (step.num_rounds > 0) run_rounds(step);
   settle(step);
 }
 
 void MoeLayer::compute(LayerStep& step) {
+  if (step.num_rounds == 0) return;
   if (must_sum(step)) return;  // two ranks in different steps would wait for one another's sums
   engine_.position().enter(step.number, number_);
   PhaseClock clock(step.report, engine_.position(), Phase::dispatch);

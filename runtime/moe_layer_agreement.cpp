@@ -135,6 +135,7 @@ void MoeLayer::expect(LayerStep& step, std::span<const std::int64_t> per_slot,
 }
 
 std::size_t MoeLayer::decide_rounds(const LayerStep& step, const Agreement& agreement) {
+  if (agreement.num_tokens == 0) return 0;
   if (!engine_.has_memory_limit()) return 1;
   Communicator& communicator = engine_.communicator();
   const StepBounds bounds{.num_tokens = agreement.num_tokens,

@@ -114,7 +114,7 @@ class Reference {
     peak_of_loading_ = engine.memory().peak_bytes();
     Part part(job, communicator);
     y = part.run(layer);
-    EXPECT_EQ(layer.report().num_rounds, 1U);
+    EXPECT_EQ(layer.report().num_rounds, job.c.num_tokens > 0 ? 1U : 0U);
     measure(job, part.num_tokens(), layer.report());
   }
 

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <gtest/gtest.h>
 #include <limits>
+#include <numeric>
 
 #include "tests/support/layer_runs.hpp"
 #include "tests/support/oracle.hpp"
@@ -133,6 +134,43 @@ TEST(MoeLayerContract, CountsWhatEachRankComputed) {
       EXPECT_EQ(layer.report().assignments_per_expert[index(mine[slot])], expected);
     }
   });
+}
+
+TEST(MoeLayerContract, AStepWithoutTokensEndsWithTheAgreement) {
+  const RoutingCase c = test::routing_cases().front();
+  const std::vector<float> x = random_floats(c.num_tokens * c.spec.expert.hidden, 5);
+  const test::OwnedRouting routing = make_routing(c, 0, c.num_tokens);
+  const std::vector<float> expected = on_one_rank(c, routing, x);
+  for (const auto& [name, options] : exchanges()) {
+    SCOPED_TRACE(name);
+    on_every_rank([&](Communicator& communicator, const Backend& backend) {
+      Engine engine(communicator, backend, options);
+      MoeLayer layer(engine, c.spec, contiguous_placement(c.spec.num_experts, communicator.size()),
+                     GeneratedWeights(c.spec, seed));
+      const auto num_computed = [&] {
+        const std::vector<std::int64_t>& computed = layer.report().computed_per_slot;
+        return std::accumulate(computed.begin(), computed.end(), std::int64_t{0});
+      };
+      const auto run_empty = [&] {
+        LayerStep step = layer.start(TokenRows(std::span<const float>()), make_routing(c, 0, 0), {});
+        layer.compute(step);
+        layer.finish(step);
+        EXPECT_EQ(layer.report().num_rounds, 0U);
+        EXPECT_EQ(num_computed(), 0);
+      };
+      const std::size_t planned_before = engine.planned_memory().total();
+      run_empty();
+      EXPECT_EQ(engine.planned_memory().total(), planned_before);
+      for (int i = 0; i < 2; ++i) {
+        std::vector<float> y(x.size());
+        layer.forward(x, routing, y);
+        EXPECT_EQ(y, expected);
+        EXPECT_EQ(layer.report().num_rounds, 1U);
+        EXPECT_GT(num_computed(), 0);
+        run_empty();
+      }
+    });
+  }
 }
 
 TEST(MoeLayerContract, AnUnusableInputOnOneRankFailsAllAndLeavesTheLayerUsable) {
