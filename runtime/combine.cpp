@@ -54,7 +54,8 @@ void combine(const CombineInput& input, TokenRange tokens, std::span<float> y, s
   });
 }
 
-void sum_rows(const ArrivedRows& arrived, const RowFormat& format, Stores stores) {
+void sum_rows(const ArrivedRows& arrived, const RowFormat& format) {
+  const Stores stores = arrived.results == arrived.outputs ? Stores::cached : arrived.output_stores;
   const std::span assignments = arrived.assignments;
   std::vector<WeightedRow> rows;
   std::vector<std::byte> sum(stores == Stores::streaming ? format.bytes() : 0);

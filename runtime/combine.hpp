@@ -36,8 +36,8 @@ void combine(const CombineInput& input, TokenRange tokens, std::span<float> y, s
 
 /// For Combine::fast, on the experts' rank: turns the results of arrived assignments into one weighted sum
 /// per row, in f32 and in the order of k, rounded once to the format and stored in `outputs`, row by row.
-/// Results may lie in the same place. Local; `stores` are finished.
-void sum_rows(const ArrivedRows& arrived, const RowFormat& format, Stores stores);
+/// Results may lie in the same place. Local; its stores are finished.
+void sum_rows(const ArrivedRows& arrived, const RowFormat& format);
 
 /// One row out of several: their sum in f32 and in this order, rounded once to the format. Local.
 void sum_partial_sums(std::span<const std::byte* const> rows, const RowFormat& format, std::byte* to);

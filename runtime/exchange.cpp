@@ -42,19 +42,12 @@ void Exchange::dispatch(const RoundShape& shape, const DispatchPlan& plan, std::
   num_freed_ = 0;
   rows_.reset(shape.expected_per_slot,
               {.row_bytes = shape.row_bytes(),
-               .output_stores = shape.combine == Combine::fast ? Stores::cached : returned_stores(),
+               .are_summed = shape.combine == Combine::fast,
                .num_apart = outputs_apart(shape.combine, shape.flow, plan.top_k(), shape.num_expected),
                .audit = shape.audit});
   returned_.reset(plan, shape.combine, shape.audit);
   for (const auto& path : paths_) path->dispatch(shape, plan, x);
   is_under_way_ = true;
-}
-
-Stores Exchange::returned_stores() const {
-  if (shape_.flow.returned_stores) return *shape_.flow.returned_stores;
-  const bool are_far = std::any_of(paths_.begin(), paths_.end(),
-                                   [](const auto& path) { return path->best_stores() == Stores::streaming; });
-  return are_far ? Stores::streaming : Stores::cached;
 }
 
 void Exchange::progress() {
@@ -127,10 +120,7 @@ void Exchange::give_back(std::size_t num_threads) {
 /// Rows may have changed while they were computed on.
 void Exchange::finish_outputs(const ArrivedRows& arrived) const {
   if (shape_.audit.is_on()) rows_.check_inputs(arrived);
-  if (shape_.combine == Combine::fast) {
-    const bool is_apart = arrived.results != arrived.outputs;
-    sum_rows(arrived, shape_.format, is_apart ? returned_stores() : Stores::cached);
-  }
+  if (shape_.combine == Combine::fast) sum_rows(arrived, shape_.format);
   if (shape_.audit.is_on()) seal_outputs(shape_.audit, arrived, shape_.combine, shape_.row_bytes());
 }
 

@@ -80,7 +80,6 @@ class Exchange {
   void finish();
 
  private:
-  Stores returned_stores() const;
   std::size_t count_complete();
   void free_taken();
   void finish_outputs(const ArrivedRows& arrived) const;

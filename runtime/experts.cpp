@@ -89,11 +89,11 @@ void run_experts(const ExpertMlp& mlp, const RowTable& rows, const SlotTable& sl
 void run_experts(const ExpertFunction& function, const RowTable& rows, std::span<const ExpertId> experts,
                  Ledger& ledger, const Meanwhile& meanwhile) {
   for (const std::uint32_t slot : rows.slots()) {
-    function(experts[slot], rows.rows(slot), rows.output_stores());
+    function(experts[slot], rows.rows(slot));
     ledger.count_computed(slot, rows.rows(slot).size());
     if (meanwhile) meanwhile();
   }
-  finish_stores(rows.output_stores());
+  finish_stores(Stores::streaming);
 }
 
 void run_shared_expert(const ExpertMlp& mlp, const ExpertWeights& weights, std::span<const std::byte> x,

@@ -147,9 +147,6 @@ class Path {
   /// Outputs of the tokens before this one are summed: their memory may be used again.
   virtual void free_tokens(std::size_t /*end*/) {}
 
-  /// How what goes back to its peers is best written, as far as it has seen.
-  virtual Stores best_stores() const { return Stores::cached; }
-
   /// Of whom this path lacks rows, or outputs, and who has not taken what was sent, if it is known; for
   /// messages about waits that last.
   virtual std::optional<Rank> awaits_rows_of() const { return std::nullopt; }

@@ -43,6 +43,7 @@ void RowTable::add(const ArrivedRows& arrived) {
   const std::span<Row> rows = rows_.as<Row>(num_expected_);
   std::byte* const results = place_results(arrived);
   std::byte* output = results;
+  const Stores stores = result_stores(arrived);
   for (const PlannedAssignment assignment :
        arrived.assignments) {  // a copy: the peer's memory is only read once
     const std::size_t input = assignment.*arrived.input_index;
@@ -58,8 +59,12 @@ void RowTable::add(const ArrivedRows& arrived) {
                                                        number(arrived.source), assignment.slot));
     }
     if (slot.filled == slot.begin) slots_in_hand_.push_back(assignment.slot);
-    rows[slot.filled++] = {arrived.inputs + input * rules_.row_bytes, output, arrived.source,
-                           assignment.token, assignment.k};
+    rows[slot.filled++] = {arrived.inputs + input * rules_.row_bytes,
+                           output,
+                           arrived.source,
+                           assignment.token,
+                           assignment.k,
+                           stores};
     output += rules_.row_bytes;
   }
   check_inputs(arrived);
@@ -71,6 +76,11 @@ void RowTable::add(const ArrivedRows& arrived) {
 std::byte* RowTable::place_results(const ArrivedRows& arrived) {
   if (num_rows_ + arrived.assignments.size() > rules_.num_apart) return arrived.outputs;
   return apart_.as<std::byte>(rules_.num_apart * rules_.row_bytes).data() + num_rows_ * rules_.row_bytes;
+}
+
+/// What is summed here is best kept in the cache.
+Stores RowTable::result_stores(const ArrivedRows& arrived) const {
+  return rules_.are_summed ? Stores::cached : arrived.output_stores;
 }
 
 void RowTable::check_inputs(const ArrivedRows& arrived) const {

@@ -21,6 +21,7 @@ struct Row {
   Rank source;
   std::uint32_t token;  ///< of the source's in this round
   std::uint32_t k;
+  Stores stores = Stores::cached;  ///< how the output is best written
 };
 
 /// Assignments of one source that have arrived together: one after the other in `inputs`, by row or by token,
@@ -37,6 +38,8 @@ struct ArrivedRows {
   /// have not travelled.
   const std::byte* input_checksums = nullptr;
 
+  Stores output_stores = Stores::cached;  ///< how what is given back is best written
+
   /// Where their outputs are computed, in their own order: set by the table that they are added to.
   std::byte* results = nullptr;
 };
@@ -44,7 +47,7 @@ struct ArrivedRows {
 /// What is the same for all rows of a round.
 struct RowRules {
   std::size_t row_bytes = 0;
-  Stores output_stores = Stores::cached;  ///< how outputs are best written
+  bool are_summed = false;    ///< outputs, as soon as a table of them is computed
   std::size_t num_apart = 0;  ///< outputs of a table that are computed in memory of their own, at most
   RoundAudit audit = {};
 };
@@ -100,9 +103,6 @@ class RowTable {
   std::span<const Row> rows(std::size_t slot) const;
   std::span<const ArrivedRows> arrived() const { return arrived_; }
 
-  /// How outputs are best written.
-  Stores output_stores() const { return rules_.output_stores; }
-
  private:
   /// Where a slot's rows lie in rows_: those not handed out yet from `begin` to `filled`.
   struct SlotRows {
@@ -112,6 +112,7 @@ class RowTable {
   };
 
   std::byte* place_results(const ArrivedRows& arrived);
+  Stores result_stores(const ArrivedRows& arrived) const;
 
   RowRules rules_;
   GrowingBuffer rows_;

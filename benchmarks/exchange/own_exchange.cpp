@@ -41,8 +41,8 @@ LayerOptions layer_options(const ExchangeCase& exchange, std::size_t num_ranks) 
 }
 
 ExpertFunction cheap_expert(const RowFormat& format) {
-  return [format](ExpertId expert, std::span<const Row> rows, Stores stores) {
-    for (const Row& row : rows) scale_row(factor_of(expert), row.input, row.output, format, stores);
+  return [format](ExpertId expert, std::span<const Row> rows) {
+    for (const Row& row : rows) scale_row(factor_of(expert), row.input, row.output, format, row.stores);
   };
 }
 

@@ -19,12 +19,11 @@ class CacheDistance {
   /// One reading of a line of that rank's took so much longer than the next.
   void add(Rank rank, std::chrono::steady_clock::duration longer);
 
-  /// Of any rank, most of the latest readings.
-  bool is_far() const { return num_far_ > 0; }
+  /// That rank's, by most of the latest readings.
+  bool is_far(Rank rank) const { return balances_[index(rank)] > 0; }
 
  private:
   std::vector<int> balances_;  // by rank: above 0 if far readings prevail
-  std::size_t num_far_ = 0;    // ranks of which they do
 };
 
 }  // namespace moewe::direct

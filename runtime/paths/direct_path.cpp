@@ -153,9 +153,13 @@ void DirectPath::collect_from(Source& source, RowTable& rows) {
   if (!source.outputs.has_room(chunk, board_.progress(source.peer, Board::summed))) return;
   rows.add({source.peer, chunk.assignments, rows_of(source), &PlannedAssignment::token,
             source.letter.num_rows, board_.memory().own() + source.outputs.take(chunk),
-            source.row_checksums});
+            source.row_checksums, output_stores(source.peer)});
   source.chunks.pop();
   source.in_hand = true;
+}
+
+Stores DirectPath::output_stores(Rank peer) const {
+  return shape_.flow.output_stores.value_or(distance_.is_far(peer) ? Stores::streaming : Stores::cached);
 }
 
 const std::byte* DirectPath::rows_of(const Source& source) const {

@@ -46,7 +46,6 @@ class DirectPath : public Path {
   void give_back() override;
   std::size_t collect_returned(ReturnTable& returned) override;
   void free_tokens(std::size_t end) override;
-  Stores best_stores() const override { return distance_.is_far() ? Stores::streaming : Stores::cached; }
   std::optional<Rank> awaits_rows_of() const override;
   std::optional<Rank> awaits_outputs_of() const override;
   void list_missing(std::size_t num_lacking, MissingParts& missing) const override;
@@ -76,6 +75,7 @@ class DirectPath : public Path {
   void prepare_row(std::uint32_t token, std::span<const std::byte> x, const direct::Regions& regions);
   void write_letters(const DispatchPlan& plan, const direct::Regions& regions);
   const std::byte* rows_of(const Source& source) const;
+  Stores output_stores(Rank peer) const;
   direct::Letter read_letter(Rank peer);
   void open_source(Rank peer, RowTable& rows);
   void collect_from(Source& source, RowTable& rows);

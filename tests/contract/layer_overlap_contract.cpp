@@ -205,8 +205,7 @@ TEST(LayerOverlapContract, AStepWithoutAFreeLaneIsRefusedAndTheOthersGoOn) {
 }
 
 /// Row times (id of the expert + 1), in the type of the rows: exact in both for few experts.
-void multiply_by_number(const LayerSpec& spec, Dtype dtype, ExpertId expert, std::span<const Row> rows,
-                        Stores stores = Stores::cached) {
+void multiply_by_number(const LayerSpec& spec, Dtype dtype, ExpertId expert, std::span<const Row> rows) {
   const float factor = static_cast<float>(index(expert) + 1);
   std::vector<float> products(spec.expert.hidden);  // or as many bf16 in half of it
   auto* const output = reinterpret_cast<std::byte*>(products.data());
@@ -220,7 +219,7 @@ void multiply_by_number(const LayerSpec& spec, Dtype dtype, ExpertId expert, std
         std::memcpy(output + h * sizeof rounded, &rounded, sizeof rounded);
       }
     }
-    copy_row(output, row.output, spec.expert.hidden * bytes_of(dtype), stores);
+    copy_row(output, row.output, spec.expert.hidden * bytes_of(dtype), row.stores);
   }
 }
 
@@ -244,16 +243,22 @@ std::vector<float> multiplied(const RoutingCase& c, const Share& share, const st
 
 TEST(LayerOverlapContract, ExpertsOfTheCallersOwnTakePartWithoutWeights) {
   on_every_exchange([&](Engine& engine) {
+    const Rank self = engine.communicator().rank();
+    const bool streams = engine.flow() && engine.flow()->output_stores == Stores::streaming;
+    std::size_t num_streamed = 0;
     for (const Dtype dtype : {Dtype::f32, Dtype::bf16}) {
       for (const RoutingCase& c : test::routing_cases()) {
         const Placement placement = contiguous_placement(c.spec.num_experts, engine.communicator().size());
         std::size_t num_rows = 0;
-        const ExpertFunction function = [&](ExpertId expert, std::span<const Row> rows, Stores stores) {
-          EXPECT_EQ(placement.slot_of(expert).rank, engine.communicator().rank());
+        const ExpertFunction function = [&](ExpertId expert, std::span<const Row> rows) {
+          EXPECT_EQ(placement.slot_of(expert).rank, self);
           num_rows += rows.size();
-          multiply_by_number(c.spec, dtype, expert, rows, stores);
-          const auto& flow = engine.flow();  // where it says how to write, that is handed on
-          EXPECT_TRUE(!flow || !flow->returned_stores || stores == *flow->returned_stores);
+          for (const Row& row : rows) {
+            if (row.stores == Stores::cached) continue;
+            EXPECT_NE(row.source, self);
+            ++num_streamed;
+          }
+          multiply_by_number(c.spec, dtype, expert, rows);
         };
         MoeLayer layer(engine, c.spec, placement, function, options_of(dtype));
         EXPECT_FALSE(layer.matmul_rows().has_value());
@@ -267,6 +272,7 @@ TEST(LayerOverlapContract, ExpertsOfTheCallersOwnTakePartWithoutWeights) {
         EXPECT_EQ(num_rows, static_cast<std::size_t>(std::accumulate(computed.begin(), computed.end(), 0L)));
       }
     }
+    if (streams && engine.communicator().size() > 1) EXPECT_GT(num_streamed, 0U);
   });
 }
 
@@ -277,7 +283,7 @@ TEST(LayerOverlapContract, ExpertsOfTheCallersOwnNeedARoutingAndAFunction) {
     const Placement placement = contiguous_placement(4, communicator.size());
     test::expect_shared_error(ErrorKind::invalid_input, "weights or an expert function",
                               [&] { MoeLayer(engine, spec, placement, ExpertFunction()); });
-    MoeLayer layer(engine, spec, placement, [&](ExpertId expert, std::span<const Row> rows, Stores) {
+    MoeLayer layer(engine, spec, placement, [&](ExpertId expert, std::span<const Row> rows) {
       multiply_by_number(spec, Dtype::f32, expert, rows);
     });
     std::vector<float> x(16, 1.0F), y(16);
@@ -299,7 +305,7 @@ TEST(LayerOverlapContract, AnExpertFunctionOnSomeRanksOnlyIsSaid) {
         make_layer(engine, spec);
       } else {
         MoeLayer(engine, spec, contiguous_placement(4, communicator.size()),
-                 [](ExpertId, std::span<const Row>, Stores) {});
+                 [](ExpertId, std::span<const Row>) {});
       }
     });
   });

@@ -7,7 +7,7 @@
 namespace moewe {
 namespace {
 
-/// Brings one row of another rank, and has seen how outputs are best written.
+/// Brings one row of another rank, whose output is best written so.
 class OneRow : public Path {
  public:
   explicit OneRow(Stores best) : best_(best) {}
@@ -23,11 +23,10 @@ class OneRow : public Path {
     if (is_collected_) return;
     is_collected_ = true;
     rows.add({Rank{1}, rows.keep(Rank{1}, {&assignment_, 1}), input_.data(), &PlannedAssignment::row, 1,
-              reinterpret_cast<std::byte*>(&output_)});
+              reinterpret_cast<std::byte*>(&output_), nullptr, best_});
   }
   void give_back() override {}
   std::size_t collect_returned(ReturnTable&) override { return 0; }
-  Stores best_stores() const override { return best_; }
   bool is_idle() override { return true; }
 
  private:
@@ -65,7 +64,12 @@ class Round {
     EXPECT_EQ(planned.total(), meter_.bytes());
   }
 
-  Stores told() const { return rows_->output_stores(); }
+  /// How experts are told to write the rows, in the order of the paths.
+  std::vector<Stores> told() const {
+    std::vector<Stores> stores;
+    for (const Row& row : rows_->rows(0)) stores.push_back(row.stores);
+    return stores;
+  }
   bool computes_in_place() const {
     return rows_->rows(0)[0].output == reinterpret_cast<const std::byte*>(&paths_[0]->output());
   }
@@ -85,18 +89,13 @@ class Round {
   const RowTable* rows_ = nullptr;
 };
 
-/// How experts are told to write where the paths have seen this.
-Stores told(std::initializer_list<Stores> best_of_paths, Combine combine, const Flow& flow) {
-  return Round(best_of_paths, combine, flow).told();
-}
-
-TEST(Exchange, TellsExpertsToWriteAsAnyPathHasSeenItToBeBest) {
-  EXPECT_EQ(told({Stores::cached, Stores::cached}, Combine::reproducible, {}), Stores::cached);
-  EXPECT_EQ(told({Stores::cached, Stores::streaming}, Combine::reproducible, {}), Stores::streaming);
+TEST(Exchange, TellsExpertsToWriteEachOutputAsItsPathSaysIsBest) {
+  const Round round({Stores::cached, Stores::streaming}, Combine::reproducible, {});
+  EXPECT_EQ(round.told(), (std::vector{Stores::cached, Stores::streaming}));
 }
 
 TEST(Exchange, KeepsOutputsThatAreSummedAtOnceInTheCache) {
-  EXPECT_EQ(told({Stores::streaming}, Combine::fast, {}), Stores::cached);
+  EXPECT_EQ(Round({Stores::streaming}, Combine::fast, {}).told(), std::vector{Stores::cached});
 }
 
 TEST(Exchange, ComputesOutputsApartThatAreSummedChunkByChunk) {
@@ -104,7 +103,7 @@ TEST(Exchange, ComputesOutputsApartThatAreSummedChunkByChunk) {
   for (const Stores best : {Stores::cached, Stores::streaming}) {
     Round apart({best, best}, Combine::fast, ring);
     EXPECT_FALSE(apart.computes_in_place());
-    EXPECT_EQ(apart.told(), Stores::cached);
+    EXPECT_EQ(apart.told(), std::vector(2, Stores::cached));
     EXPECT_EQ(apart.given_back(), 1.5F);
   }
   Round all_at_once({Stores::streaming}, Combine::fast, {.chunk_tokens = 1});
@@ -113,13 +112,6 @@ TEST(Exchange, ComputesOutputsApartThatAreSummedChunkByChunk) {
   Round not_summed({Stores::streaming}, Combine::reproducible, ring);
   EXPECT_TRUE(not_summed.computes_in_place());
   EXPECT_EQ(not_summed.given_back(), 3.0F);
-}
-
-TEST(Exchange, WritesAsAFlowSays) {
-  EXPECT_EQ(told({Stores::streaming}, Combine::reproducible, {.returned_stores = Stores::cached}),
-            Stores::cached);
-  EXPECT_EQ(told({Stores::cached}, Combine::reproducible, {.returned_stores = Stores::streaming}),
-            Stores::streaming);
 }
 
 }  // namespace

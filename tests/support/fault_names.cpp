@@ -133,9 +133,9 @@ std::vector<std::byte> FaultNames::add_outputs(std::size_t step, Rank source, st
     assignments.push_back({0, 0, token, choices[i], weights[choice]});
   }
   if (way_.combine == Combine::fast && !choices.empty()) {
-    sum_rows(
-        {source, assignments, nullptr, &PlannedAssignment::row, 1, outputs.data(), nullptr, outputs.data()},
-        RowFormat{hidden, way_.dtype}, Stores::cached);
+    sum_rows({source, assignments, nullptr, &PlannedAssignment::row, 1, outputs.data(), nullptr,
+              Stores::cached, outputs.data()},
+             RowFormat{hidden, way_.dtype});
     outputs.resize(way_.row_bytes());
   }
   for (std::size_t i = 0; i * way_.row_bytes() < outputs.size(); ++i) {

@@ -52,7 +52,7 @@ inline std::vector<std::pair<std::string, EngineOptions>> exchanges() {
   ring.exchange.flow = Flow{.chunk_tokens = 3,
                             .ring_chunks = 2,
                             .row_stores = Stores::streaming,
-                            .returned_stores = Stores::streaming};
+                            .output_stores = Stores::streaming};
   EngineOptions audited = ring;
   audited.verify = VerifyLevel::audit;
   return {{"direct", direct},
