@@ -116,15 +116,16 @@ void MoeLayer::begin_round(LayerStep& step, PhaseClock& clock) {
   lane.exchange().dispatch(step.shape, lane.plan, x);
 }
 
-/// As many tokens in a chunk as have about the wanted bytes of outputs from one rank, if they go to all
+/// The fewest tokens in a chunk that have the wanted bytes of outputs from one rank, if they go to all
 /// alike; and enough chunks in the ring that ranks need not wait for one another's sums after every one.
 Flow MoeLayer::flow() const {
   constexpr std::size_t ring_chunks = 4;
   if (engine_.flow()) return *engine_.flow();
   if (options_.chunk_bytes == 0) return {};
   const std::size_t output_bytes_of_token = spec_.router.top_k * row_format().bytes();
-  const std::size_t tokens = options_.chunk_bytes * engine_.communicator().size() / output_bytes_of_token;
-  return {.chunk_tokens = std::max<std::size_t>(1, tokens), .ring_chunks = ring_chunks};
+  const std::size_t wanted = options_.chunk_bytes * engine_.communicator().size();
+  return {.chunk_tokens = (wanted + output_bytes_of_token - 1) / output_bytes_of_token,
+          .ring_chunks = ring_chunks};
 }
 
 RoundAudit MoeLayer::audit_of(std::uint64_t generation) const {

@@ -96,7 +96,7 @@ TEST(MigrationFaultsContract, LayersWithoutRoomRefuseToMigrate) {
     EXPECT_EQ(layer.migration().state, MigrationState::idle);
     expect_shared_error(ErrorKind::invalid_input, "a caller's function", [&] {
       MoeLayer(
-          engine, c.spec, layer.placement(), [](ExpertId, std::span<const Row>, Stores) {},
+          engine, c.spec, layer.placement(), [](ExpertId, std::span<const Row>) {},
           with_room(c, Dtype::f32));
     });
   });
