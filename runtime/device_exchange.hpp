@@ -15,7 +15,8 @@
 namespace moewe {
 
 /// From `self` to every rank, in rank order, for layers on devices: local; direct, which is a push into peer
-/// memory; or message. Local and pure. Throws InvalidInput for what cannot be.
+/// memory; or message. Local and pure. Throws InvalidInput for what cannot be, and where a path that is asked
+/// for between two ranks is not the same back.
 std::vector<PathChoice> choose_device_paths(const Topology& topology, Rank self,
                                             const ExchangeOptions& options);
 
