@@ -69,9 +69,6 @@ class DeviceExchange {
   void return_outputs(std::uint64_t generation);
   void await_outputs(std::uint64_t generation);
 
-  /// Collective: ends messages, and leaves memory that a device may still use.
-  void end_messages() { messages_.reset(); }
-
  private:
   void share_segments(Device& device, MemoryMeter& meter);
   void publish(Flag flag, std::uint64_t generation);
