@@ -59,7 +59,8 @@ class DeviceWeights {
   /// On the host while it loads.
   static std::size_t loading_bytes(const LayerSpec& spec);
 
-  /// This rank's experts, in the order of its slots; each in expert_bytes() of memory.
+  /// This rank's experts, in the order of its slots; each in expert_bytes() of memory, which slots of the
+  /// same expert share.
   const std::vector<DeviceExpertWeights>& slots() const { return slots_; }
 
   /// Room for one more; null where there is none. Comes back when the last who shares it lets it go, which
