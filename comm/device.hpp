@@ -55,15 +55,19 @@ class Device {
  public:
   virtual ~Device() = default;
 
-  /// Equal for two objects only if their ranks address the same memory.
+  /// Equal for two objects of a process only if they address the same memory.
   virtual std::size_t number() const = 0;
+
+  /// Where a GPU is on its node, as PCI has it: the same for ranks that share one, whatever GPUs their
+  /// processes see. Empty where the host's memory is the device's own.
+  virtual std::string bus_id() const { return ""; }
 
   /// For people: model, architecture, driver.
   virtual std::string description() const = 0;
   virtual bool is_emulated() const = 0;
 
-  /// Bytes that those who share it can still allocate together; more than there can be where the host's memory is
-  /// its own.
+  /// Bytes that those who share it can still allocate together; more than there can be where the host's
+  /// memory is its own.
   virtual std::size_t free_bytes() const = 0;
 
   /// From now on a GPU is the calling thread's current one: libraries that are given its memory, as MPI and

@@ -16,7 +16,8 @@ inline constexpr int max_tag = 32767;  // the least upper bound that MPI promise
 
 /// A message that has been posted. Move-only. Destroying it before it is done cancels a receive and abandons
 /// a send, whose bytes must then stay valid until the transport is destroyed. What is abandoned may arrive or
-/// not; where it does not, nothing that was sent after it with its tag arrives in its place.
+/// not; where it does not, nothing that was sent after it with its tag arrives in its place. A receive that
+/// has begun to take its message may be waited for, up to the timeout, so that nothing is written any more.
 class Request {
  public:
   /// What a transport keeps for one message.

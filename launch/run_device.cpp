@@ -35,6 +35,24 @@ std::string reason_against_nodes(const Communicator& communicator, const RunOpti
   return options.verify == VerifyLevel::audit ? only_on_one("--verify audit on devices") : "";
 }
 
+/// Or empty. Inside a node rows are pushed.
+std::string reason_against_carrier(const Communicator& communicator, const RunOptions& options) {
+  const bool has_messages =
+      communicator.topology().num_nodes() > 1 || options.exchange.path == PathRequest::message;
+  if (options.exchange.carrier != CarrierRequest::nccl || has_messages) return "";
+  return "--carrier nccl carries messages, and ranks of one node send none but with --path message";
+}
+
+/// Collective. All ranks'.
+std::vector<GpuPlace> gpu_places(Communicator& communicator, const Device& device) {
+  GpuPlace mine{};
+  together(communicator, [&] {
+    const std::string id = device.bus_id();
+    std::copy_n(id.data(), std::min(id.size(), mine.size() - 1), mine.data());
+  });
+  return all_gather_values(communicator, mine);
+}
+
 RunDevice choose_automatically(Communicator& communicator, const RunOptions& options) {
   for (const std::string& reason :
        {reason_against_devices(options), reason_against_nodes(communicator, options)}) {
@@ -50,8 +68,10 @@ RunDevice choose(Communicator& communicator, const RunOptions& options) {
   if (options.device == DeviceRequest::automatic) return choose_automatically(communicator, options);
   RunDevice chosen{nullptr, "asked for"};
   together(communicator, [&] {
-    const std::string reason = reason_against_nodes(communicator, options);
-    if (!reason.empty()) throw InvalidInput(reason);
+    for (const std::string& reason :
+         {reason_against_nodes(communicator, options), reason_against_carrier(communicator, options)}) {
+      if (!reason.empty()) throw InvalidInput(reason);
+    }
     const bool is_gpu = options.device == DeviceRequest::gpu;
     DeviceOffer offer =
         choose_device(is_gpu ? DeviceChoice::gpu : DeviceChoice::cpu, rank_on_node(communicator));
@@ -106,11 +126,22 @@ void check_device(const RunOptions& options) {
   if (!reason.empty()) throw InvalidInput(reason);
 }
 
+std::string reason_against_nccl(const Topology& topology, std::span<const GpuPlace> gpus) {
+  for (std::size_t rank = 0; rank < gpus.size(); ++rank) {
+    for (const Rank other : topology.node_ranks(rank_at(rank))) {
+      if (index(other) <= rank || gpus[index(other)] != gpus[rank]) continue;
+      return fmt::format("--carrier nccl wants a GPU for each rank, and ranks {} and {} share the one at {}",
+                         rank, number(other), gpus[rank].data());
+    }
+  }
+  return "";
+}
+
 std::size_t share_of_device(Communicator& communicator, const Device& device) {
   std::size_t free_bytes = 0;
   together(communicator, [&] { free_bytes = device.free_bytes(); });
-  const auto mine = static_cast<std::int64_t>(device.number());
-  const auto all = all_gather_values(communicator, mine);
+  const std::vector<GpuPlace> all = gpu_places(communicator, device);
+  const GpuPlace& mine = all[index(communicator.rank())];
   const auto neighbours = communicator.topology().node_ranks(communicator.rank());
   const auto sharers = std::count_if(neighbours.begin(), neighbours.end(),
                                      [&](Rank rank) { return all[index(rank)] == mine; });
@@ -119,7 +150,12 @@ std::size_t share_of_device(Communicator& communicator, const Device& device) {
 
 RunDevice choose_run_device(Communicator& communicator, const RunOptions& options) {
   RunDevice chosen = choose(communicator, options);
-  if (chosen.device) together(communicator, [&] { chosen.device->make_current(); });
+  if (!chosen.device) return chosen;
+  together(communicator, [&] { chosen.device->make_current(); });
+  if (options.exchange.carrier != CarrierRequest::nccl) return chosen;
+  const std::string reason =
+      reason_against_nccl(communicator.topology(), gpu_places(communicator, *chosen.device));
+  if (!reason.empty()) throw Error(ErrorKind::invalid_input, reason, ErrorScope::shared);
   return chosen;
 }
 

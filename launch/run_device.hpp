@@ -1,6 +1,8 @@
 #pragma once
 
+#include <array>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "comm/communicator.hpp"
@@ -40,6 +42,12 @@ std::string reason_against_devices(const RunOptions& options);
 
 /// Throws InvalidInput for a run that cannot be on the device that it names.
 void check_device(const RunOptions& options);
+
+/// Where a rank's GPU is on its node (Device::bus_id); empty for none. Travels as it is.
+using GpuPlace = std::array<char, 32>;
+
+/// Why ranks whose GPUs are there have no messages carried by NCCL, which wants a GPU for each; or empty.
+std::string reason_against_nccl(const Topology& topology, std::span<const GpuPlace> gpus);
 
 /// Collective. What each of the ranks that share this rank's device can have of its memory.
 std::size_t share_of_device(Communicator& communicator, const Device& device);

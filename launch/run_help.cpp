@@ -98,7 +98,7 @@ po::options_description describe_ranks() {
       "direct; message; two-level: between nodes, each row once per node, not on devices so far")(
       "carrier", value_named("NAME"),
       "of messages between processes: auto: the quicker one (the default); mpi; ucx; nccl: between GPUs, "
-      "each of one rank, with --device gpu")(
+      "each of one rank, with --device gpu, on one node with --path message")(
       "calibrate", value_named("WHEN"),
       "for auto, links between nodes are measured, in less than a second: cached: once in 30 days on each "
       "cluster, kept in $MOEWE_CACHE_DIR, else ~/.cache/moewe (the default); fresh: now; off: never, auto is "

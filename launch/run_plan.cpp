@@ -41,6 +41,7 @@ std::string describe(const RunPlan& plan, const Bound& bound) {
   line(loading_name, plan.loading_bytes);
   line("steps, in many rounds", plan.least_step_bytes);
   line("steps, in one round", plan.most_step_bytes);
+  if (plan.nccl_bytes > 0) line("NCCL on the GPU, estimated", plan.nccl_bytes);
   line(fmt::format("needed at least{}", bound.kind), bound.needed);
   line(fmt::format("may be used{}", bound.kind), bound.limit);
   return table;
@@ -231,6 +232,7 @@ RunPlan plan_run_on_device(Engine& engine, const RunInputs& inputs, const Device
     engine.lane().decided.plan_memory(share.num_tokens, sizes.spec.router.top_k, 0, decided);
   plan.least_step_bytes = plan.most_step_bytes = saturated_sum(arrivals_bytes, decided.total());
   if (share.is_on_gpu) plan.gpu_bytes = saturated_sum(bytes_not_pinned(on_device), arrivals_bytes);
+  plan.nccl_bytes = share.nccl_bytes;
   return plan;
 }
 
@@ -238,7 +240,8 @@ void require_fit(Engine& engine, const RunPlan& plan, const MemoryLimits& limits
   Communicator& communicator = engine.communicator();
   const Bound on_host = limits.asked_for ? Bound{plan.least_bytes(), *limits.asked_for, ""}
                                          : Bound{plan.least_host_bytes(), limits.host, ""};
-  for (const Bound& bound : {on_host, Bound{plan.gpu_bytes, limits.gpu, " on the GPU"}}) {
+  for (const Bound& bound :
+       {on_host, Bound{saturated_sum(plan.gpu_bytes, plan.nccl_bytes), limits.gpu, " on the GPU"}}) {
     if (const auto worst = worst_rank(communicator, bound.needed, bound.limit))
       refuse(communicator, *worst, plan, bound);
   }

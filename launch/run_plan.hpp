@@ -20,6 +20,7 @@ struct RunPlan {
   std::size_t least_step_bytes = 0;   ///< beside it, in steps of as many rounds as there can be
   std::size_t most_step_bytes = 0;    ///< beside it, in steps of one round, wherever tokens go
   std::size_t gpu_bytes = 0;          ///< of what is resident and of steps, in a GPU's memory
+  std::size_t nccl_bytes = 0;         ///< beside that in a GPU's memory, estimated and not counted
   std::vector<std::string> remedies;  ///< of what somebody can do who needs less
 
   /// Without which the run cannot be, host and GPU together.
@@ -42,6 +43,7 @@ struct DeviceShare {
   bool has_capacity;              ///< what it leaves is decided on the host
   std::size_t staging_slots = 0;  ///< of each layer; experts migrate where there are any
   std::size_t staging_bytes = 0;  ///< pinned, for messages of rows and of weights
+  std::size_t nccl_bytes = 0;     ///< that NCCL takes of the GPU's memory, estimated
 };
 
 /// The same for layers of these sizes on devices.

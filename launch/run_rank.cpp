@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "comm/device_transport.hpp"
+#include "comm/nccl/nccl_memory.hpp"
 #include "comm/together.hpp"
 #include "launch/available_memory.hpp"
 #include "launch/environment.hpp"
@@ -62,6 +63,12 @@ std::size_t staging_of(Engine& engine, const Device& device, const DeviceTranspo
       choose_device_carriage(engine.communicator(), engine.backend(), device, options).carriage, options);
 }
 
+/// Whom a rank sends rows to as messages.
+NcclPeers nccl_peers(const Communicator& communicator, PathRequest path) {
+  return {path == PathRequest::message ? ranks_on_node(communicator) - 1 : 0,
+          communicator.topology().num_nodes() > 1};
+}
+
 /// Collective.
 DeviceShare device_share(Engine& engine, const RunOptions& options, const Device& device,
                          std::size_t num_tokens) {
@@ -71,8 +78,10 @@ DeviceShare device_share(Engine& engine, const RunOptions& options, const Device
   if (options.layer.can_migrate()) share.staging_bytes += staging_of(engine, device, {});
   const bool has_messages =
       communicator.topology().num_nodes() > 1 || options.exchange.path == PathRequest::message;
-  if (has_messages && communicator.size() > 1)
-    share.staging_bytes += staging_of(engine, device, engine.exchange_options().device_messages);
+  if (!has_messages || communicator.size() == 1) return share;
+  share.staging_bytes += staging_of(engine, device, engine.exchange_options().device_messages);
+  if (options.exchange.carrier == CarrierRequest::nccl)
+    share.nccl_bytes = nccl_bytes(nccl_peers(communicator, options.exchange.path));
   return share;
 }
 

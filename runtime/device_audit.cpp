@@ -9,6 +9,7 @@
 #include "runtime/kernels/checksum_rows.hpp"
 #include "runtime/kernels/plan_piece.hpp"
 #include "runtime/kernels/push_rows.hpp"
+#include "runtime/plan_check.hpp"
 
 namespace moewe {
 namespace {
@@ -72,18 +73,24 @@ void DeviceAudit::wait() {
   communicator_.waiter().until([&] { return step_->queue.is_idle(); }, {"the device"});
 }
 
-/// There once the device has been waited for.
+/// To or from memory of the host that is not pinned: that may block, without a deadline, for what the queue
+/// still holds, so there is nothing. Done once the device has been waited for again.
+void DeviceAudit::copy(void* to, const void* from, std::size_t bytes) {
+  if (bytes == 0) return;
+  wait();
+  step_->queue.copy(to, from, bytes);
+}
+
 template <typename Value>
 void DeviceAudit::fetch(const Value* from, std::vector<Value>& to, std::size_t count) {
   to.resize(count);
-  if (count > 0) step_->queue.copy(to.data(), from, count * sizeof(Value));
+  copy(to.data(), from, count * sizeof(Value));
 }
 
 void DeviceAudit::put(const DeviceAuditLists& lists, const Rows& rows) {
-  if (rows.size() == 0) return;
-  step_->queue.copy(lists.rows, rows.addresses.data(), rows.size() * sizeof(const std::byte*));
-  step_->queue.copy(lists.tokens, rows.tokens.data(), rows.size() * sizeof(std::uint32_t));
-  step_->queue.copy(lists.ks, rows.ks.data(), rows.size() * sizeof(std::uint32_t));
+  copy(lists.rows, rows.addresses.data(), rows.size() * sizeof(const std::byte*));
+  copy(lists.tokens, rows.tokens.data(), rows.size() * sizeof(std::uint32_t));
+  copy(lists.ks, rows.ks.data(), rows.size() * sizeof(std::uint32_t));
 }
 
 void DeviceAudit::take_checksums(const DeviceAuditLists& lists, std::size_t first, std::size_t count,
@@ -116,8 +123,7 @@ void DeviceAudit::seal_plan() {
         audit_.checksum(plan_label(self, rank_at(rank)), {bytes_of_value(part), std::as_bytes(assignments)}));
   }
   for (std::size_t rank = 0; rank < communicator_.size(); ++rank)
-    step_->queue.copy(peers_->writable(rank_at(rank)) + plan_checksum_from(self), &plan_checksums_[rank],
-                      checksum_bytes);
+    copy(peers_->writable(rank_at(rank)) + plan_checksum_from(self), &plan_checksums_[rank], checksum_bytes);
 }
 
 void DeviceAudit::seal_rows(const Step& step) {
@@ -130,8 +136,7 @@ void DeviceAudit::seal_rows(const Step& step) {
   const DeviceAuditLists& lists = step.memory.audit;
   put(lists, rows_);
   take_checksums(lists, 0, rows_.size(), Direction::dispatch, communicator_.rank());
-  step.queue.copy(step.memory.checksum_destinations, destinations_.data(),
-                  destinations_.size() * sizeof(std::byte*));
+  copy(step.memory.checksum_destinations, destinations_.data(), destinations_.size() * sizeof(std::byte*));
   step.queue.run(push_rows, {reinterpret_cast<const std::byte*>(lists.checksums), step.memory.tokens,
                              step.memory.first_row, step.memory.checksum_destinations, checksum_bytes,
                              narrow(communicator_.size()), narrow(planned_.size())});
@@ -144,8 +149,7 @@ void DeviceAudit::fetch_arrived() {
   const std::size_t num_ranks = communicator_.size();
   fetch<ArrivedFrom>(step_->memory.sources, sources_, num_ranks);
   wait();
-  for (std::size_t s = 0; s < num_ranks; ++s)
-    step_->queue.copy(&arrived_[s].plan, sources_[s].plan, sizeof(ArrivedPlan));
+  for (std::size_t s = 0; s < num_ranks; ++s) copy(&arrived_[s].plan, sources_[s].plan, sizeof(ArrivedPlan));
   wait();
   for (std::size_t s = 0; s < num_ranks; ++s) {
     Arrived& arrived = arrived_[s];
@@ -156,7 +160,7 @@ void DeviceAudit::fetch_arrived() {
     const std::byte* const own = peers_->own();
     fetch(reinterpret_cast<const std::uint64_t*>(own + checksums_from(rank_at(s))), arrived.row_checksums,
           can_be ? plan.num_rows : 0);
-    step_->queue.copy(&arrived.plan_checksum, own + plan_checksum_from(rank_at(s)), checksum_bytes);
+    copy(&arrived.plan_checksum, own + plan_checksum_from(rank_at(s)), checksum_bytes);
   }
   wait();
 }
@@ -168,13 +172,26 @@ void DeviceAudit::check_plan(Rank source) const {
                arrived.plan_checksum);
 }
 
-/// Of a plan that is right: rows are named in their order, each by one assignment or more.
+/// With so many assignments of the sources before.
+void DeviceAudit::require_possible(Rank source, std::size_t num_before) const {
+  const Arrived& arrived = arrived_[index(source)];
+  const PlanBounds bounds{step_->arrivals.room - num_before, sizes_.max_assignments(), sizes_.num_slots};
+  const std::string reason = reason_against_plan(arrived.plan, arrived.assignments, bounds);
+  if (reason.empty()) return;
+  throw Error(ErrorKind::verification,
+              fmt::format("audit of round {}: the plan from rank {} to rank {} cannot be followed: {}",
+                          step_->generation, number(source), number(communicator_.rank()), reason));
+}
+
 void DeviceAudit::check_rows() {
   await(rows_sealed, "checksums of rows");
   fetch_arrived();
   rows_ = {};
+  std::size_t num_assignments = 0;
   for (std::size_t s = 0; s < arrived_.size(); ++s) {
     check_plan(rank_at(s));
+    require_possible(rank_at(s), num_assignments);
+    num_assignments += arrived_[s].assignments.size();
     const std::size_t first = rows_.size();
     for (const PlannedAssignment& assignment : arrived_[s].assignments) {
       if (assignment.row == rows_.size() - first)
@@ -235,14 +252,13 @@ void DeviceAudit::check_outputs() {
   const DeviceAuditLists& lists = step_->memory.audit;
   put(lists, rows_);
   take_checksums(lists, 0, rows_.size(), Direction::back, self);
-  std::vector<std::uint64_t> written;
-  fetch(reinterpret_cast<const std::uint64_t*>(peers_->own() + output_checksums()), written, rows_.size());
+  fetch(reinterpret_cast<const std::uint64_t*>(peers_->own() + output_checksums()), written_, rows_.size());
   fetch<std::uint64_t>(lists.checksums, found_, rows_.size());
   wait();
   for (std::size_t rank = 0; rank < communicator_.size(); ++rank) {
     for (std::size_t i = first_assignment_[rank]; i < first_assignment_[rank + 1]; ++i)
       audit_.compare({Direction::back, self, rank_at(rank), rows_.tokens[i], rows_.ks[i]}, found_[i],
-                     written[i]);
+                     written_[i]);
   }
 }
 

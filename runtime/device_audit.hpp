@@ -42,7 +42,8 @@ class DeviceAudit {
   };
 
   // In every step, in this order; each blocks until the device has done what it asked for, but for
-  // seal_outputs. Where something is not what was written, they throw Error(verification), which names it.
+  // seal_outputs, which waits for what came before it. Where something is not what was written, or is a plan
+  // that nobody can follow, they throw Error(verification), which names it.
 
   /// Once the queue makes the plan, before its rows are known to others.
   void seal_rows(const Step& step);
@@ -81,6 +82,7 @@ class DeviceAudit {
 
   void await(Flag flag, const char* what) const;
   void wait();
+  void copy(void* to, const void* from, std::size_t bytes);
   template <typename Value>
   void fetch(const Value* from, std::vector<Value>& to, std::size_t count);
   void put(const DeviceAuditLists& lists, const Rows& rows);
@@ -90,6 +92,7 @@ class DeviceAudit {
   void seal_plan();
   void fetch_arrived();
   void check_plan(Rank source) const;
+  void require_possible(Rank source, std::size_t num_before) const;
 
   Communicator& communicator_;
   DeviceSizes sizes_;
@@ -107,6 +110,7 @@ class DeviceAudit {
   std::vector<Arrived> arrived_;
   Rows rows_;
   std::vector<std::uint64_t> found_;
+  std::vector<std::uint64_t> written_;
 };
 
 }  // namespace moewe

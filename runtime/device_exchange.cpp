@@ -57,6 +57,10 @@ std::vector<PathChoice> choose_device_paths(const Topology& topology, Rank self,
     const Rank peer = rank_at(r);
     const PathKind kind = peer == self ? PathKind::local : options.path_between(self, peer);
     if (kind == PathKind::two_level) throw InvalidInput(no_two_level);
+    if (peer != self && options.path_between(peer, self) != kind) {
+      throw InvalidInput(fmt::format("ranks {} and {} are to use one path there and another back",
+                                     number(self), number(peer)));
+    }
     if (kind == PathKind::direct && !topology.share_node(self, peer)) {
       throw InvalidInput(fmt::format("path direct cannot be used: ranks {} and {} are on different nodes",
                                      number(self), number(peer)));

@@ -15,7 +15,8 @@
 namespace moewe {
 
 /// From `self` to every rank, in rank order, for layers on devices: local; direct, which is a push into peer
-/// memory; or message. Local and pure. Throws InvalidInput for what cannot be.
+/// memory; or message. Local and pure. Throws InvalidInput for what cannot be, and where a path that is asked
+/// for between two ranks is not the same back.
 std::vector<PathChoice> choose_device_paths(const Topology& topology, Rank self,
                                             const ExchangeOptions& options);
 
@@ -67,9 +68,6 @@ class DeviceExchange {
   void await_rows(std::uint64_t generation);
   void return_outputs(std::uint64_t generation);
   void await_outputs(std::uint64_t generation);
-
-  /// Collective: ends messages, and leaves memory that a device may still use.
-  void end_messages() { messages_.reset(); }
 
  private:
   void share_segments(Device& device, MemoryMeter& meter);

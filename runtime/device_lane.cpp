@@ -74,7 +74,6 @@ DeviceLane::DeviceLane(Engine& engine, Device& device, const DeviceSizes& sizes)
 
 DeviceLane::~DeviceLane() {
   if (!queue_ || !side_queue_ || let_go()) return;
-  exchange_->end_messages();
   keep_until_exit(std::move(exchange_), std::move(step_), std::move(arrived_), std::move(on_host_),
                   std::move(grouped_), std::move(forked_), std::move(joined_), std::move(queue_),
                   std::move(side_queue_), std::move(weight_carrier_), std::move(audit_));

@@ -28,11 +28,14 @@ class DeviceLane {
   static constexpr std::string_view arrivals_name = "device arrivals";
   static constexpr std::string_view pinned_name = "device steps, pinned";
 
-  /// Collective. `sizes` are the same on every rank, but for the number of slots. Engine and device outlive
-  /// it. Throws a shared Error as DeviceExchange does, or when a rank has no memory.
+  /// Collective, also its destruction. `sizes` are the same on every rank, but for the number of slots.
+  /// Engine and device outlive it. Throws a shared Error as DeviceExchange does, or when a rank has no
+  /// memory.
   DeviceLane(Engine& engine, Device& device, const DeviceSizes& sizes);
 
-  /// What a device still uses after a while is kept until the process ends: to free it would wait for ever.
+  /// What carries weights ends first, then what carries rows. What a device still uses after a while is kept
+  /// until the process ends, since to free it would wait for ever, and so are both carriers: other ranks then
+  /// wait for this one's part in their end until the deadline.
   ~DeviceLane();
   DeviceLane(const DeviceLane&) = delete;
   DeviceLane& operator=(const DeviceLane&) = delete;

@@ -54,7 +54,7 @@ void DeviceLayer::migrate(Placement next, const DeviceMigrationOptions& options)
   agree(engine_.communicator(), std::move(proposal));
   next_ = next;
   migration_->begin({placement_, weights_->slots(), std::move(next), std::move(plan), options,
-                     [this] { return weights_->take_room(); }});
+                     [this] { return weights_->take_room(); }, weights_->memory()});
 }
 
 /// All that steps before have enqueued is done, so that nothing uses the slots that they had.

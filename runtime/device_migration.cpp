@@ -30,10 +30,10 @@ DeviceMigration::DeviceMigration(const Place& place, std::uint64_t epoch)
       queue_(place.device.make_queue()),
       sent_summed_(place.device.make_event()),
       compared_(place.device.make_event()),
-      sent_sums_(place.device, place.meter, place.expert_bytes),
+      sent_sums_(std::make_shared<DeviceWeightSums>(place.device, place.meter, place.expert_bytes)),
       arrived_sums_(place.device, place.meter, place.expert_bytes),
-      told_sums_(place.device, place.meter, DeviceWeightSums::meter_name, sent_sums_.sums().size()),
-      both_sums_(place.device, place.meter, DeviceWeightSums::meter_name, 2 * sent_sums_.sums().size(),
+      told_sums_(place.device, place.meter, DeviceWeightSums::meter_name, sent_sums_->sums().size()),
+      both_sums_(place.device, place.meter, DeviceWeightSums::meter_name, 2 * sent_sums_->sums().size(),
                  MemoryKind::pinned) {}
 
 MemoryPlan DeviceMigration::plan_memory(std::size_t expert_bytes) {
@@ -136,7 +136,7 @@ std::int64_t DeviceMigration::pieces_done() const {
 }
 
 std::size_t DeviceMigration::length_of(std::size_t message) const {
-  if (message == num_pieces_) return sent_sums_.sums().size();
+  if (message == num_pieces_) return sent_sums_->sums().size();
   return std::min(piece_bytes_, place_.expert_bytes - message * piece_bytes_);
 }
 
@@ -146,7 +146,7 @@ void DeviceMigration::send() {
   if (!stream.weights) {
     stream.weights = weights_of(stream.move->expert);
     expects(stream.weights != nullptr, "what a rank sends it holds");
-    sent_sums_.start(*queue_, stream.weights.get());
+    sent_sums_->start(*queue_, stream.weights.get());
     queue_->record(*sent_summed_);
   }
   for (; !stream.requests.empty() && stream.requests.front().is_done(); stream.requests.pop_front())
@@ -156,7 +156,7 @@ void DeviceMigration::send() {
     const bool is_sums = message == num_pieces_;
     if (message > num_pieces_ || (is_sums && !sent_summed_->is_done())) break;
     const std::byte* const from =
-        is_sums ? sent_sums_.sums().data() : stream.weights.get() + message * piece_bytes_;
+        is_sums ? sent_sums_->sums().data() : stream.weights.get() + message * piece_bytes_;
     const std::size_t length = length_of(message);
     stream.requests.push_back(
         place_.carrier.transport().post_send(stream.move->to, turn_->tag, {from, length}));
@@ -260,9 +260,14 @@ void DeviceMigration::cancel() {
   let_go();
 }
 
-/// Receives are given up, and checksums have been taken, before the memory that they write or read goes.
+/// Receives are given up, and checksums have been taken, before the memory that they write or read goes;
+/// what is still being sent outlives the migration.
 void DeviceMigration::let_go() {
-  sending_.requests.clear();
+  if (task_) {
+    using Memory = std::pair<std::shared_ptr<const void>, std::shared_ptr<const DeviceWeightSums>>;
+    place_.carrier.keep_until_sent(std::exchange(sending_.requests, {}),
+                                   std::make_shared<Memory>(task_->memory, sent_sums_));
+  }
   receiving_.requests.clear();
   place_.communicator.waiter().alone().until([&] { return queue_->is_idle(); }, {"checksums of weights"});
   sending_ = {};

@@ -67,6 +67,9 @@ class DeviceMigration {
 
     /// Memory of the device for an expert that comes; null where there is none yet. What it throws cancels.
     std::function<DeviceExpertRoom()> take_room;
+
+    /// That the slots are in: shared beyond the migration as long as something of it is being sent.
+    std::shared_ptr<const void> memory;
   };
 
   /// All ranks begin the same between the same steps, while no other layer has the carrier's turn.
@@ -126,7 +129,7 @@ class DeviceMigration {
   std::unique_ptr<Queue> queue_;
   std::unique_ptr<Event> sent_summed_;
   std::unique_ptr<Event> compared_;
-  DeviceWeightSums sent_sums_;
+  std::shared_ptr<DeviceWeightSums> sent_sums_;  // being sent too
   DeviceWeightSums arrived_sums_;
   DeviceBuffer told_sums_;  // that the sender took
   DeviceBuffer both_sums_;  // pinned, to compare

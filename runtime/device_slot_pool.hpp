@@ -30,6 +30,9 @@ class DeviceSlotPool {
 
   std::size_t num_free() const { return shelf_ ? shelf_->free.size() : 0; }
 
+  /// All of its memory, which is there as long as somebody shares it, whoever has the slots.
+  std::shared_ptr<const void> memory() const { return shelf_; }
+
  private:
   struct Shelf {
     DeviceBuffer memory;

@@ -14,6 +14,12 @@ DeviceWeightCarrier::DeviceWeightCarrier(Communicator& communicator, const Backe
   carriage_ = choice.carriage;
 }
 
+/// Memory may still be read until the transport has ended.
+DeviceWeightCarrier::~DeviceWeightCarrier() {
+  for (Leftover& leftover : leftovers_) leftover.sends.clear();
+  transport_.reset();
+}
+
 std::shared_ptr<const DeviceWeightCarrier::Turn> DeviceWeightCarrier::take_turn(
     std::function<void()> progress) {
   require_free();
@@ -28,7 +34,15 @@ void DeviceWeightCarrier::require_free() const {
     throw InvalidInput("experts of a layer of this engine are migrating already; one layer at a time does");
 }
 
+void DeviceWeightCarrier::keep_until_sent(std::deque<Request> sends, std::shared_ptr<const void> memory) {
+  if (!sends.empty()) leftovers_.push_back({std::move(sends), std::move(memory)});
+}
+
 void DeviceWeightCarrier::progress() {
+  leftovers_.remove_if([](Leftover& leftover) {
+    std::erase_if(leftover.sends, [](Request& send) { return send.is_done(); });
+    return leftover.sends.empty();
+  });
   if (const auto turn = turn_.lock()) turn->progress();
 }
 

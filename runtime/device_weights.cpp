@@ -161,6 +161,12 @@ std::vector<DeviceExpertWeights> DeviceWeights::load_experts(Loader& loader, con
                          experts.size() + load.spare_slots + load.staging_slots);
   std::vector<DeviceExpertWeights> slots;
   for (const ExpertId expert : experts) {
+    const auto same =
+        static_cast<std::size_t>(std::find(experts.begin(), experts.end(), expert) - experts.begin());
+    if (same < slots.size()) {
+      slots.push_back(slots[same]);
+      continue;
+    }
     DeviceExpertRoom room = pool_.take();
     loader.put_expert(spec.expert, dtype_, room.get(),
                       [&](const ExpertMatrices& matrices) { source.read_expert(expert, matrices); });

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -58,12 +59,16 @@ class DeviceWeights {
   /// On the host while it loads.
   static std::size_t loading_bytes(const LayerSpec& spec);
 
-  /// This rank's experts, in the order of its slots; each in expert_bytes() of memory.
+  /// This rank's experts, in the order of its slots; each in expert_bytes() of memory, which slots of the
+  /// same expert share.
   const std::vector<DeviceExpertWeights>& slots() const { return slots_; }
 
   /// Room for one more; null where there is none. Comes back when the last who shares it lets it go, which
   /// those do who were put() here as soon as others are.
   DeviceExpertRoom take_room() { return pool_.take(); }
+
+  /// That the slots are in, to be shared as long as something of it is being sent.
+  std::shared_ptr<const void> memory() const { return pool_.memory(); }
 
   /// Before a step: from now on these are the slots, of this placement. Enqueues it on a queue that has done
   /// all work with those before, and passes it before the next.

@@ -51,23 +51,25 @@ std::vector<PathChoice> decide_paths(const Communicator& communicator, const Exc
 /// Collective. Throws a shared Error(disagreement) that names the option.
 void require_same_options(Communicator& communicator, const ExchangeOptions& options) {
   const DeviceTransportOptions& on_devices = options.device_messages;
-  const std::array<std::int64_t, 7> mine{
+  const std::array<std::int64_t, 8> mine{
       static_cast<std::int64_t>(options.path),
       static_cast<std::int64_t>(options.message_chunk_bytes),
       options.path_between ? 1 : 0,
       options.basis ? static_cast<std::int64_t>(options.basis->digest()) : 0,
       static_cast<std::int64_t>(on_devices.carriage),
       static_cast<std::int64_t>(on_devices.chunk_bytes),
-      static_cast<std::int64_t>(on_devices.num_chunks)};
-  constexpr std::array<const char*, 7> names{"path",
+      static_cast<std::int64_t>(on_devices.num_chunks),
+      options.make_device_carrier ? 1 : 0};
+  constexpr std::array<const char*, 8> names{"path",
                                              "message chunk",
                                              "path between ranks",
                                              "basis of automatic paths",
                                              "carriage of devices' messages",
                                              "chunk of devices' messages",
-                                             "number of chunks of devices' messages"};
-  std::array<std::int64_t, 7> lowest = mine;
-  std::array<std::int64_t, 7> highest = mine;
+                                             "number of chunks of devices' messages",
+                                             "own carrier of devices' messages"};
+  std::array<std::int64_t, mine.size()> lowest = mine;
+  std::array<std::int64_t, mine.size()> highest = mine;
   communicator.all_reduce({.sums = {}, .minima = lowest, .maxima = highest});
   for (std::size_t i = 0; i < mine.size(); ++i) {
     if (lowest[i] == highest[i]) continue;

@@ -1,5 +1,6 @@
 #include "comm/cuda/cuda_device.hpp"
 
+#include <array>
 #include <cstring>
 #include <cuda_runtime_api.h>
 #include <utility>
@@ -129,6 +130,12 @@ class CudaDevice : public Device {
   explicit CudaDevice(int device) : device_(device) {}
 
   std::size_t number() const override { return static_cast<std::size_t>(device_); }
+  std::string bus_id() const override {
+    constexpr int longest = 32;
+    std::array<char, longest> text{};
+    check_cuda(cudaDeviceGetPCIBusId(text.data(), longest, device_));
+    return text.data();
+  }
   std::string description() const override;
   std::size_t free_bytes() const override;
   bool is_emulated() const override { return false; }

@@ -2,8 +2,11 @@
 
 #include <array>
 #include <climits>
+#include <exception>
+#include <fmt/format.h>
 
 #include "comm/error.hpp"
+#include "comm/log.hpp"
 #include "comm/mpi/check.hpp"
 #include "comm/mpi/mpi_backend.hpp"
 #include "comm/mpi/mpi_communicator.hpp"
@@ -17,20 +20,27 @@
 namespace moewe {
 namespace {
 
+/// What the messages of a transport share, also beyond it.
+struct MpiTraffic {
+  Waiter waiter;  // alone
+  std::size_t in_flight = 0;
+  bool is_stuck = false;  // a receive that was given up did not come to its end
+};
+
 class MpiPending : public Request::Pending {
  public:
   enum class Direction { send, receive };
 
-  /// Counts itself in `in_flight` until it is done.
-  MpiPending(MPI_Request request, Direction direction, std::shared_ptr<std::size_t> in_flight)
-      : request_(request), direction_(direction), in_flight_(std::move(in_flight)) {
-    ++*in_flight_;
+  /// Counts itself among those in flight until it is done.
+  MpiPending(MPI_Request request, Direction direction, std::shared_ptr<MpiTraffic> traffic)
+      : request_(request), direction_(direction), traffic_(std::move(traffic)) {
+    ++traffic_->in_flight;
   }
 
   ~MpiPending() override {
+    if (request_ != MPI_REQUEST_NULL && direction_ == Direction::receive) cancel();
     if (request_ == MPI_REQUEST_NULL) return;
-    --*in_flight_;
-    if (direction_ == Direction::receive) report_mpi(MPI_Cancel(&request_));
+    --traffic_->in_flight;
     report_mpi(MPI_Request_free(&request_));
   }
 
@@ -40,7 +50,7 @@ class MpiPending : public Request::Pending {
     MPI_Status status{};
     check_mpi(MPI_Test(&request_, &done, &status));
     if (done == 0) return false;
-    --*in_flight_;
+    --traffic_->in_flight;
     if (direction_ == Direction::receive) source_ = static_cast<Rank>(status.MPI_SOURCE);
     return true;
   }
@@ -48,9 +58,23 @@ class MpiPending : public Request::Pending {
   Rank source() const override { return source_; }
 
  private:
+  /// MPI may write until the request is done. A cancelled one soon should be, whatever other ranks do (MPI
+  /// 4.0, 3.8.4), but Open MPI goes on with a message that has begun to arrive: that is waited for, where its
+  /// sender is gone until the deadline, and then not once more.
+  void cancel() noexcept {
+    report_mpi(MPI_Cancel(&request_));
+    try {
+      if (traffic_->is_stuck && !test()) return;
+      traffic_->waiter.until([&] { return test(); }, {"a message that was given up while it arrived"});
+    } catch (const std::exception& error) {
+      traffic_->is_stuck = true;
+      log(LogLevel::warning, fmt::format("MPI cancels a receive: {}", error.what()));
+    }
+  }
+
   MPI_Request request_;
   Direction direction_;
-  std::shared_ptr<std::size_t> in_flight_;
+  std::shared_ptr<MpiTraffic> traffic_;
   Rank source_{};
 };
 
@@ -67,13 +91,15 @@ int native_tag(Tag tag) {
 class MpiTransport : public MessageTransport {
  public:
   MpiTransport(MpiHandle comm, const Waiter& waiter)
-      : comm_(std::move(comm)), while_waiting_(waiter, [this] { poll(); }) {}
+      : comm_(std::move(comm)),
+        traffic_(std::make_shared<MpiTraffic>(MpiTraffic{waiter.alone()})),
+        while_waiting_(waiter, [this] { poll(); }) {}
 
   Request post_send(Rank to, Tag tag, std::span<const std::byte> bytes) override {
     MPI_Request request = MPI_REQUEST_NULL;
     check_mpi(MPI_Isend(bytes.data(), int_length(bytes.size()), MPI_BYTE, number(to), native_tag(tag),
                         comm_.get(), &request));
-    return Request(std::make_unique<MpiPending>(request, MpiPending::Direction::send, in_flight_));
+    return Request(std::make_unique<MpiPending>(request, MpiPending::Direction::send, traffic_));
   }
 
   Request post_recv(std::optional<Rank> from, Tag tag, std::span<std::byte> bytes) override {
@@ -81,7 +107,7 @@ class MpiTransport : public MessageTransport {
     const int source = from ? number(*from) : MPI_ANY_SOURCE;
     check_mpi(MPI_Irecv(bytes.data(), int_length(bytes.size()), MPI_BYTE, source, native_tag(tag),
                         comm_.get(), &request));
-    return Request(std::make_unique<MpiPending>(request, MpiPending::Direction::receive, in_flight_));
+    return Request(std::make_unique<MpiPending>(request, MpiPending::Direction::receive, traffic_));
   }
 
   void progress() override {
@@ -94,11 +120,11 @@ class MpiTransport : public MessageTransport {
   /// flight, most polls leave it alone.
   void poll() {
     constexpr std::size_t polls_per_look = 16;
-    if (*in_flight_ > 0 || ++num_idle_polls_ % polls_per_look == 0) progress();
+    if (traffic_->in_flight > 0 || ++num_idle_polls_ % polls_per_look == 0) progress();
   }
 
   MpiHandle comm_;
-  std::shared_ptr<std::size_t> in_flight_ = std::make_shared<std::size_t>(0);
+  std::shared_ptr<MpiTraffic> traffic_;
   std::size_t num_idle_polls_ = 0;
   WhileWaiting while_waiting_;
 };

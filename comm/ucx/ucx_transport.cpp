@@ -24,6 +24,7 @@ class UcxTransport : public MessageTransport {
   /// The worker is connected to all ranks.
   UcxTransport(Communicator& communicator, std::shared_ptr<UcxWorker> worker, ucs_memory_type_t memory)
       : communicator_(communicator),
+        self_(communicator.rank()),
         worker_(std::move(worker)),
         memory_(memory),
         while_waiting_(communicator.waiter(), [this] { progress(); }) {}
@@ -53,8 +54,8 @@ class UcxTransport : public MessageTransport {
     ucp_request_param_t params{};
     params.op_attr_mask = UCP_OP_ATTR_FIELD_MEMORY_TYPE;
     params.memory_type = memory;
-    const ucs_status_ptr_t operation = ucp_tag_send_nbx(worker_->endpoint(to), bytes.data(), bytes.size(),
-                                                        ucx_tag(communicator_.rank(), tag), &params);
+    const ucs_status_ptr_t operation =
+        ucp_tag_send_nbx(worker_->endpoint(to), bytes.data(), bytes.size(), ucx_tag(self_, tag), &params);
     if (operation == nullptr) return {};  // nothing is left to wait for
     return Request(std::make_unique<UcxPending>(worker_, UcxPending::Direction::send, operation));
   }
@@ -74,7 +75,7 @@ class UcxTransport : public MessageTransport {
   /// not in the communicator's barrier.
   void meet() {
     const std::size_t size = communicator_.size();
-    const std::size_t self = index(communicator_.rank());
+    const std::size_t self = index(self_);
     for (std::size_t distance = 1; distance < size; distance *= 2) {
       const Rank before = rank_at((self + size - distance) % size);
       Request from_before = receive(before, farewell, {}, UCS_MEMORY_TYPE_HOST);
@@ -94,7 +95,8 @@ class UcxTransport : public MessageTransport {
     communicator_.barrier();
   }
 
-  Communicator& communicator_;
+  Communicator& communicator_;  // for the end alone: who is kept beyond it only moves messages along
+  Rank self_;
   std::shared_ptr<UcxWorker> worker_;
   ucs_memory_type_t memory_;
   WhileWaiting while_waiting_;

@@ -152,6 +152,11 @@ TEST(DeviceExchangeContract, RefusesWhatDevicesDoNotHave) {
   EXPECT_THROW(choose_device_paths(nodes, Rank{0}, options.engine.exchange), InvalidInput);
   options.engine.exchange.path_between = [](Rank, Rank) { return PathKind::direct; };
   EXPECT_THROW(choose_device_paths(nodes, Rank{0}, options.engine.exchange), InvalidInput);
+  options.engine.exchange.path_between = [](Rank from, Rank to) {
+    return from < to ? PathKind::message : PathKind::direct;
+  };
+  for (const Rank self : {Rank{0}, Rank{1}})
+    EXPECT_THROW(choose_device_paths(Topology({0, 0}), self, options.engine.exchange), InvalidInput);
   options.engine.exchange.path_between = nullptr;
   options.engine.exchange.path = PathRequest::two_level;
   EXPECT_THROW(choose_device_paths(nodes, Rank{0}, options.engine.exchange), InvalidInput);
@@ -163,6 +168,16 @@ TEST(DeviceExchangeContract, RefusesWhatDevicesDoNotHave) {
                         [&] { GraphLane(layer.engine(), layer.lane()); });
     const std::vector<float> x = random_floats(3 * 16, 5);
     EXPECT_EQ(layer.forward(x).size(), x.size());
+  });
+}
+
+TEST(DeviceExchangeContract, RanksThatDifferAboutACarrierOfTheirOwnAllHearOfIt) {
+  run_ranks(2, test::patience, [](Communicator& communicator) {
+    EngineOptions options;
+    if (communicator.rank() == Rank{0})
+      options.exchange.make_device_carrier = [](Communicator&, Device&) { return nullptr; };
+    expect_shared_error(ErrorKind::disagreement, "own carrier of devices' messages",
+                        [&] { Engine(communicator, loopback_backend(), options); });
   });
 }
 

@@ -5,6 +5,7 @@
 #include <map>
 #include <mutex>
 #include <numeric>
+#include <set>
 #include <tuple>
 
 #include "tests/support/device_layers.hpp"
@@ -225,6 +226,19 @@ void scale_by_expert(Queue& queue, std::span<const ExpertId> experts, const Arra
     place += room;
   }
   EXPECT_EQ(place, rows.num_places);
+}
+
+TEST(DeviceLayerContract, SlotsOfOneExpertOnARankShareItsWeights) {
+  run_ranks(1, test::patience, [](Communicator& communicator) {
+    const Placement placement(0, 3, {{expert_at(0), expert_at(1), expert_at(0), expert_at(2)}});
+    LayerOnDevice::Options options;
+    options.layer.staging_slots = 1;
+    LayerOnDevice layer(communicator, loopback_backend(), {{16, 24}, 3, {2, true}}, placement, options);
+    if (!layer) return;
+    const std::vector<DeviceExpertWeights>& slots = layer->weights().slots();
+    EXPECT_EQ(slots[0], slots[2]);
+    EXPECT_EQ(std::set(slots.begin(), slots.end()).size(), 3U);
+  });
 }
 
 TEST(DeviceLayerContract, ACallersExpertsGetTheirRowsArrangedAsTheyAsk) {

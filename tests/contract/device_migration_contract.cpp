@@ -1,8 +1,11 @@
 // Weights of experts from device to device, while steps go on that use them.
 
 #include <algorithm>
+#include <deque>
 #include <gtest/gtest.h>
 #include <list>
+#include <memory>
+#include <optional>
 #include <vector>
 
 #include "comm/error.hpp"
@@ -109,7 +112,8 @@ class Layer {
                       *next_,
                       plan_migration(placement_, *next_, communicator_.topology()),
                       {per_step, patience},
-                      std::move(take_room)});
+                      std::move(take_room),
+                      nullptr});
   }
 
   void step() {
@@ -209,6 +213,76 @@ TEST(DeviceMigrationContract, WithoutRoomOnOneRankAllGoOnWithTheOldEpoch) {
     EXPECT_EQ(layer.report().state, MigrationState::switched);
     EXPECT_EQ(layer.report().num_cancelled, 2U);
     EXPECT_EQ(layer.slots.num_free() + layer.slots.weights.size(), 2 * num_experts);
+  });
+}
+
+/// To the next rank, which has room for nothing.
+DeviceMigration::Task task_without_end(const Communicator& communicator, DeviceBuffer& weights,
+                                       std::shared_ptr<const void> memory) {
+  const std::size_t size = communicator.size();
+  std::vector<std::vector<ExpertId>> shifted(size);
+  for (std::size_t rank = 0; rank < size; ++rank) shifted[(rank + 1) % size] = {expert_at(rank)};
+  const Placement now = contiguous_placement(size, size), next(1, size, std::move(shifted));
+  const DeviceExpertWeights slot(weights.data(), [](const std::byte*) {});
+  return {now,
+          {slot},
+          next,
+          plan_migration(now, next, communicator.topology()),
+          {per_step, patience_steps},
+          [] { return DeviceExpertRoom(); },
+          std::move(memory)};
+}
+
+TEST(DeviceMigrationContract, MemoryThatIsStillSentOutlivesAMigrationThatEnds) {
+  test::on_every_rank([](Communicator& communicator, const Backend& backend) {
+    Side side(communicator);
+    if (!side.device || communicator.size() == 1) return;
+    for (const DeviceCarriage carriage : {DeviceCarriage::staged, DeviceCarriage::direct}) {
+      if (carriage == DeviceCarriage::direct && !side.device->is_emulated()) continue;
+      DeviceBuffer weights(*side.device, side.meter, "experts", expert_bytes);
+      auto memory = std::make_shared<int>();
+      const std::weak_ptr<int> kept = memory;
+      std::optional<DeviceWeightCarrier> carrier(std::in_place, communicator, backend, *side.device,
+                                                 side.meter, DeviceTransportOptions{carriage, 20'000, 3});
+      std::optional<DeviceMigration> migration(
+          std::in_place,
+          DeviceMigration::Place{communicator, *side.device, *carrier, side.meter, expert_bytes}, 0);
+      migration->begin(task_without_end(communicator, weights, std::move(memory)));
+      migration->progress();
+      EXPECT_GT(migration->report().sent_bytes, 0U);
+      migration.reset();
+      EXPECT_FALSE(kept.expired());
+      carrier->progress();
+      EXPECT_TRUE(!kept.expired() || carriage == DeviceCarriage::direct);  // nobody asks for what is staged
+      carrier.reset();
+      EXPECT_TRUE(kept.expired());
+    }
+  });
+}
+
+TEST(DeviceMigrationContract, MemoryOfWhatHasBeenSentIsLetGo) {
+  test::on_every_rank([](Communicator& communicator, const Backend& backend) {
+    Side side(communicator);
+    if (!side.device) return;
+    const std::size_t size = communicator.size(), self = index(communicator.rank());
+    auto memory = std::make_shared<DeviceBuffer>(*side.device, side.meter, "experts", expert_bytes);
+    const std::weak_ptr<DeviceBuffer> kept = memory;
+    DeviceBuffer room(*side.device, side.meter, "experts", expert_bytes);
+    DeviceWeightCarrier carrier(communicator, backend, *side.device, side.meter,
+                                {DeviceCarriage::staged, 20'000, 3});
+    std::deque<Request> sends;
+    sends.push_back(
+        carrier.transport().post_send(rank_at((self + 1) % size), Tag{1}, {memory->data(), expert_bytes}));
+    carrier.keep_until_sent(std::move(sends), std::move(memory));
+    EXPECT_FALSE(kept.expired());
+    Request arrived =
+        carrier.transport().post_recv(rank_at((self + size - 1) % size), Tag{1}, {room.data(), expert_bytes});
+    const auto is_over = [&] {
+      carrier.progress();
+      return arrived.is_done() && kept.expired();
+    };
+    communicator.waiter().until(is_over, {"an expert"});
+    communicator.barrier();
   });
 }
 

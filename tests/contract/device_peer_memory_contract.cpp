@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <chrono>
 #include <gtest/gtest.h>
+#include <span>
 #include <thread>
 #include <unistd.h>
 #include <vector>
@@ -28,36 +29,46 @@ unsigned char value_of(std::size_t from, std::size_t to, std::uint64_t generatio
   return static_cast<unsigned char>(from * 31 + to * 7 + generation);
 }
 
+/// The ranks that reach one another, this one included.
+std::span<const Rank> neighbours(const Communicator& communicator) {
+  return communicator.topology().node_ranks(communicator.rank());
+}
+
+/// Where this rank is among them.
+std::size_t place(const Communicator& communicator) {
+  const auto ranks = neighbours(communicator);
+  return static_cast<std::size_t>(std::find(ranks.begin(), ranks.end(), communicator.rank()) - ranks.begin());
+}
+
 /// Writes this rank's block of every peer's segment.
 void push(Communicator& communicator, DevicePeerMemory& memory, Queue& queue, DeviceBuffer& staging,
           std::uint64_t generation) {
-  const std::size_t self = index(communicator.rank());
-  for (std::size_t peer = 0; peer < communicator.size(); ++peer) {
-    queue.fill(staging.data(), value_of(self, peer, generation), block);
-    queue.copy(memory.writable(rank_at(peer)) + self * block, staging.data(), block);
+  const std::size_t self = place(communicator);
+  for (const Rank peer : neighbours(communicator)) {
+    queue.fill(staging.data(), value_of(index(communicator.rank()), index(peer), generation), block);
+    queue.copy(memory.writable(peer) + self * block, staging.data(), block);
   }
 }
 
 TEST(DevicePeerMemoryContract, WhatIsPushedBeforeAFlagIsSeenBehindIt) {
   on_every_device([](Communicator& communicator, Side& side) {
-    const std::size_t num_ranks = communicator.size();
-    auto offer =
-        make_device_peer_memory(communicator, *side.device, side.meter, num_flags, num_ranks * block);
+    const auto peers = neighbours(communicator);
+    const std::size_t length = peers.size() * block;
+    auto offer = make_device_peer_memory(communicator, *side.device, side.meter, num_flags, length);
     ASSERT_NE(offer.memory, nullptr) << offer.reason_for_none;
     DevicePeerMemory& memory = *offer.memory;
-    const auto queue = side.device->make_queue();
     DeviceBuffer staging(*side.device, side.meter, "staging", block);
-    DeviceBuffer seen(*side.device, side.meter, "seen", num_ranks * block, MemoryKind::pinned);
+    DeviceBuffer seen(*side.device, side.meter, "seen", length, MemoryKind::pinned);
+    const auto queue = side.device->make_queue();
     communicator.barrier();  // nobody allocates while others' queues wait for its flags
     for (std::uint64_t generation = 1; generation <= 10; ++generation) {
       push(communicator, memory, *queue, staging, generation);
       memory.publish(*queue, 1, generation);
-      for (std::size_t peer = 0; peer < num_ranks; ++peer)
-        memory.wait_for(*queue, rank_at(peer), 1, generation);
-      queue->copy(seen.data(), memory.own(), num_ranks * block);
+      for (const Rank peer : peers) memory.wait_for(*queue, peer, 1, generation);
+      queue->copy(seen.data(), memory.own(), length);
       wait(communicator, *queue);
-      for (std::size_t i = 0; i < num_ranks * block; ++i) {
-        const auto expected = value_of(i / block, index(communicator.rank()), generation);
+      for (std::size_t i = 0; i < length; ++i) {
+        const auto expected = value_of(index(peers[i / block]), index(communicator.rank()), generation);
         ASSERT_EQ(seen.data()[i], std::byte{expected}) << "byte " << i << ", generation " << generation;
       }
       communicator.barrier();  // nobody overwrites before all have read
@@ -71,17 +82,15 @@ TEST(DevicePeerMemoryContract, HostsPublishToQueuesAndSeeWhatQueuesPublish) {
     ASSERT_NE(offer.memory, nullptr) << offer.reason_for_none;
     DevicePeerMemory& memory = *offer.memory;
     const auto queue = side.device->make_queue();
-    memory.wait_for(*queue, rank_at(0), 0, 7);
+    const auto peers = neighbours(communicator);
+    memory.wait_for(*queue, peers.front(), 0, 7);
     memory.publish(*queue, 2, 9);
     communicator.barrier();
-    for (std::size_t peer = 0; peer < communicator.size(); ++peer)
-      EXPECT_EQ(memory.published(rank_at(peer), 2), 0U);
+    for (const Rank peer : peers) EXPECT_EQ(memory.published(peer, 2), 0U);
     communicator.barrier();
-    if (index(communicator.rank()) == 0) memory.publish(0, 7);
-    for (std::size_t peer = 0; peer < communicator.size(); ++peer) {
-      communicator.waiter().until([&] { return memory.published(rank_at(peer), 2) == 9; },
-                                  {"a flag", rank_at(peer)});
-    }
+    if (communicator.rank() == peers.front()) memory.publish(0, 7);
+    for (const Rank peer : peers)
+      communicator.waiter().until([&] { return memory.published(peer, 2) == 9; }, {"a flag", peer});
     wait(communicator, *queue);
     EXPECT_THROW(memory.publish(*queue, num_flags, 1), Error);
     communicator.barrier();
@@ -91,11 +100,12 @@ TEST(DevicePeerMemoryContract, HostsPublishToQueuesAndSeeWhatQueuesPublish) {
 TEST(DevicePeerMemoryContract, GrowsAsFarAsIsReservedWhileItIsPushedInto) {
   on_every_device([](Communicator& communicator, Side& side) {
     constexpr std::size_t first = 1000, most = std::size_t{6} << 20U;
-    const std::size_t size = communicator.size(), self = index(communicator.rank());
+    const auto peers = neighbours(communicator);
+    const std::size_t size = peers.size(), self = place(communicator);
     auto offer = make_device_peer_memory(communicator, *side.device, side.meter, num_flags, {first, most});
     ASSERT_NE(offer.memory, nullptr) << offer.reason_for_none;
     DevicePeerMemory& memory = *offer.memory;
-    const Rank next = rank_at((self + 1) % size), previous = rank_at((self + size - 1) % size);
+    const Rank next = peers[(self + 1) % size], previous = peers[(self + size - 1) % size];
     std::byte* const own = memory.own();
     const std::byte* const there = memory.of(next);
     const auto queue = side.device->make_queue();
@@ -163,7 +173,8 @@ std::string reason_with(Communicator& communicator, Side& side, bool is_emulated
 
 TEST(DevicePeerMemoryContract, WhereTwoDevicesDoNotReachOneAnotherNoRankHasAny) {
   on_every_device([](Communicator& communicator, Side& side) {
-    if (communicator.size() == 1) return;
+    const Rank last = rank_at(communicator.size() - 1);
+    if (communicator.topology().node_ranks(last).size() == 1) return;
     const bool is_emulated = side.device->is_emulated();
     EXPECT_EQ(reason_with(communicator, side, is_emulated, true), "");
     EXPECT_NE(reason_with(communicator, side, !is_emulated, true).find("another kind of device"),

@@ -209,5 +209,24 @@ TEST(MessageTransportContract, AReceiveThatIsGivenUpTakesNoMessage) {
   });
 }
 
+TEST(MessageTransportContract, AReceiveThatIsGivenUpWhileItArrivesWritesNoMore) {
+  on_every_rank([](Communicator& communicator, const Backend& backend) {
+    constexpr std::size_t length = std::size_t{8} << 20U;
+    const std::vector<std::byte> sent(length, std::byte{1});  // until the transport is destroyed
+    std::vector<std::byte> received(length);
+    const auto transport = backend.make_transport(communicator);
+    const std::size_t size = communicator.size(), self = index(communicator.rank());
+    Request receive = transport->post_recv(rank_at((self + size - 1) % size), tag, received);
+    Request send = transport->post_send(rank_at((self + 1) % size), tag, sent);
+    const auto has_begun = [&] { return receive.is_done() || received[0] != std::byte{0}; };
+    communicator.waiter().until(has_begun, {"a message to begin"});
+    receive = Request();
+    const std::vector<std::byte> then = received;
+    for (int i = 0; i < 1000; ++i) send.is_done();  // which moves messages along
+    communicator.barrier();
+    EXPECT_TRUE(received == then);
+  });
+}
+
 }  // namespace
 }  // namespace moewe

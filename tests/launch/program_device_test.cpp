@@ -153,6 +153,7 @@ TEST(OnDevices, WhatIsNotThereIsRefused) {
        {run + "emulated --path two-level", "--path two-level is for --device cpu"},
        {run + "emulated --device-mode graph --path message", "--path message is not for --device-mode graph"},
        {run + "emulated --carrier nccl", "--carrier nccl is for --device gpu"},
+       {run + "gpu --carrier nccl", "ranks of one node send none but with --path message"},
        {run + "cpu --device-mode graph", "--device-mode graph is for --device gpu"},
        {run + "auto --device-mode graph", "--device-mode graph is for --device gpu"},
        {run + "emulated --device-mode grape", "--device-mode"},

@@ -46,6 +46,16 @@ TEST(RunPlan, FitsWhereHostAndGpuHaveEachWhatTheyNeed) {
             "the run needs 81 kB on the GPU on rank 1, which may use 80 kB; less is needed with patience");
 }
 
+TEST(RunPlan, FitsOnTheGpuWithWhatNcclTakesThere) {
+  RunPlan plan = plan_of(9 * kilobyte, 60 * kilobyte);
+  plan.nccl_bytes = 21 * kilobyte;
+  const MemoryLimits limits{.host = 10 * kilobyte, .gpu = 80 * kilobyte, .asked_for = {}};
+  EXPECT_EQ(refusal(plan, limits),
+            "the run needs 81 kB on the GPU on rank 1, which may use 80 kB; less is needed with patience");
+  plan.nccl_bytes = 20 * kilobyte;
+  EXPECT_EQ(refusal(plan, limits), "");
+}
+
 TEST(RunPlan, IsBoundAsAWholeByALimitThatSomebodyAskedFor) {
   const MemoryLimits limits{.host = 0, .gpu = 80 * kilobyte, .asked_for = 50 * kilobyte};
   EXPECT_EQ(refusal(plan_of(9 * kilobyte, 30 * kilobyte), limits), "");

@@ -20,6 +20,7 @@ moewe_add_test(wait_report_test SOURCES launch/wait_report_test.cpp USES moewe_l
 moewe_add_test(watchdog_test SOURCES launch/watchdog_test.cpp USES moewe_launch LABELS threads)
 moewe_add_test(migration_budget_test SOURCES launch/migration_budget_test.cpp USES moewe_launch LABELS threads)
 moewe_add_test(run_parts_test SOURCES launch/run_parts_test.cpp USES moewe_launch)
+moewe_add_test(run_device_test SOURCES launch/run_device_test.cpp USES moewe_launch LABELS once)
 moewe_add_test(run_plan_test SOURCES launch/run_plan_test.cpp USES moewe_launch)
 moewe_add_test(run_totals_test SOURCES launch/run_totals_test.cpp USES moewe_launch LABELS threads)
 

@@ -22,34 +22,60 @@ LayerSpec any_spec() { return {{16, 12}, 6, {2, true}}; }
 
 /// What goes wrong on rank 1 in its second step, before what it has written is known to others.
 struct Strike {
-  std::size_t publication = 0;  ///< of the step, from 1; 0: none
+  std::size_t publication = 0;  ///< of the step, from 1; 0: what it has planned, before it looks at it itself
   std::function<void(const DeviceStepMemory&)> spoil{};
 };
 
-/// Does something just before flags are set.
+/// What is done just before a queue sets flags, or copies.
+struct Hooks {
+  std::function<void(std::size_t)> before_publication{};  ///< with its number on that queue, from 1
+  std::function<void(const void*)> before_copy{};         ///< with where it is from
+};
+
 class SpoilingQueue : public EmulatedQueue {
  public:
-  explicit SpoilingQueue(std::function<void(std::size_t)>& before) : before_(before) {}
+  explicit SpoilingQueue(Hooks& hooks) : hooks_(hooks) {}
 
   void set_flags(std::span<const FlagValue> flags) override {
     enqueue([this, number = ++num_published_] {
-      if (before_) before_(number);
+      if (hooks_.before_publication) hooks_.before_publication(number);
     });
     EmulatedQueue::set_flags(flags);
   }
 
+  void copy(void* to, const void* from, std::size_t bytes) override {
+    enqueue([this, from] {
+      if (hooks_.before_copy) hooks_.before_copy(from);
+    });
+    EmulatedQueue::copy(to, from, bytes);
+  }
+
  private:
-  std::function<void(std::size_t)>& before_;
+  Hooks& hooks_;
   std::size_t num_published_ = 0;
 };
 
 class SpoilingDevice : public test::OddDevice {
  public:
   explicit SpoilingDevice(Device& real) : OddDevice(real, true, true) {}
-  std::unique_ptr<Queue> make_queue() override { return std::make_unique<SpoilingQueue>(before_publication); }
+  std::unique_ptr<Queue> make_queue() override { return std::make_unique<SpoilingQueue>(hooks); }
 
-  std::function<void(std::size_t)> before_publication;  // of a queue
+  Hooks hooks;
 };
+
+/// So that the strike comes in the second step.
+void prepare(const Strike& strike, std::size_t published_in_step, const DeviceStepMemory& memory,
+             Hooks& hooks) {
+  if (strike.publication > 0) {
+    hooks.before_publication = [&, published_in_step](std::size_t number) {
+      if (number == published_in_step + strike.publication) strike.spoil(memory);
+    };
+  } else {
+    hooks.before_copy = [&, num_planned = 0](const void* from) mutable {
+      if (from == memory.planned && ++num_planned == 2) strike.spoil(memory);
+    };
+  }
+}
 
 /// Token t chooses the experts t and t + 1.
 test::OwnedRouting any_routing() {
@@ -75,11 +101,8 @@ void run_rank(Communicator& communicator, VerifyLevel verify, const Strike& stri
   DeviceLayer layer(engine, lane, spec, contiguous_placement(6, num_ranks),
                     test::GeneratedWeights(spec, test::weights_seed));
   const std::size_t published_in_step = verify == VerifyLevel::audit ? 4 : 2;
-  if (strike.publication > 0 && communicator.rank() == Rank{1}) {
-    device.before_publication = [&](std::size_t number) {
-      if (number == published_in_step + strike.publication) strike.spoil(lane.memory());
-    };
-  }
+  if (strike.spoil && communicator.rank() == Rank{1})
+    prepare(strike, published_in_step, lane.memory(), device.hooks);
   const test::OwnedRouting routing = any_routing();
   std::vector<float> y(num_tokens * spec.expert.hidden);
   for (std::size_t step = 0; step < num_steps; ++step) {
@@ -165,6 +188,18 @@ TEST(DeviceAudit, WhatIsSpoiltIsNamedAndComputedOnByNobody) {
       EXPECT_LT(y.size(), expected[rank].size());
     }
   }
+}
+
+/// With checksums that are right.
+TEST(DeviceAudit, APlanThatNobodyCanFollowIsNamedAndFollowedByNobody) {
+  const auto spoil = [](const DeviceStepMemory& memory) {
+    memory.planned[memory.first_assignment[2]].slot = 1'000'000;
+  };
+  const Outcome outcome = run(VerifyLevel::audit, {0, spoil});
+  EXPECT_NE(outcome.error.find("the plan from rank 1 to rank 2 cannot be followed: it names slot 1000000, "
+                               "and there are 2"),
+            std::string::npos)
+      << outcome.error;
 }
 
 /// So that what the audit finds is known to count.
