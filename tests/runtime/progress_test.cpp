@@ -53,11 +53,10 @@ class Relayed {
     options.exchange.path = PathRequest::two_level;
     Engine engine(communicator, loopback_backend(), options);
     const LayerSpec spec{{hidden, 8}, 8, {1, true}};
-    MoeLayer layer(engine, spec, contiguous_placement(8, 4),
-                   [&](ExpertId expert, std::span<const Row> rows, Stores) {
-                     if (rank == Rank{2} && on_rank_2) on_rank_2(expert);
-                     copy_rows(rows);
-                   });
+    MoeLayer layer(engine, spec, contiguous_placement(8, 4), [&](ExpertId expert, std::span<const Row> rows) {
+      if (rank == Rank{2} && on_rank_2) on_rank_2(expert);
+      copy_rows(rows);
+    });
     test::OwnedRouting routing{0, 1, {}, {}};
     if (rank == Rank{0}) routing = {1, 1, {ExpertId{6}}, {1.0F}};
     for (std::size_t t = 0; rank == Rank{2} && t < num_tokens_; ++t) {
@@ -136,7 +135,7 @@ std::size_t receives_of_progress(std::size_t num_tokens_of_0) {
     options.exchange.path = PathRequest::message;
     Engine engine(communicator, backend, options);
     MoeLayer layer(engine, {{hidden, 8}, 2, {1, true}}, contiguous_placement(2, 2),
-                   [](ExpertId, std::span<const Row> rows, Stores) { copy_rows(rows); });
+                   [](ExpertId, std::span<const Row> rows) { copy_rows(rows); });
     const std::size_t num_tokens = communicator.rank() == Rank{0} ? num_tokens_of_0 : 0;
     const test::OwnedRouting routing{num_tokens, 1, std::vector(num_tokens, ExpertId{1}),
                                      std::vector(num_tokens, 1.0F)};

@@ -28,7 +28,7 @@ class RankRun {
     const LayerSpec spec{{hidden, 8}, num_experts, {top_k, true}};
     MoeLayer layer(
         engine, spec, contiguous_placement(num_experts, num_ranks),
-        [&](ExpertId expert, std::span<const Row> rows, Stores) {
+        [&](ExpertId expert, std::span<const Row> rows) {
           for (const Row& row : rows) {
             turn_row(expert, row.input, way_.row_bytes(), row.output);
             injector_.add_unsealed(communicator_.rank(), {row.output, way_.row_bytes()});
