@@ -5,7 +5,7 @@
 #include <fmt/ranges.h>
 #include <sstream>
 
-#include "launch/environment.hpp"
+#include "launch/cores.hpp"
 #include "launch/option_values.hpp"
 #include "runtime/presets.hpp"
 

@@ -6,7 +6,7 @@
 #include <set>
 #include <sstream>
 
-#include "launch/environment.hpp"
+#include "launch/cores.hpp"
 #include "launch/option_values.hpp"
 #include "launch/placement_options.hpp"
 #include "launch/run_help.hpp"

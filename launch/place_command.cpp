@@ -7,7 +7,9 @@
 #include <utility>
 
 #include "comm/error.hpp"
-#include "launch/environment.hpp"
+#include "launch/console.hpp"
+#include "launch/exit_code.hpp"
+#include "launch/launcher.hpp"
 #include "launch/place_options.hpp"
 #include "launch/place_plot.hpp"
 #include "launch/place_problem.hpp"

@@ -11,6 +11,8 @@
 #include "comm/device_transport.hpp"
 #include "comm/together.hpp"
 #include "launch/available_memory.hpp"
+#include "launch/console.hpp"
+#include "launch/cores.hpp"
 #include "launch/environment.hpp"
 #include "launch/exchange_choice.hpp"
 #include "launch/run_device.hpp"
@@ -24,10 +26,6 @@
 
 namespace moewe {
 namespace {
-
-std::size_t ranks_on_node(const Communicator& communicator) {
-  return communicator.topology().node_ranks(communicator.rank()).size();
-}
 
 ExpectedTraffic expected_traffic(const RunInputs& inputs, const LayerOptions& layer, std::size_t num_ranks) {
   const LayerSpec& spec = inputs.spec();
@@ -244,7 +242,7 @@ RunResult collect_result(Engine& engine, const RunInputs& inputs, const RunOptio
   result.seed = options.seed;
   result.layers = inputs.layers();
   result.threads = engine.threads();
-  result.cores = cores_of_rank(ranks_on_node(communicator));
+  result.cores = cores_of_rank(communicator);
   result.expert_matmuls = loop.layers().expert_matmuls();
   result.exchange = gather_paths(communicator, loop.layers().paths());
   add_totals(communicator, loop, result);
@@ -324,9 +322,7 @@ void run_rank(Communicator& communicator, const Backend& backend, const RunOptio
   std::optional<Engine> engine;
   guarded(communicator, options, position, [&] {
     std::size_t num_threads = 0;
-    together(communicator, [&] {
-      num_threads = options.threads ? *options.threads : default_threads(ranks_on_node(communicator));
-    });
+    together(communicator, [&] { num_threads = threads_of_rank(communicator, options.threads); });
     inputs.emplace(communicator, options, num_threads);
     device = choose_run_device(communicator, options);
     position.enter("loading");

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "comm/together.hpp"
-#include "launch/environment.hpp"
+#include "launch/console.hpp"
 #include "launch/graceful_end.hpp"
 #include "launch/kept_notice.hpp"
 #include "launch/progress.hpp"
