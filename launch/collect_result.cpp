@@ -87,9 +87,9 @@ void add_totals(Communicator& communicator, const StepLoop& loop, RunResult& res
   const auto phases = slowest(communicator, {totals.phase_times.begin(), totals.phase_times.end()});
   for (std::size_t p = 0; p < num_phases; ++p)
     result.phase_times[p] = phases[p] / static_cast<double>(totals.step_times.size());
-  result.overflow = totals.overflow;
-  result.most_rounds = totals.most_rounds;
-  result.first_imbalance = totals.first_imbalance;
+  result.overflow = totals.agreed.overflow;
+  result.most_rounds = totals.agreed.most_rounds;
+  result.first_imbalance = totals.agreed.first_imbalance;
   result.last_imbalance = totals.last_imbalance;
 }
 
