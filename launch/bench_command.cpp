@@ -11,6 +11,7 @@
 #include "launch/bench_cases.hpp"
 #include "launch/bench_options.hpp"
 #include "launch/bench_overlap.hpp"
+#include "launch/commit_text.hpp"
 #include "launch/console.hpp"
 #include "launch/environment.hpp"
 #include "launch/exit_code.hpp"
@@ -25,9 +26,7 @@ namespace {
 template <typename MakeText>
 void write_file(std::optional<AtomicFile>& file, MakeText&& make_text) {
   if (!file) return;
-  const std::string text = make_text();
-  file->append(std::as_bytes(std::span(text)));
-  file->commit();
+  commit_text(*file, make_text());
 }
 
 /// What is written once all is known; begun before, so that what cannot be written is said at once.

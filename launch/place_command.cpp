@@ -3,11 +3,11 @@
 #include <array>
 #include <ctime>
 #include <optional>
-#include <span>
 #include <utility>
 #include <vector>
 
 #include "comm/error.hpp"
+#include "launch/commit_text.hpp"
 #include "launch/console.hpp"
 #include "launch/exit_code.hpp"
 #include "launch/launcher.hpp"
@@ -34,9 +34,9 @@ class PlaceFiles {
   }
 
   void write(const PlaceResult& result, const PlacementMap& map) {
-    if (out_) write_text(*out_, text_of(map));
-    if (json_) write_text(*json_, place_json(result));
-    if (plot_) write_text(*plot_, place_plot(result));
+    if (out_) commit_text(*out_, text_of(map));
+    if (json_) commit_text(*json_, place_json(result));
+    if (plot_) commit_text(*plot_, place_plot(result));
   }
 
  private:
@@ -65,11 +65,6 @@ class PlaceFiles {
         break;
     }
     return moewe_map(map);
-  }
-
-  static void write_text(AtomicFile& file, const std::string& text) {
-    file.append(std::as_bytes(std::span(text)));
-    file.commit();
   }
 
   const PlaceOptions& options_;

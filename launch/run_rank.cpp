@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 #include <functional>
 #include <optional>
-#include <span>
 #include <string>
 
 #include "comm/together.hpp"
 #include "launch/collect_result.hpp"
+#include "launch/commit_text.hpp"
 #include "launch/console.hpp"
 #include "launch/cores.hpp"
 #include "launch/environment.hpp"
@@ -78,10 +78,7 @@ void tell(Communicator& communicator, const RunResult& result, std::optional<Ato
   together(communicator, [&] {
     if (communicator.rank() != Rank{0}) return;
     print_text(to_text(result));
-    if (!json) return;
-    const std::string text = to_json(result);
-    json->append(std::as_bytes(std::span(text)));
-    json->commit();
+    if (json) commit_text(*json, to_json(result));
   });
 }
 
