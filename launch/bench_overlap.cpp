@@ -8,8 +8,10 @@
 #include "launch/bench_rows.hpp"
 #include "launch/cores.hpp"
 #include "launch/exchange_choice.hpp"
+#include "launch/options.hpp"
 #include "launch/overlap_mode.hpp"
 #include "launch/routing_source.hpp"
+#include "launch/run_choices.hpp"
 #include "launch/token_range.hpp"
 #include "runtime/generated_weights.hpp"
 

@@ -6,6 +6,7 @@
 
 #include "launch/available_memory.hpp"
 #include "launch/cores.hpp"
+#include "launch/run_choices.hpp"
 #include "launch/run_memory.hpp"
 
 namespace moewe {

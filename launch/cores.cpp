@@ -9,7 +9,7 @@
 #include <string>
 
 #include "comm/error.hpp"
-#include "launch/option_values.hpp"
+#include "launch/parse_number.hpp"
 
 namespace moewe {
 

@@ -3,7 +3,7 @@
 #include <array>
 #include <cstdlib>
 
-#include "launch/option_values.hpp"
+#include "launch/parse_number.hpp"
 
 namespace moewe {
 namespace {

@@ -6,6 +6,7 @@
 #include "comm/device_transport.hpp"
 #include "launch/available_memory.hpp"
 #include "launch/cores.hpp"
+#include "launch/options.hpp"
 #include "launch/run_device.hpp"
 #include "launch/run_layers.hpp"
 #include "launch/timeline.hpp"

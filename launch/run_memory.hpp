@@ -3,12 +3,13 @@
 #include <cstddef>
 
 #include "comm/device.hpp"
-#include "launch/options.hpp"
 #include "launch/run_inputs.hpp"
 #include "launch/run_plan.hpp"
 #include "runtime/engine.hpp"
 
 namespace moewe {
+
+struct RunOptions;
 
 /// Collective. What this rank needs of host and device, null for layers on cores; limits the engine's memory
 /// where that is more than its share of what is there. Throws a shared InvalidInput, after a table of the
