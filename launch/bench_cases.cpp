@@ -10,7 +10,9 @@
 #include "benchmarks/exchange/own_exchange.hpp"
 #include "comm/together.hpp"
 #include "launch/bench_rows.hpp"
+#include "launch/options.hpp"
 #include "launch/routing_source.hpp"
+#include "launch/run_choices.hpp"
 #include "launch/token_range.hpp"
 
 namespace moewe {

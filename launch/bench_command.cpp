@@ -11,7 +11,11 @@
 #include "launch/bench_cases.hpp"
 #include "launch/bench_options.hpp"
 #include "launch/bench_overlap.hpp"
+#include "launch/commit_text.hpp"
+#include "launch/console.hpp"
 #include "launch/environment.hpp"
+#include "launch/exit_code.hpp"
+#include "launch/launcher.hpp"
 #include "launch/run_position.hpp"
 #include "launch/shared_options.hpp"
 #include "runtime/atomic_file.hpp"
@@ -22,9 +26,7 @@ namespace {
 template <typename MakeText>
 void write_file(std::optional<AtomicFile>& file, MakeText&& make_text) {
   if (!file) return;
-  const std::string text = make_text();
-  file->append(std::as_bytes(std::span(text)));
-  file->commit();
+  commit_text(*file, make_text());
 }
 
 /// What is written once all is known; begun before, so that what cannot be written is said at once.

@@ -6,6 +6,8 @@
 #include <sstream>
 
 #include "launch/option_values.hpp"
+#include "launch/routing_choice.hpp"
+#include "launch/run_choices.hpp"
 
 namespace moewe {
 namespace {
@@ -18,7 +20,7 @@ constexpr std::size_t max_size = std::size_t{1} << 20;
 constexpr std::size_t max_experts = std::size_t{1} << 16;
 constexpr double max_seconds = 1e5;
 
-const Choices<Dtype> dtype_choices{{"bf16", Dtype::bf16}, {"f32", Dtype::f32}};
+const Choices<Dtype> row_dtype_choices{{"bf16", Dtype::bf16}, {"f32", Dtype::f32}};
 
 po::options_description describe_bench_options() {
   const auto value = [](const char* name) { return po::value<std::string>()->value_name(name); };
@@ -64,7 +66,7 @@ std::vector<Combine> find_combines(const OptionValues& values) {
   std::vector<Combine> combines;
   for (const std::string& item :
        find_list(values, "combine").value_or(std::vector<std::string>{"reproducible", "fast"})) {
-    combines.push_back(parse_combine(item));
+    combines.push_back(parse_choice("combine", item, combine_choices));
   }
   return combines;
 }
@@ -94,8 +96,8 @@ BenchOptions parse_bench_options(const std::vector<std::string>& arguments) {
   options.experts = find_number(values, "experts", 1, max_experts).value_or(options.experts);
   options.top_k =
       find_number(values, "topk", 1, options.experts).value_or(std::min<std::size_t>(8, options.experts));
-  options.calibrate = parse_calibrate(find_text(values, "calibrate").value_or("cached"));
-  options.dtype = find_choice(values, "dtype", dtype_choices);
+  options.calibrate = find_choice(values, "calibrate", calibrate_choices).value_or(options.calibrate);
+  options.dtype = find_choice(values, "dtype", row_dtype_choices).value_or(options.dtype);
   options.seed = find_number(values, "seed", 0, UINT64_MAX).value_or(options.seed);
   options.seconds = find_positive(values, "time", max_seconds).value_or(options.seconds);
   options.timeout_s = find_positive(values, "timeout", max_seconds).value_or(options.timeout_s);

@@ -7,7 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "launch/options.hpp"
+#include "launch/calibration.hpp"
+#include "runtime/layer_options.hpp"
 
 namespace moewe {
 

@@ -6,10 +6,12 @@
 #include "benchmarks/exchange/own_exchange.hpp"
 #include "comm/together.hpp"
 #include "launch/bench_rows.hpp"
-#include "launch/environment.hpp"
+#include "launch/cores.hpp"
 #include "launch/exchange_choice.hpp"
+#include "launch/options.hpp"
 #include "launch/overlap_mode.hpp"
 #include "launch/routing_source.hpp"
+#include "launch/run_choices.hpp"
 #include "launch/token_range.hpp"
 #include "runtime/generated_weights.hpp"
 
@@ -26,11 +28,6 @@ struct OverlapInput {
 
   const Routing* forced() const { return is_forced ? &routing : nullptr; }
 };
-
-std::size_t threads_of(const Communicator& communicator, const OverlapBenchOptions& options) {
-  return options.threads ? *options.threads
-                         : default_threads(communicator.topology().node_ranks(communicator.rank()).size());
-}
 
 /// Local.
 OverlapInput make_input(const Communicator& communicator, const OverlapBenchOptions& options,
@@ -151,7 +148,7 @@ std::vector<OverlapCase> run_overlap_cases(Communicator& communicator, const Bac
   const ExchangeChoice exchange = choose_exchange(
       communicator.topology(), calibrate(communicator, backend, options.exchange), expected_traffic(options));
   std::size_t num_threads = 0;
-  together(communicator, [&] { num_threads = threads_of(communicator, options); });
+  together(communicator, [&] { num_threads = threads_of_rank(communicator, options.threads); });
   OverlapLayers layers(communicator, exchange, options, num_threads);
   bench::StateProbe probe(communicator, exchange.backend);
   std::vector<OverlapCase> results;

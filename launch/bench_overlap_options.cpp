@@ -5,8 +5,11 @@
 #include <fmt/ranges.h>
 #include <sstream>
 
-#include "launch/environment.hpp"
+#include "launch/cores.hpp"
+#include "launch/exchange_options.hpp"
 #include "launch/option_values.hpp"
+#include "launch/routing_choice.hpp"
+#include "launch/run_choices.hpp"
 #include "runtime/presets.hpp"
 
 namespace moewe {
@@ -20,7 +23,7 @@ constexpr std::size_t max_size = std::size_t{1} << 20;
 constexpr std::size_t max_experts = std::size_t{1} << 16;
 constexpr double max_seconds = 1e5;
 
-const Choices<Dtype> dtype_choices{{"bf16", Dtype::bf16}, {"f32", Dtype::f32}};
+const Choices<Dtype> row_dtype_choices{{"bf16", Dtype::bf16}, {"f32", Dtype::f32}};
 
 po::options_description describe_options() {
   const auto value = [](const char* name) { return po::value<std::string>()->value_name(name); };
@@ -93,10 +96,8 @@ OverlapBenchOptions parse_overlap_bench_options(const std::vector<std::string>& 
   options.tokens_per_rank = find_sizes(values, "tokens-per-rank", 0, max_tokens, 256);
   options.routing = find_text(values, "routing").value_or(options.routing);
   parse_routing(options.routing);
-  options.dtype = find_choice(values, "dtype", dtype_choices);
-  options.exchange = {parse_path(find_text(values, "path").value_or("auto")),
-                      parse_carrier(find_text(values, "carrier").value_or("auto")),
-                      parse_calibrate(find_text(values, "calibrate").value_or("cached"))};
+  options.dtype = find_choice(values, "dtype", row_dtype_choices).value_or(options.dtype);
+  options.exchange = parse_exchange(values);
   if (options.exchange.carrier == CarrierRequest::nccl)
     throw InvalidInput("--carrier nccl is for GPUs, and moewe bench overlap is of cores");
   options.seed = find_number(values, "seed", 0, UINT64_MAX).value_or(options.seed);

@@ -7,7 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "launch/options.hpp"
+#include "launch/calibration.hpp"
+#include "runtime/dtype.hpp"
 #include "runtime/model_config.hpp"
 
 namespace moewe {

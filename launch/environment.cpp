@@ -5,66 +5,26 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <exception>
-#include <filesystem>
 #include <fmt/format.h>
-#include <hwloc.h>
 #include <memory>
 #include <mpi.h>
-#include <system_error>
-#include <unistd.h>
 
 #include "comm/loopback/run_ranks.hpp"
 #include "comm/mpi/check.hpp"
 #include "comm/mpi/mpi_backend.hpp"
 #include "comm/together.hpp"
+#include "launch/console.hpp"
 #include "launch/deadline.hpp"
+#include "launch/exit_code.hpp"
 #include "launch/kept_notice.hpp"
-#include "launch/option_values.hpp"
+#include "launch/launcher.hpp"
 #include "launch/state_signal.hpp"
 #include "launch/watchdog.hpp"
 #include "runtime/unfinished_file.hpp"
 
 namespace moewe {
 namespace {
-
-/// Variables that a launcher sets together.
-struct LauncherVariables {
-  const char* rank;
-  const char* job;
-};
-
-/// What Open MPI, Slurm with PMIx or PMI-2, and MPICH's launchers tell a rank before MPI starts.
-constexpr std::array<LauncherVariables, 3> launchers{{{"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"},
-                                                      {"PMIX_RANK", "PMIX_NAMESPACE"},
-                                                      {"PMI_RANK", "PMI_SIZE"}}};
-
-/// A rank that is told without its job was left over from something else, and counts as none.
-std::optional<std::uint64_t> find_launcher_rank() {
-  for (const auto& [rank, job] : launchers) {
-    const char* value = std::getenv(rank);
-    if (value != nullptr && std::getenv(job) != nullptr) return parse_number(value);
-  }
-  return std::nullopt;
-}
-
-/// One line of bounded length, whatever names and values it quotes.
-std::string printable(const std::string& what) {
-  constexpr std::size_t max_length = 1000;
-  std::string line;
-  for (const char c : what.substr(0, max_length)) {
-    const bool is_control = static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
-    line += is_control ? fmt::format("\\x{:02x}", static_cast<unsigned>(static_cast<unsigned char>(c)))
-                       : std::string(1, c);
-  }
-  return what.size() > max_length ? line + " ..." : line;
-}
-
-void print_error(const std::string& what) {
-  std::fflush(stdout);
-  std::fputs(fmt::format("moewe: {}\n", printable(what)).c_str(), stderr);  // throws nothing where it cannot
-}
 
 /// A rank that holds up the others may never come back to be ended.
 [[noreturn]] void end_process() {
@@ -193,64 +153,6 @@ void end_mpi_job(ErrorKind kind, const std::string& what) {
   if (!started_by_launcher()) return;
   print_error(what);
   MpiSession::abort(exit_code_for(kind));
-}
-
-ExitCode exit_code_for(ErrorKind kind) {
-  switch (kind) {
-    case ErrorKind::invalid_input:
-    case ErrorKind::disagreement:
-      return ExitCode::bad_input;
-    case ErrorKind::timeout:
-      return ExitCode::watchdog;
-    default:
-      return ExitCode::failed;
-  }
-}
-
-bool started_by_launcher() { return find_launcher_rank().has_value(); }
-
-bool is_first_process() { return find_launcher_rank().value_or(0) == 0; }
-
-void print_text(const std::string& text) {
-  const bool is_written = std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
-  if (!is_written) throw InvalidInput("standard output cannot be written");
-}
-
-bool is_watched() {
-  if (isatty(STDOUT_FILENO) == 0) return false;
-  if (!started_by_launcher()) return true;
-  std::error_code failure;
-  const auto output = std::filesystem::read_symlink(fmt::format("/proc/{}/fd/1", getppid()), failure);
-  return !failure &&
-         (output.string().rfind("/dev/pts/", 0) == 0 || output.string().rfind("/dev/tty", 0) == 0);
-}
-
-std::size_t default_threads(std::size_t ranks_on_node) {
-  const char* text = std::getenv("OMP_NUM_THREADS");
-  if (text == nullptr || *text == '\0') return cores_of_rank(ranks_on_node);
-  const std::string outermost(text, std::strcspn(text, ","));  // a list is of nested levels
-  const auto number = parse_number(outermost);
-  if (number && *number >= 1 && *number <= max_threads) return *number;
-  throw InvalidInput(fmt::format(
-      "OMP_NUM_THREADS must be a whole number from 1 to {}, not '{}', unless --threads N is given",
-      max_threads, text));
-}
-
-std::size_t cores_of_rank(std::size_t ranks_on_node) {
-  hwloc_topology_t machine = nullptr;
-  if (hwloc_topology_init(&machine) != 0) return 1;
-  const std::unique_ptr<hwloc_topology, decltype(&hwloc_topology_destroy)> owner(machine,
-                                                                                 hwloc_topology_destroy);
-  if (hwloc_topology_load(machine) != 0) return 1;
-  const int num_cores = hwloc_get_nbobjs_by_type(machine, HWLOC_OBJ_CORE);
-  int num_bound = num_cores;
-  const std::unique_ptr<hwloc_bitmap_s, decltype(&hwloc_bitmap_free)> bound(hwloc_bitmap_alloc(),
-                                                                            hwloc_bitmap_free);
-  if (hwloc_get_cpubind(machine, bound.get(), HWLOC_CPUBIND_PROCESS) == 0) {
-    num_bound = hwloc_get_nbobjs_inside_cpuset_by_type(machine, bound.get(), HWLOC_OBJ_CORE);
-  }
-  return static_cast<std::size_t>(
-      std::max(1, std::min(num_bound, num_cores / static_cast<int>(ranks_on_node))));
 }
 
 int run_job(std::optional<std::size_t> thread_ranks, double timeout_s,

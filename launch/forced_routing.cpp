@@ -1,7 +1,6 @@
 #include "launch/forced_routing.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <fmt/format.h>
 #include <limits>
@@ -11,6 +10,7 @@
 #include <string_view>
 
 #include "comm/error.hpp"
+#include "launch/parse_number.hpp"
 #include "runtime/random.hpp"
 
 namespace moewe {
@@ -30,15 +30,6 @@ double to_uniform(std::uint64_t bits) { return (static_cast<double>(bits >> 12U)
 double to_normal(std::uint64_t radius_bits, std::uint64_t angle_bits) {
   const double radius = std::sqrt(-2 * std::log(to_uniform(radius_bits)));
   return radius * std::cos(2 * std::numbers::pi * to_uniform(angle_bits));
-}
-
-template <typename Number>
-std::optional<Number> parse_number(std::string_view text) {
-  Number number{};
-  const char* end = text.data() + text.size();
-  const auto [stopped, failure] = std::from_chars(text.data(), end, number);
-  if (failure != std::errc{} || stopped != end) return std::nullopt;
-  return number;
 }
 
 bool is_exponent(double parameter) { return parameter > 0 && parameter <= largest_exponent; }

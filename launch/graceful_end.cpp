@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <sys/time.h>
 
-#include "launch/option_values.hpp"
+#include "launch/parse_number.hpp"
 
 namespace moewe {
 namespace {

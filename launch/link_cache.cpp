@@ -8,6 +8,7 @@
 
 #include "comm/error.hpp"
 #include "comm/log.hpp"
+#include "launch/commit_text.hpp"
 #include "runtime/atomic_file.hpp"
 #include "runtime/strict_json.hpp"
 
@@ -140,8 +141,7 @@ void LinkCache::write(const ClusterKey& key, const LinkCosts& costs, Time now) c
   try {
     std::filesystem::create_directories(folder_);
     AtomicFile file(file_of(key));
-    file.append(std::as_bytes(std::span(text)));
-    file.commit();
+    commit_text(file, text);
   } catch (const std::exception& error) {
     log(LogLevel::warning, fmt::format("{}; the next run measures the links again", printable(error.what())));
   }

@@ -25,6 +25,7 @@ class ModelSource {
   /// Throws InvalidInput unless the layer is there, with all its tensors. Reads no weights.
   virtual void check_layer(std::size_t layer) const = 0;
 
+  /// Of a layer that is there. Borrows this source.
   virtual std::unique_ptr<WeightSource> weights(std::size_t layer) const = 0;
 
   /// Equal on two ranks that have the same model.

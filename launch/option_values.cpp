@@ -1,9 +1,10 @@
 #include "launch/option_values.hpp"
 
 #include <boost/program_options.hpp>
-#include <charconv>
 #include <cmath>
 #include <sstream>
+
+#include "launch/parse_number.hpp"
 
 namespace moewe {
 namespace {
@@ -54,14 +55,6 @@ std::optional<std::string> find_text(const OptionValues& values, const char* nam
   auto text = values[name].as<std::string>();
   if (text.empty()) throw InvalidInput(fmt::format("--{} is empty", name));
   return text;
-}
-
-std::optional<std::uint64_t> parse_number(const std::string& text) {
-  std::uint64_t number = 0;
-  const char* end = text.data() + text.size();
-  const auto [stopped, failure] = std::from_chars(text.data(), end, number);
-  if (failure != std::errc{} || stopped != end) return std::nullopt;
-  return number;
 }
 
 std::optional<std::vector<std::string>> find_list(const OptionValues& values, const char* name) {

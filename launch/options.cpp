@@ -6,9 +6,12 @@
 #include <set>
 #include <sstream>
 
-#include "launch/environment.hpp"
+#include "launch/cores.hpp"
+#include "launch/exchange_options.hpp"
 #include "launch/option_values.hpp"
+#include "launch/parse_number.hpp"
 #include "launch/placement_options.hpp"
+#include "launch/run_choices.hpp"
 #include "launch/run_help.hpp"
 #include "runtime/model_config.hpp"
 #include "runtime/presets.hpp"
@@ -24,41 +27,6 @@ constexpr std::size_t max_size = std::size_t{1} << 20;
 constexpr double max_timeout_s = 1e6;
 constexpr double max_capacity_factor = 1e6;
 
-// The first of each is the default.
-const Choices<PathRequest> path_choices{{"auto", PathRequest::automatic},
-                                        {"direct", PathRequest::direct},
-                                        {"message", PathRequest::message},
-                                        {"two-level", PathRequest::two_level}};
-const Choices<CarrierRequest> carrier_choices{{"auto", CarrierRequest::automatic},
-                                              {"mpi", CarrierRequest::mpi},
-                                              {"ucx", CarrierRequest::ucx},
-                                              {"nccl", CarrierRequest::nccl}};
-const Choices<Calibrate> calibrate_choices{
-    {"cached", Calibrate::cached}, {"fresh", Calibrate::fresh}, {"off", Calibrate::off}};
-const Choices<OverlapMode> overlap_choices{
-    {"shared", OverlapMode::shared}, {"off", OverlapMode::off}, {"half", OverlapMode::half}};
-const Choices<DeviceRequest> device_choices{{"cpu", DeviceRequest::cpu},
-                                            {"gpu", DeviceRequest::gpu},
-                                            {"auto", DeviceRequest::automatic},
-                                            {"emulated", DeviceRequest::emulated}};
-const Choices<DeviceMode> device_mode_choices{{"eager", DeviceMode::eager}, {"graph", DeviceMode::graph}};
-const Choices<VerifyLevel> verify_choices{
-    {"ledger", VerifyLevel::ledger}, {"audit", VerifyLevel::audit}, {"off", VerifyLevel::off}};
-const Choices<Dtype> dtype_choices{{"f32", Dtype::f32}, {"bf16", Dtype::bf16}};
-const Choices<Combine> combine_choices{{"reproducible", Combine::reproducible}, {"fast", Combine::fast}};
-const Choices<SplitMode> split_choices{{"exact", SplitMode::exact}, {"stored", SplitMode::stored}};
-const Choices<Activation> activation_choices{
-    {"silu", Activation::silu}, {"gelu", Activation::gelu}, {"relu", Activation::relu}};
-const Choices<CapacityRule> rule_choices{{"megatron", CapacityRule::megatron},
-                                         {"deepspeed", CapacityRule::deepspeed},
-                                         {"vmoe", CapacityRule::vmoe},
-                                         {"flaxformer", CapacityRule::flaxformer},
-                                         {"mesh", CapacityRule::mesh}};
-const Choices<OverflowPolicy> overflow_choices{{"drop-last", OverflowPolicy::drop_last},
-                                               {"drop-lowest-weight", OverflowPolicy::drop_lowest_weight},
-                                               {"next-choice", OverflowPolicy::next_choice},
-                                               {"error", OverflowPolicy::error}};
-
 [[noreturn]] void reject_layers(const std::string& text) {
   throw InvalidInput(
       fmt::format("--layers must be numbers and ranges such as 0,2-3, each layer once, not '{}'", text));
@@ -71,8 +39,10 @@ LayerSpec parse_custom(const OptionValues& values) {
     return static_cast<std::size_t>(*number);
   };
   LayerSpec spec;
-  spec.expert = {size("hidden"), size("intermediate"), find_choice(values, "activation", activation_choices),
-                 true};
+  spec.expert.hidden = size("hidden");
+  spec.expert.intermediate = size("intermediate");
+  spec.expert.activation =
+      find_choice(values, "activation", activation_choices).value_or(spec.expert.activation);
   spec.expert.gated = spec.expert.activation != Activation::relu && values.count("two-matrix") == 0;
   spec.num_experts = size("experts");
   spec.router.top_k = size("topk");
@@ -112,9 +82,12 @@ std::optional<CapacityOptions> parse_capacity(const OptionValues& values) {
   require_with(values, factor.has_value(), "--capacity-factor",
                {"capacity-rule", "overflow", "renormalise", "fair-capacity"});
   if (!factor) return std::nullopt;
-  CapacityOptions capacity{find_choice(values, "capacity-rule", rule_choices), *factor,
-                           find_choice(values, "overflow", overflow_choices), values.count("renormalise") > 0,
-                           values.count("fair-capacity") > 0};
+  CapacityOptions capacity;
+  capacity.rule = find_choice(values, "capacity-rule", rule_choices).value_or(capacity.rule);
+  capacity.factor = *factor;
+  capacity.policy = find_choice(values, "overflow", overflow_choices).value_or(capacity.policy);
+  capacity.renormalise = values.count("renormalise") > 0;
+  capacity.is_fair = values.count("fair-capacity") > 0;
   try {
     check_capacity(capacity);
   } catch (const InvalidInput& failure) {
@@ -158,16 +131,28 @@ void require_whole_steps(const RunOptions& options) {
       "step");
 }
 
-}  // namespace
-
-RoutingChoice parse_routing(const std::string& text) {
-  if (text == "router") return {};
-  constexpr std::string_view trace = "trace:";
-  if (text.rfind(trace, 0) != 0) return {.forced = parse_forced_routing(text), .trace = {}};
-  const std::string file = text.substr(trace.size());
-  if (file.empty()) throw InvalidInput("--routing trace:FILE needs a file");
-  return {.forced = {}, .trace = file};
+void parse_files(const OptionValues& values, RunOptions& options) {
+  options.input = find_text(values, "input");
+  options.output = find_text(values, "output");
+  options.json = find_text(values, "json");
+  options.timeline = find_text(values, "timeline");
 }
+
+void parse_layer_options(const OptionValues& values, LayerOptions& layer) {
+  layer.dtype = find_choice(values, "dtype", dtype_choices).value_or(layer.dtype);
+  layer.combine = find_choice(values, "combine", combine_choices).value_or(layer.combine);
+  layer.capacity = parse_capacity(values);
+  layer.split = find_choice(values, "split", split_choices).value_or(layer.split);
+}
+
+void check_together(const RunOptions& options) {
+  check_split(options);
+  require_scores(options);
+  require_whole_steps(options);
+  check_device(options);
+}
+
+}  // namespace
 
 std::vector<std::size_t> parse_layers(const std::string& text) {
   std::set<std::size_t> layers;
@@ -192,91 +177,27 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
 
   options.model = parse_model(values);
   options.routing = parse_routing(find_text(values, "routing").value_or("router"));
-  options.input = find_text(values, "input");
-  options.output = find_text(values, "output");
-  options.json = find_text(values, "json");
-  options.timeline = find_text(values, "timeline");
+  parse_files(values, options);
   if (const auto layers = find_text(values, "layers")) options.layers = parse_layers(*layers);
   parse_tokens(values, options);
   options.steps = find_number(values, "steps", 1, max_steps).value_or(options.steps);
   options.seed = find_number(values, "seed", 0, UINT64_MAX).value_or(options.seed);
-  options.layer = {find_choice(values, "dtype", dtype_choices),
-                   find_choice(values, "combine", combine_choices), parse_capacity(values)};
-  options.layer.split = find_choice(values, "split", split_choices);
+  parse_layer_options(values, options.layer);
   options.ranks = find_number(values, "ranks", 1, max_ranks);
   options.threads = find_number(values, "threads", 1, max_threads);
   options.memory_limit = find_bytes(values, "memory-limit");
-  options.exchange = {find_choice(values, "path", path_choices),
-                      find_choice(values, "carrier", carrier_choices),
-                      find_choice(values, "calibrate", calibrate_choices)};
-  options.overlap = find_choice(values, "overlap", overlap_choices);
+  options.exchange = parse_exchange(values);
+  options.overlap = find_choice(values, "overlap", overlap_choices).value_or(options.overlap);
   options.layer.overlap = options.overlap != OverlapMode::off;
-  options.verify = find_choice(values, "verify", verify_choices);
-  options.device = find_choice(values, "device", device_choices);
-  options.device_mode = find_choice(values, "device-mode", device_mode_choices);
+  options.verify = find_choice(values, "verify", verify_choices).value_or(options.verify);
+  options.device = find_choice(values, "device", device_choices).value_or(options.device);
+  options.device_mode = find_choice(values, "device-mode", device_mode_choices).value_or(options.device_mode);
   options.timeout_s = find_positive(values, "timeout", max_timeout_s).value_or(options.timeout_s);
   options.resume = values.count("resume") > 0;
   require_with(values, options.output.has_value(), "--output FILE", {"resume"});
   parse_placement_options(values, options);
-  check_split(options);
-  require_scores(options);
-  require_whole_steps(options);
-  check_device(options);
+  check_together(options);
   return options;
-}
-
-std::vector<std::string> RunOptions::shared_settings() const {
-  const auto number = [](const char* name, const auto& value) {
-    return fmt::format("--{} {}", name, value ? std::to_string(*value) : "(default)");
-  };
-  const auto file = [](const char* name, const auto& given) {
-    return fmt::format("--{} {}", name, given ? "FILE" : "(none)");
-  };
-  const LayerSpec custom = model.custom.value_or(LayerSpec{});
-  return {file("checkpoint", model.checkpoint),
-          fmt::format("--model {}", model.custom ? "custom" : model.preset.value_or("(none)")),
-          fmt::format("--hidden {}", custom.expert.hidden),
-          fmt::format("--intermediate {}", custom.expert.intermediate),
-          fmt::format("--experts {}", custom.num_experts),
-          fmt::format("--topk {}", custom.router.top_k),
-          fmt::format("--activation {}", name_of(activation_choices, custom.expert.activation)),
-          fmt::format("--two-matrix {}", !custom.expert.gated),
-          fmt::format("--layers {}", layers ? fmt::format("{}", fmt::join(*layers, ",")) : "(default)"),
-          number("tokens", tokens),
-          number("tokens-per-rank", tokens_per_rank),
-          fmt::format("--steps {}", steps),
-          fmt::format("--seed {}", seed),
-          fmt::format("--routing {}", routing.trace ? "trace:FILE" : describe(routing)),
-          fmt::format("--dtype {}", name_of(layer.dtype)),
-          fmt::format("--combine {}", name_of(layer.combine)),
-          layer.capacity ? describe(layer.capacity) : "--capacity-factor (none)",
-          number("memory-limit", memory_limit),
-          fmt::format("--path {}", name_of(path_choices, exchange.path)),
-          fmt::format("--carrier {}", name_of(carrier_choices, exchange.carrier)),
-          fmt::format("--calibrate {}", name_of(exchange.calibrate)),
-          fmt::format("--overlap {}", name_of(overlap)),
-          fmt::format("--verify {}", name_of(verify)),
-          fmt::format("--split {}", name_of(split_choices, layer.split)),
-          fmt::format("--device {}", name_of(device_choices, device)),
-          fmt::format("--device-mode {}", name_of(device_mode)),
-          fmt::format("--timeout {}", timeout_s),
-          fmt::format("--placement {}", placement         ? "FILE"
-                                        : plans_placement ? "(planned)"
-                                                          : "contiguous"),
-          file("loads", loads),
-          file("save-placement", save_placement),
-          file("save-loads", save_loads),
-          fmt::format("--rebalance {}", describe(rebalance)),
-          fmt::format("--measure {}", describe_measure(rebalance)),
-          file("cost", cost),
-          fmt::format("--spare-slots {}", rebalance.spare_slots),
-          rebalance.budget_bytes == 0 ? "--migration-budget auto"
-                                      : fmt::format("--migration-budget {}", rebalance.budget_bytes),
-          file("input", input),
-          file("output", output),
-          fmt::format("--resume {}", resume),
-          file("json", json),
-          file("timeline", timeline)};
 }
 
 std::string run_help() {
@@ -284,34 +205,5 @@ std::string run_help() {
   text << describe_run_options();
   return text.str();
 }
-
-std::string describe(const RoutingChoice& routing) {
-  if (routing.trace) return "trace:" + routing.trace->string();
-  return routing.forced ? describe(*routing.forced) : "router";
-}
-
-std::string describe(const std::optional<CapacityOptions>& capacity) {
-  if (!capacity) return "none (dropless)";
-  return fmt::format("--capacity-factor {} --capacity-rule {} --overflow {}{}{}", capacity->factor,
-                     name_of(capacity->rule), name_of(capacity->policy),
-                     capacity->renormalise ? " --renormalise" : "",
-                     capacity->is_fair ? " --fair-capacity" : "");
-}
-
-const char* name_of(CapacityRule rule) { return name_of(rule_choices, rule); }
-const char* name_of(OverflowPolicy policy) { return name_of(overflow_choices, policy); }
-Combine parse_combine(const std::string& text) { return parse_choice("combine", text, combine_choices); }
-const char* name_of(Combine combine) { return name_of(combine_choices, combine); }
-Calibrate parse_calibrate(const std::string& text) {
-  return parse_choice("calibrate", text, calibrate_choices);
-}
-const char* name_of(Calibrate calibrate) { return name_of(calibrate_choices, calibrate); }
-const char* name_of(PathRequest path) { return name_of(path_choices, path); }
-const char* name_of(CarrierRequest carrier) { return name_of(carrier_choices, carrier); }
-PathRequest parse_path(const std::string& text) { return parse_choice("path", text, path_choices); }
-CarrierRequest parse_carrier(const std::string& text) {
-  return parse_choice("carrier", text, carrier_choices);
-}
-const char* name_of(OverlapMode mode) { return name_of(overlap_choices, mode); }
 
 }  // namespace moewe

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "launch/calibration.hpp"
-#include "launch/forced_routing.hpp"
 #include "launch/overlap_mode.hpp"
 #include "launch/rebalance_request.hpp"
+#include "launch/routing_choice.hpp"
 #include "launch/run_device.hpp"
 #include "runtime/layer_options.hpp"
 #include "runtime/layer_spec.hpp"
@@ -24,14 +24,6 @@ struct ModelChoice {
   std::optional<std::filesystem::path> checkpoint;
   std::optional<std::string> preset;
   std::optional<LayerSpec> custom;
-};
-
-/// What chooses the experts: the router unless one of these is set.
-struct RoutingChoice {
-  std::optional<ForcedRoutingSpec> forced;
-  std::optional<std::filesystem::path> trace;
-
-  bool is_forced() const { return forced || trace; }
 };
 
 /// What `moewe run` was asked for.
@@ -83,27 +75,10 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments);
 
 std::string run_help();
 
-/// "router", "zipf:1", "trace:FILE". Throws InvalidInput.
-RoutingChoice parse_routing(const std::string& text);
-
 /// "0,2-4" -> 0 2 3 4. Throws InvalidInput.
 std::vector<std::size_t> parse_layers(const std::string& text);
 
-// As they would be typed.
-std::string describe(const RoutingChoice& routing);
+/// As it would be typed, and "none (dropless)" without.
 std::string describe(const std::optional<CapacityOptions>& capacity);
-const char* name_of(CapacityRule rule);
-const char* name_of(OverflowPolicy policy);
-const char* name_of(Combine combine);
-const char* name_of(PathRequest path);
-const char* name_of(CarrierRequest carrier);
-const char* name_of(Calibrate calibrate);
-const char* name_of(OverlapMode mode);
-
-// As --combine, --path, --carrier and --calibrate have them. All throw InvalidInput.
-Combine parse_combine(const std::string& text);
-PathRequest parse_path(const std::string& text);
-CarrierRequest parse_carrier(const std::string& text);
-Calibrate parse_calibrate(const std::string& text);
 
 }  // namespace moewe

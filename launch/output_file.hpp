@@ -29,10 +29,10 @@ class OutputFile {
   OutputFile(Communicator& communicator, const std::filesystem::path& path, const Shape& shape);
 
   /// Collective. The next layer, in order. `y` and `routings`, one behind the other, are of this rank's
-  /// tokens.
+  /// tokens. Throws a shared InvalidInput when the file cannot be written.
   void add_layer(std::span<const Routing> routings, std::span<const float> y);
 
-  /// Collective. The file has its name once this returns.
+  /// Collective. The file has its name once this returns. Throws as add_layer does.
   void commit();
 
  private:

@@ -3,15 +3,19 @@
 #include <array>
 #include <ctime>
 #include <optional>
-#include <span>
 #include <utility>
+#include <vector>
 
 #include "comm/error.hpp"
-#include "launch/environment.hpp"
+#include "launch/commit_text.hpp"
+#include "launch/console.hpp"
+#include "launch/exit_code.hpp"
+#include "launch/launcher.hpp"
 #include "launch/place_options.hpp"
 #include "launch/place_plot.hpp"
 #include "launch/place_problem.hpp"
 #include "launch/place_result.hpp"
+#include "launch/place_score.hpp"
 #include "launch/placement_map.hpp"
 #include "runtime/atomic_file.hpp"
 #include "runtime/write_target.hpp"
@@ -30,9 +34,9 @@ class PlaceFiles {
   }
 
   void write(const PlaceResult& result, const PlacementMap& map) {
-    if (out_) write_text(*out_, text_of(map));
-    if (json_) write_text(*json_, place_json(result));
-    if (plot_) write_text(*plot_, place_plot(result));
+    if (out_) commit_text(*out_, text_of(map));
+    if (json_) commit_text(*json_, place_json(result));
+    if (plot_) commit_text(*plot_, place_plot(result));
   }
 
  private:
@@ -63,44 +67,53 @@ class PlaceFiles {
     return moewe_map(map);
   }
 
-  static void write_text(AtomicFile& file, const std::string& text) {
-    file.append(std::as_bytes(std::span(text)));
-    file.commit();
-  }
-
   const PlaceOptions& options_;
   std::optional<AtomicFile> out_;
   std::optional<AtomicFile> json_;
   std::optional<AtomicFile> plot_;
 };
 
-/// Places all layers that have load, and judges that. The placements go to `map`.
-PlaceContestant run_algorithm(const PlaceProblem& problem, PlaceAlgorithm algorithm, PlacementMap& map) {
-  PlaceContestant contestant{name_of(algorithm), std::nullopt, {}};
+/// A contestant with its placements, which are judged layer by layer with those of the others.
+struct Candidate {
+  PlaceContestant contestant;
+  PlacementMap map;
+};
+
+double cpu_seconds_since(std::clock_t start) {
+  return static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+}
+
+/// Places all layers that have load.
+Candidate plan_all(const PlaceProblem& problem, PlaceAlgorithm algorithm) {
+  Candidate planned{{name_of(algorithm), std::nullopt, {}}, {}};
   const std::clock_t start = std::clock();
-  for (const std::size_t layer : problem.loaded_layers()) map.emplace(layer, problem.place(algorithm, layer));
-  contestant.planning_s = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
-  for (const auto& [layer, placement] : map)
-    contestant.layers.push_back(score_layer(problem, layer, placement));
-  return contestant;
+  for (const std::size_t layer : problem.loaded_layers())
+    planned.map.emplace(layer, problem.place(algorithm, layer));
+  planned.contestant.planning_s = cpu_seconds_since(start);
+  return planned;
 }
 
 /// The same with experts that tokens choose together on the same nodes.
-PlaceContestant run_together(const PlaceProblem& problem, PlaceAlgorithm algorithm, PlacementMap& map) {
-  PlaceContestant contestant{name_of(algorithm) + std::string(" co-active"), std::nullopt, {}};
+Candidate bring_together(const PlaceProblem& problem, const Candidate& planned) {
+  Candidate together{{planned.contestant.name + " co-active", std::nullopt, {}}, planned.map};
   const std::clock_t start = std::clock();
-  for (auto& [layer, placement] : map) placement = problem.together(placement, layer);
-  contestant.planning_s = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
-  for (const auto& [layer, placement] : map)
-    contestant.layers.push_back(score_layer(problem, layer, placement));
-  return contestant;
+  for (auto& [layer, placement] : together.map) placement = problem.together(placement, layer);
+  together.contestant.planning_s = cpu_seconds_since(start);
+  return together;
 }
 
-PlaceContestant judge_current(const PlaceProblem& problem) {
-  PlaceContestant contestant{"in use", std::nullopt, {}};
-  for (const std::size_t layer : problem.loaded_layers())
-    contestant.layers.push_back(score_layer(problem, layer, *problem.from(layer)));
-  return contestant;
+Candidate in_use(const PlaceProblem& problem) {
+  Candidate current{{"in use", std::nullopt, {}}, {}};
+  for (const std::size_t layer : problem.loaded_layers()) current.map.emplace(layer, *problem.from(layer));
+  return current;
+}
+
+void judge(const PlaceProblem& problem, std::vector<Candidate>& candidates) {
+  for (const std::size_t layer : problem.loaded_layers()) {
+    const LayerJudge judge(problem, layer);
+    for (Candidate& candidate : candidates)
+      candidate.contestant.layers.push_back(judge.score(candidate.map.at(layer)));
+  }
 }
 
 /// With those layers of which nothing is known, as some readers want all: TensorRT-LLM does not.
@@ -116,17 +129,19 @@ void add_unloaded_layers(const PlaceProblem& problem, PlacementMap& map) {
 void place(const PlaceOptions& options) {
   const PlaceProblem problem(options);
   PlaceFiles files(options);
+  std::vector<Candidate> candidates;
+  PlacementMap chosen;
+  if (options.from) candidates.push_back(in_use(problem));
+  for (const PlaceAlgorithm algorithm : problem.algorithms()) {
+    candidates.push_back(plan_all(problem, algorithm));
+    if (options.co_activation && is_planned(algorithm))
+      candidates.push_back(bring_together(problem, candidates.back()));
+    if (algorithm == options.algorithm.value_or(PlaceAlgorithm::moewe)) chosen = candidates.back().map;
+  }
+  judge(problem, candidates);
   PlaceResult result{
       options, problem.loaded_layers().size(), problem.num_experts(), problem.judged_tokens(), {}};
-  if (options.from) result.contestants.push_back(judge_current(problem));
-  PlacementMap chosen;
-  for (const PlaceAlgorithm algorithm : problem.algorithms()) {
-    PlacementMap map;
-    result.contestants.push_back(run_algorithm(problem, algorithm, map));
-    if (options.co_activation && is_planned(algorithm))
-      result.contestants.push_back(run_together(problem, algorithm, map));
-    if (algorithm == options.algorithm.value_or(PlaceAlgorithm::moewe)) chosen = std::move(map);
-  }
+  for (Candidate& candidate : candidates) result.contestants.push_back(std::move(candidate.contestant));
   add_unloaded_layers(problem, chosen);
   files.write(result, chosen);
   print_text(place_text(result));

@@ -136,7 +136,7 @@ PlaceOptions parse_place_options(const std::vector<std::string>& arguments) {
   options.slots_per_rank = required_number(values, "slots-per-rank", "S", max_slots_per_rank);
   options.nodes = find_number(values, "nodes", 1, options.ranks).value_or(options.nodes);
   options.groups = find_number(values, "groups", 1, max_experts).value_or(options.groups);
-  if (values.count("algorithm") > 0) options.algorithm = find_choice(values, "algorithm", algorithm_choices);
+  options.algorithm = find_choice(values, "algorithm", algorithm_choices);
   options.from = find_text(values, "from");
   if (const auto target = find_positive(values, "target", max_target)) options.target = parse_target(*target);
   options.expert_bytes = find_bytes(values, "expert-bytes");
@@ -147,7 +147,7 @@ PlaceOptions parse_place_options(const std::vector<std::string>& arguments) {
   options.seed = find_number(values, "seed", 0, UINT64_MAX).value_or(options.seed);
   options.co_activation = values.count("co-activation") > 0;
   options.out = find_text(values, "out");
-  options.out_format = find_choice(values, "out-format", format_choices);
+  options.out_format = find_choice(values, "out-format", format_choices).value_or(options.out_format);
   options.json = find_text(values, "json");
   options.plot = find_text(values, "plot");
   check_together(options, values);

@@ -94,12 +94,6 @@ std::string line_of(const PlaceContestant& contestant, const Axes& axes, const s
   return fmt::format("<polyline fill=\"none\" {} points=\"{}\"/>\n", style, points);
 }
 
-double mean_of(const PlaceContestant& contestant) {
-  double sum = 0;
-  for (const LayerScore& layer : contestant.layers) sum += layer.optimal;
-  return sum / static_cast<double>(contestant.layers.size());
-}
-
 std::string key_of(std::size_t row, const std::string& style, const std::string& text) {
   constexpr double line_height = 22;
   const double x = width - right + 16;
@@ -126,7 +120,9 @@ std::string place_plot(const PlaceResult& result) {
     const PlaceContestant& contestant = result.contestants[i];
     const std::string style = fmt::format("stroke=\"{}\" stroke-width=\"1.5\"", colours[i % colours.size()]);
     svg += line_of(contestant, axes, style, [](const LayerScore& layer) { return layer.optimal; });
-    svg += key_of(i, style, fmt::format("{} {:.4f}", contestant.name, mean_of(contestant)));
+    svg +=
+        key_of(i, style,
+               fmt::format("{} {:.4f}", contestant.name, summary_of(contestant, &LayerScore::optimal).mean));
   }
   const std::string style = "stroke=\"black\" stroke-width=\"1.5\" stroke-dasharray=\"4 3\"";
   svg +=

@@ -2,43 +2,42 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "launch/place_problem.hpp"
+#include "launch/place_options.hpp"
+#include "launch/place_score.hpp"
 
 namespace moewe {
-
-/// How good one placement of a layer is. Imbalances are largest over mean rank load.
-struct LayerScore {
-  std::size_t layer = 0;
-  double equal = 1;    ///< where copies share an expert's load equally
-  double optimal = 1;  ///< where it is split among them at best
-  /// Time of the slowest rank over the least there could be, where load is split at best for ranks that are
-  /// not equally fast; 0 where they are.
-  double in_time = 0;
-  double bound = 1;  ///< what no placement on these slots is below
-  std::size_t duplicates = 0;
-  std::size_t arrivals = 0;  ///< 0 where there is no placement in use
-  std::size_t foreign = 0;   ///< slots of experts whose group is at home on another node
-
-  double step_s = 0;  ///< that a step of the layer takes, as predicted; 0 without costs
-  /// On which it has experts: counted where tokens are known, else to be expected; 0 without tokens and
-  /// costs.
-  double nodes_per_token = 0;
-  double ranks_per_token = 0;  ///< counted; 0 where tokens are not known
-
-  double over_bound() const { return optimal / bound; }
-};
 
 /// One way to place all layers.
 struct PlaceContestant {
   std::string name;
-  std::optional<double>
-      planning_s;  ///< of a processor, for all layers; none: this placement was there already
-  std::vector<LayerScore> layers;
+  std::optional<double> planning_s;  ///< of CPU time, for all layers; none: it was there already
+  std::vector<LayerScore> layers;    ///< those with load, ascending
 };
+
+/// Over a contestant's layers.
+struct Summary {
+  double mean = 0;
+  double p95 = 0;
+  double worst = 0;
+};
+
+/// Of one value at least.
+Summary summary_of(std::vector<double> values);
+
+/// Of what is a member of LayerScore, or a function of one.
+template <typename Value>
+Summary summary_of(const PlaceContestant& contestant, Value value) {
+  std::vector<double> values;
+  for (const LayerScore& layer : contestant.layers)
+    values.push_back(static_cast<double>(std::invoke(value, layer)));
+  return summary_of(std::move(values));
+}
 
 /// What `moewe place` found out.
 struct PlaceResult {
@@ -49,8 +48,16 @@ struct PlaceResult {
   std::vector<PlaceContestant> contestants;
 };
 
-/// Judges a placement of a layer.
-LayerScore score_layer(const PlaceProblem& problem, std::size_t layer, const Placement& placement);
+/// Whether ranks are told apart by how fast they are.
+bool has_speeds(const PlaceResult& result);
+
+/// Whether it is known on how many nodes a token has experts. Counts do not tell it where tokens take few
+/// groups of experts.
+bool has_nodes_per_token(const PlaceOptions& options);
+
+/// Of all layers of a contestant: seconds that a step of theirs takes, and experts that come to a rank.
+double total_step_s(const PlaceContestant& contestant);
+std::uint64_t total_arrivals(const PlaceContestant& contestant);
 
 std::string place_json(const PlaceResult& result);
 

@@ -6,12 +6,11 @@
 namespace moewe {
 namespace {
 
-/// All choices of a layer, [tokens][top_k].
-std::vector<ExpertId> choices(const Trace& trace, std::size_t layer) {
-  std::vector<ExpertId> ids(trace.num_tokens() * trace.top_k());
-  std::vector<float> weights(ids.size());
-  trace.read({layer, 0, trace.num_tokens()}, {0, trace.num_tokens()}, ids, weights);
-  return ids;
+TokenChoices read_choices(const Trace& trace, std::size_t layer) {
+  TokenChoices choices{std::vector<ExpertId>(trace.num_tokens() * trace.top_k()), trace.top_k()};
+  std::vector<float> weights(choices.experts.size());
+  trace.read({layer, 0, trace.num_tokens()}, {0, trace.num_tokens()}, choices.experts, weights);
+  return choices;
 }
 
 const std::filesystem::path& with_tokens(const std::filesystem::path& loads) {
@@ -30,13 +29,13 @@ PlaceTokens::PlaceTokens(const std::filesystem::path& loads,
 
 CoActivation PlaceTokens::co_activation(std::size_t layer) const {
   CoActivation pairs(num_experts_);
-  pairs.add(choices(planned_, layer), planned_.top_k());
+  const TokenChoices choices = read_choices(planned_, layer);
+  pairs.add(choices.experts, choices.top_k);
   return pairs;
 }
 
-TokenReach PlaceTokens::reach(const Placement& placement, const Topology& topology, std::size_t layer) const {
-  const Trace& trace = judged_ ? *judged_ : planned_;
-  return count_reach(placement, topology, choices(trace, layer), trace.top_k());
+TokenChoices PlaceTokens::judged(std::size_t layer) const {
+  return read_choices(judged_ ? *judged_ : planned_, layer);
 }
 
 }  // namespace moewe

@@ -8,9 +8,15 @@
 
 #include "launch/trace.hpp"
 #include "placement/co_activation.hpp"
-#include "placement/token_reach.hpp"
+#include "placement/expert_id.hpp"
 
 namespace moewe {
+
+/// What a layer's tokens chose: `experts` are [tokens][top_k].
+struct TokenChoices {
+  std::vector<ExpertId> experts;
+  std::size_t top_k = 0;
+};
 
 /// What tokens chose, for `moewe place`: those to place for, and those to judge by.
 class PlaceTokens {
@@ -20,13 +26,13 @@ class PlaceTokens {
   PlaceTokens(const std::filesystem::path& loads, const std::optional<std::filesystem::path>& score,
               std::size_t num_experts);
 
-  /// Of the tokens to place for.
+  /// Of the tokens to place for. Reads all of a layer, as judged() does, and throws as Trace::read().
   CoActivation co_activation(std::size_t layer) const;
 
   const std::string& judged_file() const { return (judged_ ? *judged_ : planned_).path(); }
 
   /// Of the tokens to judge by.
-  TokenReach reach(const Placement& placement, const Topology& topology, std::size_t layer) const;
+  TokenChoices judged(std::size_t layer) const;
 
  private:
   Trace planned_;

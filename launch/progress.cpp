@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "launch/environment.hpp"
+#include "launch/console.hpp"
 
 namespace moewe {
 namespace {

@@ -2,7 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "launch/option_values.hpp"
+#include "comm/error.hpp"
+#include "launch/parse_number.hpp"
 
 namespace moewe {
 

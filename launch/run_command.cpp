@@ -4,8 +4,11 @@
 #include <fmt/format.h>
 
 #include "comm/together.hpp"
+#include "launch/console.hpp"
 #include "launch/environment.hpp"
+#include "launch/exit_code.hpp"
 #include "launch/graceful_end.hpp"
+#include "launch/launcher.hpp"
 #include "launch/options.hpp"
 #include "launch/run_rank.hpp"
 

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "comm/error.hpp"
+#include "launch/options.hpp"
 #include "launch/run_keeper.hpp"
 #include "runtime/write_target.hpp"
 

@@ -3,9 +3,9 @@
 #include <filesystem>
 #include <vector>
 
-#include "launch/options.hpp"
-
 namespace moewe {
+
+struct RunOptions;
 
 /// Local. Throws InvalidInput where a run would write what it reads, beside its options also `read`, or
 /// would write one file as two, or would change what it could not be resumed without. Placement and loads may

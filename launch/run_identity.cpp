@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 #include <string_view>
 
+#include "launch/options.hpp"
 #include "runtime/kernels/matmul.hpp"
 #include "runtime/strict_json.hpp"
 

@@ -3,10 +3,11 @@
 #include <string>
 
 #include "comm/topology.hpp"
-#include "launch/options.hpp"
 #include "launch/run_inputs.hpp"
 
 namespace moewe {
+
+struct RunOptions;
 
 /// A line for everything that the results of a run depend on, as far as it can be told without computing, for
 /// comparison with another run's: what was asked for, model and input as their headers have them, and the

@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 
 #include "comm/together.hpp"
-#include "launch/environment.hpp"
+#include "launch/console.hpp"
 #include "launch/kept_notice.hpp"
 #include "runtime/write_target.hpp"
 

@@ -11,6 +11,7 @@
 #include "launch/overlap_mode.hpp"
 #include "launch/run_inputs.hpp"
 #include "launch/run_layer.hpp"
+#include "launch/run_paths.hpp"
 #include "runtime/graph_layer.hpp"
 
 namespace moewe {
@@ -18,14 +19,6 @@ namespace moewe {
 /// This rank's, for layers of a run on its device.
 DeviceSizes device_sizes(const Engine& engine, const RunInputs& inputs, const RunOptions& options,
                          const Device& device);
-
-/// How rows travel from this rank to every rank, in rank order.
-struct RunPaths {
-  std::vector<PathChoice> paths;
-  const char* name_of_direct = "direct";
-  std::string carrier;         ///< of messages
-  std::string carrier_reason;  ///< for people
-};
 
 /// The layers of a run, on cores or on devices.
 class RunLayers {

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "comm/together.hpp"
+#include "launch/commit_text.hpp"
 #include "launch/load_file.hpp"
 #include "launch/placement_map.hpp"
 #include "launch/run_loads.hpp"
@@ -24,8 +25,7 @@ KeptText::KeptText(const std::filesystem::path& path)
 void KeptText::write(const std::string& text, bool is_last) {
   if (!is_replaceable_ && !is_last) return;
   if (!file_) file_.emplace(path_);
-  file_->append(std::as_bytes(std::span(text)));
-  file_->commit();
+  commit_text(*file_, text);
   file_.reset();
 }
 

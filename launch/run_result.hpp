@@ -11,20 +11,11 @@
 #include "launch/load_recorder.hpp"
 #include "launch/rebalancing.hpp"
 #include "launch/reference_check.hpp"
+#include "launch/run_paths.hpp"
 #include "launch/slow_rank.hpp"
 #include "runtime/step_report.hpp"
 
 namespace moewe {
-
-/// One pair of ranks and how rows travel between them.
-struct PairPath {
-  std::size_t from = 0;
-  std::size_t to = 0;
-  std::string path;
-  std::string carrier;
-  std::string reason;          ///< for the path
-  std::string carrier_reason;  ///< for the carrier
-};
 
 /// What a run was and did, over all ranks. Times in seconds, sizes in bytes.
 struct RunResult {

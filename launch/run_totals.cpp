@@ -26,8 +26,8 @@ constexpr std::array counts_of_overflow{&OverflowReport::assigned,      &Overflo
 /// Goes over the parts of totals in one order, whichever way their bytes go.
 template <typename Totals, typename Visit>
 void visit_parts(Totals& totals, Visit&& visit) {
-  visit(std::span(totals.first_imbalance));
-  for (auto& layer : totals.overflow) {
+  visit(std::span(totals.agreed.first_imbalance));
+  for (auto& layer : totals.agreed.overflow) {
     visit(std::span(&layer.capacity, 1));
     for (const auto counts : counts_of_overflow) visit(std::span(layer.*counts));
   }
@@ -35,9 +35,9 @@ void visit_parts(Totals& totals, Visit&& visit) {
 
 /// Lengths as the shape has them, and zeros where there was nothing yet.
 RunTotals shaped(RunTotals totals, const TotalsShape& shape) {
-  totals.first_imbalance.resize(shape.num_layers);
-  totals.overflow.resize(shape.has_overflow ? shape.num_layers : 0);
-  for (OverflowReport& layer : totals.overflow) {
+  totals.agreed.first_imbalance.resize(shape.num_layers);
+  totals.agreed.overflow.resize(shape.has_overflow ? shape.num_layers : 0);
+  for (OverflowReport& layer : totals.agreed.overflow) {
     for (const auto counts : counts_of_overflow) (layer.*counts).resize(shape.num_experts);
   }
   return totals;
@@ -58,7 +58,7 @@ std::size_t TotalsShape::num_bytes() const {
 }
 
 std::vector<std::byte> to_bytes(const RunTotals& totals, const TotalsShape& shape) {
-  const FixedPart fixed{totals.num_steps, totals.last_step_digest, totals.sums, totals.most_rounds,
+  const FixedPart fixed{totals.num_steps, totals.last_step_digest, totals.sums, totals.agreed.most_rounds,
                         totals.digest};
   std::vector<std::byte> bytes;
   bytes.reserve(shape.num_bytes());
@@ -86,7 +86,7 @@ RunTotals totals_from(std::span<const std::byte> bytes, const TotalsShape& shape
   totals.num_steps = fixed.num_steps;
   totals.last_step_digest = fixed.last_step_digest;
   totals.sums = fixed.sums;
-  totals.most_rounds = fixed.most_rounds;
+  totals.agreed.most_rounds = fixed.most_rounds;
   totals.digest = fixed.digest;
   visit_parts(totals, take);
   return totals;

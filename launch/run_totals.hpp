@@ -20,15 +20,20 @@ struct RankSums {
   void add(const RankSums& other);
 };
 
+/// Of what steps did, that which every rank knows.
+struct AgreedTotals {
+  std::uint64_t most_rounds = 1;         ///< of any step
+  std::vector<double> first_imbalance;   ///< per layer, first step of all
+  std::vector<OverflowReport> overflow;  ///< per layer, sums of all steps; empty where dispatch is dropless
+};
+
 /// What the first steps of a run did, over all ranks: all that its end needs of them.
 struct RunTotals {
   std::uint64_t num_steps = 0;
   std::uint64_t last_step_digest = 0;  ///< of the last one's outputs
   RankSums sums;
-  std::uint64_t most_rounds = 1;
+  AgreedTotals agreed;
   OutputDigest::State digest{};
-  std::vector<double> first_imbalance;   ///< per layer
-  std::vector<OverflowReport> overflow;  ///< per layer; empty where dispatch is dropless
 };
 
 /// Lengths of what has one.
@@ -41,7 +46,7 @@ struct TotalsShape {
   std::size_t num_bytes() const;
 };
 
-/// Bytes that the same program reads again, each run of one shape as many.
+/// Bytes that the same program reads again: shape.num_bytes() of them, for any totals of the shape.
 std::vector<std::byte> to_bytes(const RunTotals& totals, const TotalsShape& shape);
 RunTotals totals_from(std::span<const std::byte> bytes, const TotalsShape& shape);
 

@@ -1,10 +1,9 @@
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "launch/options.hpp"
@@ -17,31 +16,19 @@
 #include "launch/run_layers.hpp"
 #include "launch/run_learning.hpp"
 #include "launch/run_position.hpp"
+#include "launch/step_inputs.hpp"
+#include "launch/step_totals.hpp"
 #include "launch/timeline.hpp"
 
 namespace moewe {
-
-/// What the steps that were run here did on this rank.
-struct StepTotals {
-  std::vector<double> step_times;                ///< of each step, all layers
-  std::array<double, num_phases> phase_times{};  ///< of all steps together
-  std::int64_t assigned = 0;                     ///< for this rank's tokens
-  std::int64_t computed = 0;                     ///< by this rank's experts
-  std::vector<double> first_imbalance;           ///< per layer, first step of all
-  std::vector<double> last_imbalance;            ///< per layer, last step
-
-  // The same on every rank, with what an earlier run kept.
-  std::vector<OverflowReport> overflow;  ///< per layer, sums of all steps; empty where dispatch is dropless
-  std::size_t most_rounds = 1;           ///< of any step
-};
 
 /// Runs all layers of all steps on this rank, and takes digest, comparison and output outside the timed
 /// parts. Keeps the rank's position up to date, and, with an output, what complete steps have computed.
 class StepLoop {
  public:
-  /// Collective. Borrows everything. Throws a shared InvalidInput, among others, when the run cannot go on
-  /// from what is kept.
-  /// `device` is what the layers are on, null for cores.
+  /// Collective: takes its memory, begins the files that the run writes, and loads the layers. Borrows
+  /// everything; `device` is what the layers are on, null for cores. Throws a shared InvalidInput, among
+  /// others, when the run cannot go on from what is kept.
   StepLoop(Engine& engine, const RunInputs& inputs, const RunOptions& options, Device* device,
            RunPosition& position);
 
@@ -58,7 +45,6 @@ class StepLoop {
   const RunTotals& before() const { return before_; }
   const ReferenceCheck& reference() const { return *reference_; }
   OutputDigest& digest() { return digest_; }
-  const LayerSpec& spec() const { return inputs_.spec(); }
   const RunLayers& layers() const { return layers_; }
 
   const RunLearning& learnt() const { return *learning_; }
@@ -67,28 +53,35 @@ class StepLoop {
   RebalanceTotals rebalanced() const { return rebalancing_ ? rebalancing_->totals() : RebalanceTotals{}; }
 
  private:
-  TotalsShape shape_of_totals() const;
+  // Parts of the constructor, in order. The last four are collective.
+  void allocate();
+  void begin_output();
   void resume();
+  void begin_timeline();
+  void begin_rebalancing();
+
+  /// Collective, as are all that follow.
   void check_resumed();
   bool run_steps();
   void run_layers(std::size_t step);
+  void run_layer(std::size_t step, std::size_t i);
+  StepOutcome compute_layer(std::size_t step, std::size_t i);
+  StepOutcome forward(std::size_t i);
+  void move_experts(std::size_t step, std::uint64_t num_engine_steps);
   void keep(std::size_t num_steps);
   bool is_to_end();
-  void move_experts(std::size_t step, std::uint64_t num_engine_steps);
-  StepOutcome compute_layer(std::size_t step, std::size_t i);
-  void run_layer(std::size_t step, std::size_t i);
-  void read_inputs(std::size_t layer, std::size_t step);
-  void read_rows(std::size_t layer, std::size_t step);
-  StepOutcome forward(std::size_t i);
-  void account(const StepReport& report, std::size_t i);
+
+  /// Local.
   void compare(std::size_t layer, const StepOutcome& outcome);
+  std::span<float> results();
 
   Engine& engine_;
   const RunInputs& inputs_;
   const RunOptions& options_;
   RunPosition& position_;
-  TokenRange own_tokens_;
   RunLayers layers_;
+  std::optional<StepInputs> step_inputs_;
+  Buffer results_;  // of one layer in one step: [tokens of this rank, hidden]
   std::optional<MigrationBudget> budget_;
   std::optional<Rebalancing> rebalancing_;
   std::optional<RunLearning> learning_;
@@ -100,11 +93,6 @@ class StepLoop {
   OutputDigest digest_;
   RunTotals before_;
   StepTotals totals_;
-  Buffer x_;
-  Buffer y_;
-  GrowingBuffer forced_experts_;
-  GrowingBuffer forced_weights_;
-  Routing forced_routing_;
 };
 
 }  // namespace moewe

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "comm/error.hpp"
+#include "launch/npy_header.hpp"
 #include "runtime/safetensors.hpp"
 
 namespace moewe {

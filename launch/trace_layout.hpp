@@ -30,20 +30,16 @@ struct TraceLayout {
   std::size_t tokens_per_layer() const { return steps * tokens; }
 };
 
-/// Both throw InvalidInput that begins with `where`, for a file that is no trace and for an empty one.
-/// From topk_ids [steps, layers, tokens, k] and, where it is there, topk_weights of the same shape.
+/// From topk_ids [steps, layers, tokens, k] and, where it is there, topk_weights of the same shape. Throws
+/// InvalidInput that begins with `where`, for a file that is no trace and for an empty one.
 TraceLayout layout_of_safetensors(const TensorMap& tensors, const std::string& where);
 
-/// From the beginning of a .npy file [tokens, layers, k], version 1.0 to 3.0: one token per step in the
-/// layout above. `first_bytes` is the file, or its first npy_first_bytes.
+/// From the beginning of a .npy file [tokens, layers, k]: one token per step in the layout above.
+/// `first_bytes` is the file, or its first npy_first_bytes. Throws as the other does.
 TraceLayout layout_of_npy(std::span<const std::byte> first_bytes, std::uint64_t file_bytes,
                           const std::string& where);
 
-inline constexpr std::size_t npy_first_bytes = 64 << 10;
-
-/// Whether a file with these first bytes says of itself that it is a .npy file.
-bool is_npy(std::span<const std::byte> first_bytes);
-
+/// Of a TraceArray's type.
 std::size_t bytes_per_element(std::string_view dtype);
 
 /// One id of `bytes`, which hold ids of this type.

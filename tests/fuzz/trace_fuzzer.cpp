@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "launch/npy_header.hpp"
 #include "launch/trace_layout.hpp"
 #include "runtime/safetensors.hpp"
 #include "tests/fuzz/fuzz.hpp"

@@ -19,14 +19,14 @@ RunTotals any_totals() {
   totals.sums.computed = 900;
   totals.sums.reference.compared_ids = 7;
   totals.sums.reference.add_tie({1, 2, 3, 4, 0.5});
-  totals.most_rounds = 4;
+  totals.agreed.most_rounds = 4;
   totals.digest = OutputDigest().state();
-  totals.first_imbalance = {1.5, 2.5, 3.5};
-  totals.overflow.resize(shape.num_layers);
+  totals.agreed.first_imbalance = {1.5, 2.5, 3.5};
+  totals.agreed.overflow.resize(shape.num_layers);
   for (std::size_t i = 0; i < shape.num_layers; ++i) {
-    totals.overflow[i].capacity = 10 + i;
-    totals.overflow[i].assigned = {1, 2, 3, 4, static_cast<std::int64_t>(i)};
-    totals.overflow[i].rerouted_to = {5, 4, 3, 2, 1};
+    totals.agreed.overflow[i].capacity = 10 + i;
+    totals.agreed.overflow[i].assigned = {1, 2, 3, 4, static_cast<std::int64_t>(i)};
+    totals.agreed.overflow[i].rerouted_to = {5, 4, 3, 2, 1};
   }
   return totals;
 }
@@ -43,15 +43,15 @@ TEST(RunTotals, AreTheSameAfterTheyWereBytes) {
   EXPECT_EQ(after.sums.reference.compared_ids, 7);
   ASSERT_EQ(after.sums.reference.ties().size(), 1U);
   EXPECT_EQ(after.sums.reference.ties()[0].recorded, 4);
-  EXPECT_EQ(after.most_rounds, before.most_rounds);
+  EXPECT_EQ(after.agreed.most_rounds, before.agreed.most_rounds);
   EXPECT_EQ(after.digest, before.digest);
-  EXPECT_EQ(after.first_imbalance, before.first_imbalance);
-  ASSERT_EQ(after.overflow.size(), shape.num_layers);
+  EXPECT_EQ(after.agreed.first_imbalance, before.agreed.first_imbalance);
+  ASSERT_EQ(after.agreed.overflow.size(), shape.num_layers);
   for (std::size_t i = 0; i < shape.num_layers; ++i) {
-    EXPECT_EQ(after.overflow[i].capacity, before.overflow[i].capacity);
-    EXPECT_EQ(after.overflow[i].assigned, before.overflow[i].assigned);
-    EXPECT_EQ(after.overflow[i].rerouted_to, before.overflow[i].rerouted_to);
-    EXPECT_EQ(after.overflow[i].kept, std::vector<std::int64_t>(shape.num_experts, 0));
+    EXPECT_EQ(after.agreed.overflow[i].capacity, before.agreed.overflow[i].capacity);
+    EXPECT_EQ(after.agreed.overflow[i].assigned, before.agreed.overflow[i].assigned);
+    EXPECT_EQ(after.agreed.overflow[i].rerouted_to, before.agreed.overflow[i].rerouted_to);
+    EXPECT_EQ(after.agreed.overflow[i].kept, std::vector<std::int64_t>(shape.num_experts, 0));
   }
 }
 
