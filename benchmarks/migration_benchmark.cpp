@@ -9,7 +9,7 @@
 #include "benchmarks/program.hpp"
 #include "benchmarks/results_file.hpp"
 #include "comm/error.hpp"
-#include "launch/options.hpp"
+#include "launch/run_choices.hpp"
 
 namespace moewe::bench {
 namespace {
@@ -69,7 +69,7 @@ MigrationCase parse_case(const CommandLine& line) {
   c.spec.num_experts = line.number("experts", 1, 4096);
   c.spec.router.top_k = line.number("topk", 1, c.spec.num_experts);
   c.dtype = parse_dtype(line);
-  c.path = parse_path(line.text("path"));
+  c.path = parse_choice("path", line.text("path"), path_choices);
   c.tokens_per_rank = line.number("tokens-per-rank", 1, 1U << 20U);
   c.pairs = line.number("pairs", 1, 100000);
   c.steps = line.number("steps-per-run", 1, 100000);
