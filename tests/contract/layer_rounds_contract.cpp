@@ -200,7 +200,7 @@ void check_rounds(Communicator& communicator, const Backend& backend, EngineOpti
   Engine engine(communicator, backend, options);
   MoeLayer layer = make_layer(engine, job.c.spec, job.options);
   Part part(job, communicator);
-  const std::size_t expected_rounds = reference.expected_rounds(rounds);
+  const std::size_t expected_rounds = job.c.num_tokens == 0 ? 0 : reference.expected_rounds(rounds);
   for (int step = 0; step < 2; ++step) {
     EXPECT_EQ(part.run(layer), reference.y) << job.name << " in " << rounds << " rounds";
     EXPECT_EQ(layer.report().num_rounds, expected_rounds) << job.name;
