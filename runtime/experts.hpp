@@ -19,7 +19,7 @@ namespace moewe {
 /// A caller's own expert: computes rows of one slot, which holds `expert`. Reads every row's input and writes
 /// its output, [hidden] each, in the layer's dtype. It is called as often as rows arrive, with any part of
 /// them in any order, so that an output depends on its row alone. A row tells how its output is best written
-/// (copy_row); threads of the function's own that follow it end with finish_stores.
+/// (copy_row); threads of the function's own that follow it end with finish_stores(Stores::streaming).
 using ExpertFunction = std::function<void(ExpertId expert, std::span<const Row> rows)>;
 
 /// Local. Reads and packs the experts of these slots, one after the other.

@@ -21,8 +21,8 @@ struct Flow {
 
   Stores row_stores = Stores::cached;  ///< of rows that are copied for peers
 
-  /// Of what peers read: outputs of a caller's own experts, which they are told, or, where these are computed
-  /// apart, their sums. None: past the caches for a peer whose own have been seen to be far away.
+  /// Of what peers read directly: outputs of a caller's own experts, which they are told, or, where these are
+  /// computed apart, their sums. None: past the caches for a peer whose own have been seen to be far away.
   std::optional<Stores> output_stores = std::nullopt;
 
   bool operator==(const Flow&) const = default;

@@ -35,7 +35,7 @@ struct LayerStep {
   std::shared_ptr<const LayerEpoch> epoch;  ///< until it is finished
   std::size_t num_tokens = 0;
   std::size_t round = 0;
-  std::size_t num_rounds = 1;  ///< 0 where no rank has a token: then nothing follows the agreement
+  std::size_t num_rounds = 1;  ///< 0 where no rank has a token
   std::size_t num_shared = 0;  ///< tokens of the round that the shared expert has computed
   RoundShape shape;
   bool is_split_as_stored = false;              ///< by each rank, before they agreed

@@ -55,7 +55,7 @@ struct StepReport {
   std::uint64_t epoch = 0;                           ///< of the placement
   bool is_split_as_stored = false;                   ///< by an earlier step's split
   std::optional<OverflowReport> overflow;            ///< where the capacity is bounded
-  std::size_t num_rounds = 0;  ///< 0 where no rank had a token
+  std::size_t num_rounds = 0;                        ///< 0 where no rank had a token, on cores
   bool are_matmuls_grouped = false;  ///< those of this rank's experts, by a library for devices
 
   /// Of assignments_per_expert those that were not dropped.
