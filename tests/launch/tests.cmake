@@ -42,6 +42,7 @@ foreach(subject IN ITEMS "" _avx2 _bench _calibration _capacity _carrier _checkp
 endforeach()
 if(TEST program_watchdog_test)  # long, and mostly wait: begun beside the contracts, which compute
   set_tests_properties(program_watchdog_test program_resume_test PROPERTIES COST 900)
+  set_tests_properties(program_refusal_test PROPERTIES COST 890)
 endif()
 foreach(test IN ITEMS program_history_test program_place_test)
   if(TARGET ${test})
